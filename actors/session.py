@@ -1,0 +1,232 @@
+"""A private Ray session: starts fast, talks to nobody else, and leaves neither process nor file behind."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import uuid
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from . import reaper
+from .reaper import leftovers
+
+__all__ = ["Session", "leftovers", "session"]
+
+OBJECT_STORE = 80_000_000
+"""Bytes of Ray's object store, near the least Ray accepts: results are small and messages do not go through it."""
+
+# One thread each: the loops are the parallelism, and sums over several threads would not repeat bit by bit.
+_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Processes nobody uses cost a second of start on a small machine: every actor gets a fresh one anyway.
+    "RAY_enable_worker_prestart": "0",
+    "RAY_prestart_worker_first_driver": "0",
+    "RAY_enable_metrics_collection": "0",
+    "RAY_task_events_report_interval_ms": "0",
+    # Ray's processes rename themselves; without this they do so over their environment, and the mark is gone.
+    "SPT_NOENV": "1",
+}
+
+_REAPER_PATIENCE = 20.0  # seconds; it gives up by itself well before
+_LONGEST_PARENT = 24  # characters; Ray puts sockets some 80 characters deeper, and their paths may have 107
+
+
+@dataclass(frozen=True)
+class Session:
+    """A running session: `address` of the cluster, the `namespace` for named actors, and for one of our own `mark` and `directory`."""
+
+    address: str
+    namespace: str
+    mark: str | None = None
+    directory: Path | None = None
+
+
+@contextmanager
+def session(address: str | None = None, cpus: int | None = None) -> Iterator[Session]:
+    """Hold a Ray session for the length of a `with` block.
+
+    Without an address it starts a local Ray of its own with `cpus` CPUs (None: those of the machine): loopback, token
+    authentication, no dashboard, no usage statistics, a private directory. When the block is left, by an exception and by SIGTERM
+    too, every process of it is ended and the directory removed; a driver that is killed has the same done within seconds by a
+    helper process. With an address, `auto` or `host:port`, it joins that cluster in a namespace of its own and only leaves it.
+
+    RuntimeError: this process has already initialised Ray. ValueError: `cpus` was given for a cluster that is to be joined.
+    """
+    if address is not None and cpus is not None:
+        raise ValueError("a cluster that is joined has its own CPUs")
+    imported_before = "ray" in sys.modules
+    if imported_before:
+        import ray
+
+        if ray.is_initialized():
+            raise RuntimeError("Ray is already initialised in this process")
+    namespace = f"asyncnet-{uuid.uuid4().hex}"
+    before = _sigterm_to_exit()
+    try:
+        if address is None:
+            with _local(namespace, cpus, imported_before, before) as started:
+                yield started
+        else:
+            yield _join(address, namespace, before)
+    finally:
+        try:
+            _shutdown()
+        finally:
+            _set_sigterm(before)
+
+
+@contextmanager
+def _local(namespace: str, cpus: int | None, imported_before: bool, sigterm: object) -> Iterator[Session]:
+    mark = uuid.uuid4().hex
+    parent = tempfile.gettempdir()
+    directory = Path(tempfile.mkdtemp(prefix=reaper.PREFIX, dir=parent if len(parent) <= _LONGEST_PARENT else "/tmp"))
+    helper = _start_reaper(mark, directory)
+    try:
+        _authenticate(imported_before)
+        with _environment({**_QUIET, **_THREADS, reaper.MARK: mark, **_token(directory)}):
+            import ray
+
+            _forget_token()
+            context = ray.init(
+                address="local",  # unlike None, which RAY_ADDRESS could point elsewhere
+                num_cpus=cpus,
+                namespace=namespace,
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _temp_dir=str(directory),
+            )
+        _set_sigterm(sigterm, after_ray=True)
+        yield Session(context.address_info["gcs_address"], namespace, mark, directory)
+    finally:
+        try:
+            _shutdown()
+            _forget_token()
+        finally:
+            _finish(helper, mark)
+
+
+def _join(address: str, namespace: str, sigterm: object) -> Session:
+    import ray
+
+    context = ray.init(
+        address=address,
+        namespace=namespace,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        runtime_env={"env_vars": dict(_THREADS)},
+    )
+    _set_sigterm(sigterm, after_ray=True)
+    return Session(context.address_info["gcs_address"], namespace)
+
+
+def _shutdown() -> None:
+    if "ray" in sys.modules:
+        import ray
+
+        ray.shutdown()
+
+
+def _start_reaper(mark: str, directory: Path) -> subprocess.Popen[bytes]:
+    # Not marked itself, even if this driver runs inside another session: that one's reaper must not end this one's.
+    environment = {name: value for name, value in os.environ.items() if name != reaper.MARK}
+    return subprocess.Popen(
+        # -P: the script's own folder must not shadow modules of the standard library.
+        [sys.executable, "-P", reaper.__file__, mark, str(directory), str(os.getpid())],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd="/",
+        env=environment,
+    )
+
+
+def _finish(helper: subprocess.Popen[bytes], mark: str) -> None:
+    """Let the reaper do its work and wait for it; a warning names what it could not end."""
+    assert helper.stdin is not None
+    helper.stdin.close()
+    if helper.wait(_REAPER_PATIENCE) != 0:
+        pids = ", ".join(str(process.pid) for process in leftovers(mark))
+        warnings.warn(f"the Ray session left something behind; processes: {pids or 'none'}", RuntimeWarning, stacklevel=2)
+
+
+def _authenticate(imported_before: bool) -> None:
+    """Turn token authentication on, unless the user has chosen; Ray reads the choice when it is imported."""
+    mode = os.environ.get("RAY_AUTH_MODE")
+    if mode is None:
+        # Once imported, Ray would take the variable for granted and not act on it; unset, it turns tokens on by itself in `init`.
+        if not imported_before:
+            os.environ["RAY_AUTH_MODE"] = "token"
+    elif mode.lower() != "token":
+        warnings.warn(f"RAY_AUTH_MODE={mode}: every user of this machine can run code in this Ray session", RuntimeWarning, stacklevel=2)
+
+
+def _token(directory: Path) -> dict[str, str]:
+    """Return the variable that tells Ray where a fresh token lies, or nothing if the user has provided one."""
+    if "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ:
+        return {}
+    path = directory / "token"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_hex(32))
+    return {"RAY_AUTH_TOKEN_PATH": str(path)}
+
+
+def _forget_token() -> None:
+    """Make Ray read the token anew: it keeps that of the first session of a process for good."""
+    with suppress(ImportError, AttributeError):
+        from ray._raylet import AuthenticationTokenLoader
+
+        AuthenticationTokenLoader.instance().reset_cache()
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables for what is started in the block, and put the old ones back for what the user starts later."""
+    old = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in old.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _exit_on_sigterm(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def _sigterm_to_exit() -> object:
+    """Make SIGTERM unwind the driver unless it has a handler of its own; return the handler it had."""
+    before = signal.getsignal(signal.SIGTERM)
+    _set_sigterm(before, after_ray=True)
+    return before
+
+
+def _set_sigterm(before: object, after_ray: bool = False) -> None:
+    """Set the handler for SIGTERM to `before`, or inside a session to ours if that is the default.
+
+    Ray puts in a handler of its own on init. Only the main thread may set handlers, and None means one not set from Python.
+    """
+    if threading.current_thread() is threading.main_thread() and before is not None:
+        ours = after_ray and before is signal.SIG_DFL
+        signal.signal(signal.SIGTERM, _exit_on_sigterm if ours else before)  # type: ignore[arg-type]

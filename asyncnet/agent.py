@@ -1,0 +1,302 @@
+"""The learning node: when it samples, when it learns, what it says. One machine for every rule.
+
+The machine hears messages (`hear`) and takes turns (`act`): at each tick of its clock or, on an on-arrival clock, after each message.
+
+    turn    1. learn from one complete credit          rule: learn      -> feedback to the inputs
+            2. sample for the newest ready stamp       rule: respond    -> activity
+            3. say the current activity again, so that loss of a message only delays
+
+READY, when it samples for stamp s (ASYNCHRONY section 8):
+    revise  at the first turn that knows of s; when more pieces of s come, again with the *same* draws, and overwrite the archive
+    all     when every source carries s, but never waiting longer than `patience` own ticks since the first piece of something newer, nor
+            for a source more than `lag` stamps behind (so a team outlives a dead unit)
+CREDIT, when it learns from stamp s: the pieces are summed in the order of the downstream units once all have come, or `patience` own ticks
+    after the first; at most once for each stamp.
+ELIGIBILITY of a sample: stamped credit keeps the last K samples and finds the one it belongs to, exact under any delay; with decay > 0 a trace
+    is rolled over the archive up to that sample:  z_s = decay * z_(s-1) + e_s, z = 0 at a change of episode.
+    Trace credit keeps one sample and one decaying trace that knows no stamps. In both, a sample joins the trace only after its own instant:
+    credit that comes in the same instant belongs to what was done before it, as in the published order of operations.
+"""
+
+from asyncnet.kernel import entry, kernel
+from asyncnet.layout import Field, unbound
+from asyncnet.rules.coagent import fold, initialise, learn, respond, settle  # bound: rule
+
+cut = unbound  # bound: layout
+
+SAY, TELL, MORE = 1, 2, 4  # what a turn asks its host to do: send activity, send feedback, take another turn at once
+_ACTIVITY = 4  # message.ACTIVITY
+
+# counts: what the machine passed over, for the summary
+EVICTED, LATE, DUPLICATE, INCOMPLETE, OVERTAKEN, REVISED, SAMPLED, LEARNED = range(8)
+COUNT_NAMES = ("evicted", "late", "duplicate", "incomplete", "overtaken", "revised", "sampled", "learned")
+
+FIELDS = (
+    Field("port_start", "S"),  # which inputs source p feeds
+    Field("port_width", "S"),
+    Field("heard_stamp", "S"),  # the newest message of each source
+    Field("heard_seq", "S"),
+    Field("x", "B I"),  # the newest values of the inputs
+    Field("newest", "1"),  # the newest stamp heard of
+    Field("newest_episode", "B"),
+    Field("waiting", "1"),  # own ticks since the first piece of something newer; -1: nothing newer
+    Field("fresh", "1"),  # a piece of the held stamp has come or changed since it was sampled
+    Field("repeats", "1"),  # repeated pieces since the last word (on-arrival clocks pass a repetition on)
+    Field("stamp", "1"),  # the stamp held
+    Field("since", "1"),  # when it was sampled, microseconds
+    Field("unsettled", "1"),  # its eligibility is not reckoned yet
+    Field("y", "B N"),  # the values held
+    Field("episode", "B"),
+    Field("ring_stamp", "K"),  # the archive of samples
+    Field("ring_episode", "K B"),
+    Field("ring_x", "K B I"),
+    Field("rolled", "1"),  # stamped credit: the trace holds all samples up to this stamp
+    Field("z_episode", "B"),
+    Field("carry", "B"),  # what the trace is multiplied with in the current update
+    Field("credit", "B O"),  # the credit being learned from
+    Field("sender_start", "D"),  # which pieces credit sender d brings
+    Field("sender_width", "D"),
+    Field("gathering", "1"),  # credits not yet learned from
+    Field("due_stamp", "C"),
+    Field("due_state", "C"),  # 0 none, 1 gathering, 2 done with
+    Field("due_age", "C"),  # own ticks since its first piece
+    Field("due_heard", "C"),
+    Field("due_from", "C D"),
+    Field("due", "C B O J"),
+    Field("told_stamp", "1"),  # the stamp of the feedback just told
+    Field("counts", "8"),
+)
+SETTINGS = (("seed", int), ("patience", int), ("lag", int), ("revise", int), ("on_arrival", int), ("stamped", int), ("decay", float))
+
+
+@entry
+def begin(state, config):
+    """Fill a fresh state: nothing heard, nothing sampled, initial weights from keyed draws."""
+    v, c = cut(state, config)
+    for array in (v.heard_stamp, v.heard_seq, v.newest, v.waiting, v.stamp, v.since, v.ring_stamp, v.rolled, v.due_stamp, v.z_episode):
+        array[:] = -1.0
+    initialise(v, c)
+
+
+@kernel
+def hear_activity(v, c, port, seq, stamp, payload):
+    if stamp < v.heard_stamp[port] or (stamp == v.heard_stamp[port] and seq <= v.heard_seq[port]):
+        return  # overtaken on the way: the newest value wins
+    start, width = int(v.port_start[port]), int(v.port_width[port])
+    first = stamp > v.heard_stamp[port]
+    changed = False
+    for b in range(c.B):
+        for i in range(width):
+            value = payload[c.B + b * width + i]
+            if v.x[b, start + i] != value:
+                v.x[b, start + i] = value
+                changed = True
+    v.heard_stamp[port] = stamp
+    v.heard_seq[port] = seq
+    if stamp > v.newest[0]:
+        v.newest[0] = stamp
+        for b in range(c.B):
+            v.newest_episode[b] = payload[b]
+    if stamp > v.stamp[0] and v.waiting[0] < 0.0:
+        v.waiting[0] = 0.0
+    if stamp == v.stamp[0] and (first or changed):
+        v.fresh[0] = 1.0
+    if not first and not changed:
+        v.repeats[0] += 1.0
+
+
+@kernel
+def hear_credit(v, c, port, stamp, payload):
+    slot = stamp % c.C
+    if v.due_stamp[slot] > stamp:
+        v.counts[LATE] += 1.0
+        return
+    if v.due_stamp[slot] < stamp:
+        if v.due_state[slot] == 1.0:
+            v.counts[INCOMPLETE] += 1.0
+            v.gathering[0] -= 1.0
+        v.due_stamp[slot] = stamp
+        v.due_state[slot] = 1.0
+        v.due_age[slot] = 0.0
+        v.due_heard[slot] = 0.0
+        v.due_from[slot, :] = 0.0
+        v.due[slot, :, :, :] = 0.0
+        v.gathering[0] += 1.0
+    if v.due_state[slot] == 2.0 or v.due_from[slot, port] == 1.0:
+        v.counts[DUPLICATE] += 1.0
+        return
+    v.due_from[slot, port] = 1.0
+    v.due_heard[slot] += 1.0
+    start, width = int(v.sender_start[port]), int(v.sender_width[port])
+    if payload.size == c.B:  # a reward: one number a stream, the same for every unit
+        for b in range(c.B):
+            for j in range(c.O):
+                v.due[slot, b, j, start] = payload[b]
+    else:
+        at = 0
+        for b in range(c.B):
+            for j in range(c.O):
+                for m in range(width):
+                    v.due[slot, b, j, start + m] = payload[at]
+                    at += 1
+
+
+@kernel
+def ready_credit(v, c):
+    """The slot of the oldest credit to learn from now, or -1."""
+    best = -1
+    if v.gathering[0] > 0.0:
+        for slot in range(c.C):
+            whole = v.due_heard[slot] == c.D or (c.on_arrival == 0 and v.due_age[slot] >= c.patience)
+            if v.due_state[slot] == 1.0 and whole and (best < 0 or v.due_stamp[slot] < v.due_stamp[best]):
+                best = slot
+    return best
+
+
+@kernel
+def take_credit(v, c, now, due, told):
+    """Learn from credit slot `due`; returns TELL if the rule has feedback for the inputs."""
+    v.due_state[due] = 2.0
+    v.gathering[0] -= 1.0
+    if v.due_heard[due] < c.D:
+        v.counts[INCOMPLETE] += 1.0
+    stamp = int(v.due_stamp[due])
+    for b in range(c.B):
+        for j in range(c.O):
+            total = 0.0
+            for m in range(c.J):
+                total += v.due[due, b, j, m]
+            v.credit[b, j] = total
+    on = 1.0
+    if c.stamped == 1:
+        slot = stamp % c.K
+        if v.ring_stamp[slot] != stamp:
+            v.counts[EVICTED] += 1.0
+            return 0
+        if stamp == int(v.stamp[0]) and v.unsettled[0] == 1.0:
+            settle(v, c, slot)
+            v.unsettled[0] = 0.0
+        if c.Z > 0:
+            if stamp <= v.rolled[0]:
+                v.counts[OVERTAKEN] += 1.0
+                return 0
+            for s in range(max(int(v.rolled[0]) + 1, stamp - c.K + 1), stamp):
+                if s >= 0 and v.ring_stamp[s % c.K] == s:
+                    roll(v, c, s % c.K)
+            v.rolled[0] = stamp - 1
+    else:
+        slot = 0
+        if v.stamp[0] < 0.0:
+            return 0
+        if now == v.since[0]:
+            on = 0.0
+    if c.Z > 0:
+        for b in range(c.B):
+            if on == 0.0:
+                v.carry[b] = 1.0
+            else:
+                v.carry[b] = c.decay if v.z_episode[b] == v.ring_episode[slot, b] else 0.0
+    v.counts[LEARNED] += 1.0
+    v.told_stamp[0] = stamp
+    return TELL if learn(v, c, slot, on, told) else 0
+
+
+@kernel
+def roll(v, c, slot):
+    """Move archived sample `slot` into the trace."""
+    for b in range(c.B):
+        v.carry[b] = c.decay if v.z_episode[b] == v.ring_episode[slot, b] else 0.0
+        v.z_episode[b] = v.ring_episode[slot, b]
+    fold(v, c, slot)
+
+
+@kernel
+def ready_sample(v, c):
+    if v.newest[0] <= v.stamp[0]:
+        return False
+    if c.revise == 1 or (c.on_arrival == 0 and v.waiting[0] >= c.patience):
+        return True
+    for port in range(c.S):
+        behind = v.newest[0] - v.heard_stamp[port]
+        if behind > 0.0 and behind <= c.lag:
+            return False
+    return True
+
+
+@kernel
+def sample(v, c, now, stamp):
+    slot = stamp % c.K
+    if v.ring_stamp[slot] != stamp:
+        if c.stamped == 0 and c.Z > 0 and v.ring_stamp[slot] >= 0.0:
+            roll(v, c, slot)
+        v.counts[SAMPLED] += 1.0
+    else:
+        v.counts[REVISED] += 1.0
+    v.stamp[0] = stamp
+    v.since[0] = now
+    v.ring_stamp[slot] = stamp
+    for b in range(c.B):
+        v.episode[b] = v.newest_episode[b]
+        v.ring_episode[slot, b] = v.episode[b]
+        for i in range(c.I):
+            v.ring_x[slot, b, i] = v.x[b, i]
+    respond(v, c, slot, stamp)
+    v.unsettled[0] = 1.0
+    v.fresh[0] = 0.0
+    v.waiting[0] = -1.0
+
+
+@kernel
+def turn(v, c, now, ticked, said, told):
+    if v.unsettled[0] == 1.0 and now > v.since[0]:
+        settle(v, c, int(v.stamp[0]) % c.K)
+        v.unsettled[0] = 0.0
+    if ticked == 1:
+        if v.waiting[0] >= 0.0:
+            v.waiting[0] += 1.0
+        if v.gathering[0] > 0.0:
+            for slot in range(c.C):
+                v.due_age[slot] += 1.0
+    flags = 0
+    due = ready_credit(v, c)
+    if due >= 0:
+        flags = take_credit(v, c, now, due, told)
+        if ready_credit(v, c) >= 0:
+            return flags | MORE
+    speaks = ticked > 0 and v.stamp[0] >= 0.0
+    if ready_sample(v, c):
+        sample(v, c, now, int(v.newest[0]))
+        speaks = True
+    elif c.revise == 1 and v.fresh[0] == 1.0:
+        sample(v, c, now, int(v.stamp[0]))
+        speaks = True
+    elif c.on_arrival == 1 and v.repeats[0] >= c.S and v.stamp[0] >= 0.0:
+        speaks = True
+    if speaks:
+        v.repeats[0] = 0.0
+        for b in range(c.B):
+            said[b] = v.episode[b]
+            for n in range(c.N):
+                said[c.B + b * c.N + n] = v.y[b, n]
+        flags |= SAY
+    return flags
+
+
+@entry
+def hear(state, config, now, channel, port, seq, stamp, payload, said, told):
+    """Take in one message; on an on-arrival clock also take the turn it calls for. Returns what to send (SAY | TELL | MORE)."""
+    v, c = cut(state, config)
+    if channel == _ACTIVITY:
+        hear_activity(v, c, port, seq, stamp, payload)
+    else:
+        hear_credit(v, c, port, stamp, payload)
+    if c.on_arrival == 1:
+        return turn(v, c, now, 0, said, told)
+    return 0
+
+
+@entry
+def act(state, config, now, ticked, said, told):
+    """Take a turn; `ticked` is 1 at a tick of the clock, 2 when the host comes back for MORE of it, 0 for MORE after a message."""
+    v, c = cut(state, config)
+    return turn(v, c, now, ticked, said, told)

@@ -1,0 +1,100 @@
+"""The dopamine node: turns outcomes and values into the TD error that every learning node hears.
+
+    delta_k = live_k * (R_k + gamma * boot_k * v_(k+1) - v_k)        (B,)
+
+v_k is the critic's value of observation k, R_k what decision k earned, boot_k = 0 after a terminal state, live_k = 0 for the decision that only
+resets an ended episode (and, as published, for a time limit). It goes out as soon as all of its parts have come, oldest decision first.
+"""
+
+from asyncnet.kernel import entry, kernel
+from asyncnet.layout import Field, unbound
+
+cut = unbound  # bound: layout
+
+SAY, MORE = 1, 4
+_ACTIVITY = 4  # message.ACTIVITY
+
+MISSED = 0
+COUNT_NAMES = ("missed",)
+
+FIELDS = (
+    Field("value_stamp", "K"),
+    Field("value_seq", "K"),
+    Field("value", "K B"),
+    Field("outcome_stamp", "K"),
+    Field("outcome", "K N"),  # N = 1 + 3 B: stamp of the action used, R, boot, live
+    Field("open", "1"),  # outcomes whose TD error has not gone out
+    Field("pending", "K"),
+    Field("stamp", "1"),  # the decision of the TD error just said
+    Field("credited", "1"),  # the stamp of the action it rewards
+    Field("counts", "1"),
+)
+SETTINGS = (("gamma", float), ("on_arrival", int))
+
+
+@entry
+def begin(state, config):
+    """Fill a fresh state: nothing heard."""
+    v, _ = cut(state, config)
+    v.value_stamp[:] = -1.0
+    v.outcome_stamp[:] = -1.0
+    v.stamp[:] = -1.0
+    v.credited[:] = -1.0
+
+
+@kernel
+def turn(v, c, said):
+    if v.open[0] == 0.0:
+        return 0
+    best = -1
+    count = 0
+    for slot in range(c.K):
+        k = v.outcome_stamp[slot]
+        following = int(k + 1) % c.K
+        if v.pending[slot] == 1.0 and v.value_stamp[slot] == k and v.value_stamp[following] == k + 1:
+            count += 1
+            if best < 0 or k < v.outcome_stamp[best]:
+                best = slot
+    if best < 0:
+        return 0
+    following = int(v.outcome_stamp[best] + 1) % c.K
+    for b in range(c.B):
+        reward, boot, live = v.outcome[best, 1 + b], v.outcome[best, 1 + c.B + b], v.outcome[best, 1 + 2 * c.B + b]
+        said[b] = live * (reward + c.gamma * boot * v.value[following, b] - v.value[best, b])
+    v.pending[best] = 0.0
+    v.open[0] -= 1.0
+    v.stamp[0] = v.outcome_stamp[best]
+    v.credited[0] = v.outcome[best, 0]
+    return SAY | MORE if count > 1 else SAY
+
+
+@entry
+def hear(state, config, now, channel, port, seq, stamp, payload, said, told):
+    """Take in a value or an outcome; on an on-arrival clock also take the turn it calls for."""
+    v, c = cut(state, config)
+    slot = stamp % c.K
+    if channel == _ACTIVITY:
+        if stamp > v.value_stamp[slot] or (stamp == v.value_stamp[slot] and seq > v.value_seq[slot]):
+            v.value_stamp[slot] = stamp
+            v.value_seq[slot] = seq
+            for b in range(c.B):
+                v.value[slot, b] = payload[c.B + b]
+    elif stamp > v.outcome_stamp[slot]:
+        if v.pending[slot] == 1.0:
+            v.counts[MISSED] += 1.0
+            v.open[0] -= 1.0
+        v.outcome_stamp[slot] = stamp
+        v.pending[slot] = 1.0
+        v.open[0] += 1.0
+        for n in range(c.N):
+            v.outcome[slot, n] = payload[n]
+    if c.on_arrival == 1:
+        return turn(v, c, said)
+    return 0
+
+
+@entry
+def act(state, config, now, ticked, said, told):
+    """Take a turn: send the oldest TD error whose parts have all come."""
+    v, c = cut(state, config)
+    return turn(v, c, said)

@@ -1,0 +1,126 @@
+"""Where a node keeps its state: named arrays cut from one flat float64 array.
+
+A node type declares fields, `("weight", "I O")`, and settings, `("decay", float)`. The letters are dimensions:
+
+    B streams          I inputs             O units (columns)      N values emitted
+    K archived samples C credits in wait    S sources              D credit senders
+    J credit pieces per unit                M pieces told per input  Z streams with a trace (B or 0)
+    P, A, L            parameters, activations and layers of a network inside one node
+
+Snapshot, digest and shipping a node are then one copy of one array; a whole number is exact in float64 up to 2^53.
+"""
+
+import hashlib
+import importlib.util
+import inspect
+import math
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from types import ModuleType, SimpleNamespace
+from typing import NamedTuple
+
+import numpy as np
+
+from asyncnet.kernel import cache_folder
+
+DIMENSIONS = ("B", "I", "O", "N", "K", "C", "S", "D", "J", "M", "Z", "P", "A", "L")
+
+
+class Field(NamedTuple):
+    """One named array of a node's state; `shape` is a string of dimension letters and numbers, such as "K B I"."""
+
+    name: str
+    shape: str
+
+    def sizes(self, dims: Mapping[str, int]) -> tuple[int, ...]:
+        return tuple(int(d) if d.isdigit() else dims[d] for d in self.shape.split())
+
+
+def size(fields: Iterable[Field], dims: Mapping[str, int]) -> int:
+    """How many numbers the fields take together."""
+    return sum(math.prod(field.sizes(dims)) for field in fields)
+
+
+def views(state: np.ndarray, fields: Iterable[Field], dims: Mapping[str, int]) -> SimpleNamespace:
+    """The fields as named views of `state`, for callers in Python."""
+    out, at = SimpleNamespace(), 0
+    for field in fields:
+        shape = field.sizes(dims)
+        count = math.prod(shape)
+        setattr(out, field.name, state[at : at + count].reshape(shape))
+        at += count
+    return out
+
+
+def unbound(state: np.ndarray, config: np.ndarray) -> tuple:
+    """Stands where `bind` writes the code that cuts fields and settings into two named tuples."""
+    raise NotImplementedError("bind() this machine first")
+
+
+def _cut_source(fields: list[Field], settings: list[tuple[str, type]]) -> str:
+    names = [name for name, _ in settings]
+    lines = [
+        "from collections import namedtuple",
+        "from asyncnet.kernel import kernel as _kernel, view as _view",
+        f'View = namedtuple("View", "{" ".join(f.name for f in fields)}")',
+        f'Config = namedtuple("Config", "{" ".join([*DIMENSIONS, *names])}")',
+        "@_kernel",
+        "def cut(state, config):",
+        *(f"    {d} = int(config[{i}])" for i, d in enumerate(DIMENSIONS)),
+        "    at = 0",
+    ]
+    for field in fields:
+        dims = field.shape.split()
+        lines.append(f"    {field.name}_ = _view(state, at, ({', '.join(dims)},))")
+        lines.append(f"    at += {' * '.join(dims)}")
+    reads = [f"int(config[{len(DIMENSIONS) + i}])" if kind is int else f"config[{len(DIMENSIONS) + i}]" for i, (_, kind) in enumerate(settings)]
+    lines.append(f"    return View({', '.join(f.name + '_' for f in fields)}), Config({', '.join([*DIMENSIONS, *reads])})")
+    return "\n".join(lines)
+
+
+class Bound(NamedTuple):
+    """A machine bound to a rule: its kernels and its layout."""
+
+    module: ModuleType
+    fields: list[Field]
+    settings: list[tuple[str, type]]
+
+    def config(self, dims: Mapping[str, int], values: Mapping[str, float]) -> np.ndarray:
+        """The settings array that the kernels read; every declared setting must be given."""
+        return np.array([float(dims.get(d, 0)) for d in DIMENSIONS] + [float(values[name]) for name, _ in self.settings])
+
+
+_bound: dict[tuple[str, str], Bound] = {}
+
+
+def bind(machine: ModuleType, rule: ModuleType | None = None) -> Bound:
+    """The text of `machine`, bound to `rule`: one text of the mathematics, compiled once for each rule.
+
+    numba finds a kernel in its cache on disk only if it is a module-level function that names the kernels it calls. So the machine's text is
+    written to the cache folder with two lines replaced: the one marked "# bound: layout" by the code that cuts this type's fields, the one
+    marked "# bound: rule" by an import of this rule's kernels.
+    """
+    key = (machine.__name__, rule.__name__ if rule else "")
+    if key in _bound:
+        return _bound[key]
+    fields = [*machine.FIELDS, *(rule.FIELDS if rule else ())]
+    settings = [*machine.SETTINGS, *(rule.SETTINGS if rule else ())]
+    text = inspect.getsource(machine)
+    text = re.sub(r"^cut = .*# bound: layout$", lambda _: _cut_source(fields, settings), text, count=1, flags=re.M)
+    if rule:
+        text = re.sub(r"^from \S+ (import .*)# bound: rule$", rf"from {rule.__name__} \1", text, count=1, flags=re.M)
+    stem = "_".join(part.rpartition(".")[2] for part in key if part)
+    # A rule from outside the package is not part of the cache folder's name, hence of this one's.
+    name = f"{stem}_{hashlib.sha256((text + (inspect.getsource(rule) if rule else '')).encode()).hexdigest()[:12]}"
+    path = cache_folder() / f"{name}.py"
+    if not path.exists():
+        part = path.with_suffix(f".{id(text)}.part")
+        part.write_text(text)
+        part.replace(path)
+    spec = importlib.util.spec_from_file_location(f"asyncnet_bound.{name}", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    _bound[key] = Bound(module, fields, settings)
+    return _bound[key]

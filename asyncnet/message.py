@@ -1,0 +1,31 @@
+"""What travels: kinds of events and messages, and the order of simultaneous ones.
+
+An event is a tuple `(at, kind, dst, src, seq, stamp, payload, port)` that sorts by content: time in microseconds, then kind, then receiver,
+sender and the sender's sequence number for that kind. So ties never depend on the order of insertion. Among messages of one instant credit
+goes before activity: what a decision earned is learned before the next decision is made, as in the synchronous algorithms.
+
+    kind        from -> to                  payload (float64, flat)
+    WORLD       the world's own turn        -
+    REWARD      world | dopamine -> nodes   (B,) reward or TD error per stream
+    OUTCOME     world -> dopamine           (1 + 3 B,) stamp of the action used, reward, bootstrap factor, live factor
+    FEEDBACK    node -> its inputs          (B, inputs, pieces) what the rule tells each input unit
+    ACTIVITY    node -> its readers         (B + B width,) episode number and values
+    TICK        a node's own clock          -
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+WORLD, REWARD, OUTCOME, FEEDBACK, ACTIVITY, TICK = range(6)
+CHANNELS = {"reward": REWARD, "outcome": OUTCOME, "feedback": FEEDBACK, "activity": ACTIVITY}
+CHANNEL_NAMES = {code: name for name, code in CHANNELS.items()}
+
+
+class Letter(NamedTuple):
+    """What a node wants to send: one payload to every link of a channel, or (link >= 0) to one of them."""
+
+    channel: int
+    stamp: int
+    payload: np.ndarray
+    link: int = -1

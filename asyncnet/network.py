@@ -1,0 +1,219 @@
+"""From a scenario to a team: which nodes there are, what each is made of, and which links join them.
+
+`plan` is plain data and the same on every machine. Both engines call it, and `build` makes the nodes that a loop hosts. Nodes are numbered in the
+order world, layers from first to output, critic, dopamine; that number, not the order of construction, breaks ties between simultaneous events.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, NamedTuple
+
+from asyncnet.chance import identity
+from asyncnet.message import ACTIVITY, FEEDBACK, OUTCOME, REWARD
+
+if TYPE_CHECKING:
+    from asyncnet.scenario import Scenario
+
+OBSERVATION = "observation"
+
+
+class Layer(NamedTuple):
+    """A layer of the network: `columns` units with `values` outputs (a softmax has one output more), cut into parts (first unit, units)."""
+
+    name: str
+    number: int
+    units: str
+    columns: int
+    values: int
+    sources: tuple[str, ...]
+    parts: tuple[tuple[int, int], ...]
+
+
+class NodePlan(NamedTuple):
+    """One node: its name, its number, its identity in the key of its draws, and its role world | agent | critic | dopamine."""
+
+    name: str
+    index: int
+    identity: int
+    role: str
+    layer: int = -1  # position among the layers
+    part: tuple[int, int] = (0, 0)
+
+
+class LinkPlan(NamedTuple):
+    """A directed connection for one kind of message; `port` is its number at the receiver, `slot` at the sender."""
+
+    channel: int
+    src: int
+    dst: int
+    port: int
+    slot: int
+
+
+class Plan(NamedTuple):
+    layers: tuple[Layer, ...]
+    nodes: tuple[NodePlan, ...]
+    links: tuple[LinkPlan, ...]
+    inputs: int  # size of an observation
+    actions: int
+
+    def senders_of(self, node: int, channel: int) -> list[LinkPlan]:
+        return sorted((link for link in self.links if link.dst == node and link.channel == channel), key=lambda link: link.port)
+
+
+def plan(scenario: Scenario) -> Plan:
+    """The team of a scenario; raises ScenarioError where its parts do not fit together."""
+    from asyncnet.rules import RULES
+    from asyncnet.scenario import ScenarioError
+    from asyncnet.tasks import spaces
+
+    inputs, actions = spaces(scenario.task)
+    layers = _layers(scenario, actions)
+    rule = RULES[scenario.rule.name]
+
+    nodes = [NodePlan("world", 0, identity(0, 0), "world")]
+    of_layer: dict[str, list[int]] = {}
+    for place, layer in enumerate(layers):
+        for start, count in layer.parts:
+            name = layer.name if len(layer.parts) == 1 else f"{layer.name}.{start}"
+            of_layer.setdefault(layer.name, []).append(len(nodes))
+            nodes.append(NodePlan(name, len(nodes), identity(layer.number, start), "agent", place, (start, count)))
+    agents = range(1, len(nodes))
+    above = len(layers) + 1
+    critic = dopamine = None
+    if scenario.critic:
+        critic = len(nodes)
+        nodes.append(NodePlan("critic", critic, identity(above, 0), "critic"))
+        dopamine = critic + 1
+        nodes.append(NodePlan("dopamine", dopamine, identity(above + len(scenario.critic.hidden) + 1, 0), "dopamine"))
+
+    links: list[LinkPlan] = []
+    ports: dict[tuple[int, int], int] = {}
+    slots: dict[tuple[int, int], int] = {}
+
+    def join(channel: int, src: int, dst: int, slot: int | None = None) -> None:
+        port = ports.get((channel, dst), 0)
+        ports[channel, dst] = port + 1
+        count = slots.get((channel, src), 0)
+        slots[channel, src] = count + 1
+        links.append(LinkPlan(channel, src, dst, port, count if slot is None else slot))
+
+    for layer in layers:
+        for node in of_layer[layer.name]:
+            port = 0
+            for source in layer.sources:
+                for src in [0] if source == OBSERVATION else of_layer[source]:
+                    join(ACTIVITY, src, node)
+                    if rule.TELLS and source != OBSERVATION:
+                        join(FEEDBACK, node, src, slot=port)
+                    port += 1
+    for node in of_layer[layers[-1].name]:
+        join(ACTIVITY, node, 0)
+    broadcaster = 0
+    if critic is not None and dopamine is not None:
+        join(ACTIVITY, 0, critic)
+        join(ACTIVITY, critic, dopamine)
+        join(OUTCOME, 0, dopamine)
+        join(REWARD, dopamine, critic)  # slot 0: the critic's TD error carries the decision's stamp, the others that of the action used
+        broadcaster = dopamine
+    for node in agents:
+        if rule.HEARS_REWARD == "all" or nodes[node].layer == len(layers) - 1:
+            join(REWARD, broadcaster, node)
+
+    names = {node.name for node in nodes} | {layer.name for layer in layers}
+    for name in scenario.clocks:
+        if name == "world":
+            raise ScenarioError("", 'clocks."world"', "the world's clock is task.world.interval")
+        if name != "default" and name not in names:
+            near = difflib.get_close_matches(name, sorted(names), n=1)
+            raise ScenarioError("", f'clocks."{name}"', "no node of that name" + (f"; did you mean {near[0]}?" if near else ""))
+    return Plan(layers, tuple(nodes), tuple(links), inputs, actions)
+
+
+def _layers(scenario: Scenario, actions: int) -> tuple[Layer, ...]:
+    from asyncnet.scenario import ScenarioError
+
+    network = scenario.network
+    if network.output != "softmax" and actions != 2:
+        raise ScenarioError("", "network.output", f"one {network.output} unit chooses between two actions; this task has {actions}")
+    sizes = [*network.hidden, actions - 1 if network.output == "softmax" else 1]
+    names = [f"actor.{number}" for number in range(1, len(sizes) + 1)]
+    hears = {name: (names[i - 1] if i else OBSERVATION,) for i, name in enumerate(names)}
+    for name, sources in network.inputs.items():
+        key = f'network.inputs."{name}"'
+        if name not in hears:
+            raise ScenarioError("", key, f"no layer of that name; there are {', '.join(names)}")
+        if not sources or len(set(sources)) < len(sources):
+            raise ScenarioError("", key, "name each source once, and at least one")
+        for source in sources:
+            if source != OBSERVATION and source not in names[:-1]:
+                raise ScenarioError("", key, f"no hidden layer {source!r}; there are {OBSERVATION}, {', '.join(names[:-1])}")
+            if source != OBSERVATION and names.index(source) >= names.index(name):
+                raise ScenarioError("", key, f"{name} hears {source}, which comes after it: the network would be cyclic")
+        hears[name] = sources
+    heard = {source for sources in hears.values() for source in sources}
+    for name in names[:-1]:
+        if name not in heard:
+            raise ScenarioError("", "network.inputs", f"nobody hears {name}")
+    layers = []
+    for place, (name, columns) in enumerate(zip(names, sizes, strict=True)):
+        last = place == len(sizes) - 1
+        softmax = last and network.output == "softmax"
+        group = columns if network.split == "layer" or softmax else 1 if network.split == "unit" else network.split
+        parts = tuple((start, min(group, columns - start)) for start in range(0, columns, group))
+        units = network.output if last else network.units
+        layers.append(Layer(name, place + 1, units, columns, columns + softmax, hears[name], parts))
+    return tuple(layers)
+
+
+def source_slices(plan: Plan, node: NodePlan) -> list[tuple[int, int]]:
+    """Which inputs each source of an agent feeds: (first, count) for each activity port."""
+    out, at = [], 0
+    for link in plan.senders_of(node.index, ACTIVITY):
+        source = plan.nodes[link.src]
+        width = plan.inputs if source.role == "world" else source.part[1]
+        out.append((at, width))
+        at += width
+    return out
+
+
+def credit_slices(plan: Plan, node: NodePlan) -> list[tuple[int, int]]:
+    """Which pieces each sender of credit brings: (first, count) for each port. A layer that is one node has summed its pieces already."""
+    out, at = [], 0
+    for link in plan.senders_of(node.index, FEEDBACK) or plan.senders_of(node.index, REWARD):
+        sender = plan.nodes[link.src]
+        width = pieces(plan, sender) if sender.role == "agent" else 1
+        out.append((at, width))
+        at += width
+    return out
+
+
+def pieces(plan: Plan, node: NodePlan) -> int:
+    """How many numbers a node tells each input: one for each of its units, if its layer is cut into several nodes, else their sum."""
+    return node.part[1] if len(plan.layers[node.layer].parts) > 1 else 1
+
+
+def dimensions(plan: Plan, node: NodePlan, scenario: Scenario) -> dict[str, int]:
+    """The dimension letters of a node's layout (layout.py)."""
+    streams = scenario.task.streams
+    late = scenario.reward_lateness()
+    if node.role == "dopamine":
+        return {"B": streams, "K": 8 + late, "N": 1 + 3 * streams}
+    learner = scenario.critic if node.role == "critic" else scenario.rule
+    stamped = learner.credit == "stamped"
+    ring = learner.ring or 8 + late
+    dims = {"B": streams, "K": ring if stamped else 1, "C": ring, "Z": streams if not stamped or learner.lambda_ > 0.0 else 0}
+    if node.role == "critic":
+        sizes = critic_sizes(plan, scenario)
+        dims |= {"I": plan.inputs, "O": 1, "N": 1, "S": 1, "D": 1, "J": 1, "M": 1}
+        return dims | {"L": len(sizes), "A": sum(sizes[1:]), "P": sum((n + 1) * m for n, m in zip(sizes, sizes[1:], strict=False))}
+    layer = plan.layers[node.layer]
+    sources, senders = source_slices(plan, node), credit_slices(plan, node)
+    dims |= {"I": sum(width for _, width in sources), "S": len(sources), "D": len(senders), "J": sum(width for _, width in senders)}
+    return dims | {"O": node.part[1], "N": node.part[1] + layer.values - layer.columns, "M": pieces(plan, node)}
+
+
+def critic_sizes(plan: Plan, scenario: Scenario) -> list[int]:
+    return [plan.inputs, *scenario.critic.hidden, 1]
+

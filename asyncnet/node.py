@@ -1,0 +1,198 @@
+"""A node as its loop sees it: a flat array of state, kernels that change it, and letters that come out.
+
+A node never sleeps, reads a clock, opens a socket or draws a number that is not its own; its future depends on scenario, seed, name and its ordered
+inbox, and on nothing else.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+
+from asyncnet import agent, clock, dopamine, layout, network
+from asyncnet.message import ACTIVITY, FEEDBACK, REWARD, Letter
+from asyncnet.network import NodePlan, Plan
+from asyncnet.rules import RULES, coagent, value
+from asyncnet.rules.settings import per_layer
+from asyncnet.scenario import Scenario
+
+_NOTHING: tuple[Letter, ...] = ()
+_UNITS = {"bernoulli": coagent.BERNOULLI, "sign": coagent.SIGN, "softmax": coagent.SOFTMAX}
+
+
+class Node:
+    """A node made of kernels: `hear` takes in a message, `act` takes a turn, both return letters.
+
+    `view` names the arrays inside `state`; `config` holds its settings (layout.py).
+    """
+
+    def __init__(self, plan: NodePlan, bound: layout.Bound, dims: dict[str, int], values: dict[str, float], said: int, told: tuple[int, ...]) -> None:
+        self.name, self.index, self.identity, self.role = plan.name, plan.index, plan.identity, plan.role
+        self.bound, self.dims = bound, dims
+        self.config = bound.config(dims, values)
+        self.seat(np.zeros(layout.size(bound.fields, dims)))
+        self._hear, self._act = bound.module.hear, bound.module.act
+        self._begin = bound.module.begin
+        self._said, self._told = np.zeros(said), np.zeros(told)
+
+    def seat(self, state: np.ndarray) -> None:
+        """Live in this array from now on; its contents are the node's state."""
+        self.state = state
+        self.view = layout.views(state, self.bound.fields, self.dims)
+
+    def begin(self) -> None:
+        """Fill the state: initial weights, nothing heard."""
+        self._begin(self.state, self.config)
+
+    def hear(self, now: int, channel: int, port: int, seq: int, stamp: int, payload: np.ndarray) -> list[Letter] | tuple[Letter, ...]:
+        """Take in one message (on an on-arrival clock: and act on it)."""
+        flags = self._hear(self.state, self.config, now, channel, port, seq, stamp, payload, self._said, self._told)
+        return self._letters(flags, now, 0) if flags else _NOTHING
+
+    def act(self, now: int) -> list[Letter] | tuple[Letter, ...]:
+        """Take the turn of a tick."""
+        flags = self._act(self.state, self.config, now, 1, self._said, self._told)
+        return self._letters(flags, now, 2) if flags else _NOTHING
+
+    def _letters(self, flags: int, now: int, ticked: int) -> list[Letter]:
+        letters: list[Letter] = []
+        while True:
+            self._write(flags, letters)
+            if not flags & agent.MORE:
+                return letters
+            flags = self._act(self.state, self.config, now, ticked, self._said, self._told)
+
+    def _write(self, flags: int, letters: list[Letter]) -> None:
+        raise NotImplementedError
+
+    def counts(self) -> dict[str, int]:
+        """What the node passed over and did, by name."""
+        raise NotImplementedError
+
+
+class Agent(Node):
+    """A learning node (agent.py); `inputs` are its sources' slices, and it tells the source of slot p what concerns slice p."""
+
+    def __init__(self, *args: object, inputs: list[tuple[int, int]], tells: list[int]) -> None:
+        super().__init__(*args)
+        self._slices = [(port, *inputs[port]) for port in tells]
+
+    def _write(self, flags: int, letters: list[Letter]) -> None:
+        if flags & agent.TELL:
+            stamp = int(self.view.told_stamp[0])
+            for port, start, width in self._slices:
+                letters.append(Letter(FEEDBACK, stamp, self._told[:, start : start + width].ravel().copy(), port))
+        if flags & agent.SAY:
+            letters.append(Letter(ACTIVITY, int(self.view.stamp[0]), self._said.copy()))
+
+    def counts(self) -> dict[str, int]:
+        return dict(zip(agent.COUNT_NAMES, self.view.counts.astype(int).tolist(), strict=True))
+
+
+class Dopamine(Node):
+    """The node that broadcasts the TD error (dopamine.py): to the critic (link 0) under the decision's stamp, to the others under the action's."""
+
+    links = 1
+
+    def _write(self, flags: int, letters: list[Letter]) -> None:
+        if flags & dopamine.SAY:
+            stamp, credited = int(self.view.stamp[0]), int(self.view.credited[0])
+            error = self._said.copy()
+            if credited == stamp:
+                letters.append(Letter(REWARD, stamp, error))
+                return
+            letters.append(Letter(REWARD, stamp, error, 0))
+            if credited >= 0:
+                letters += [Letter(REWARD, credited, error, link) for link in range(1, self.links)]
+
+    def counts(self) -> dict[str, int]:
+        return dict(zip(dopamine.COUNT_NAMES, self.view.counts.astype(int).tolist(), strict=True))
+
+
+def clock_of(scenario: Scenario, plan: NodePlan) -> np.ndarray:
+    """The clock row of a node: named for it, for its layer, or the default."""
+    tick = scenario.tick
+    layer = ".".join(plan.name.split(".")[:2])
+    spec = scenario.clocks.get(plan.name) or scenario.clocks.get(layer) or scenario.clocks.get("default")
+    if spec is None or spec.kind == "on-arrival":
+        return clock.row("on-arrival", 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0)
+    phase = getattr(spec, "phase", None)
+    return clock.row(
+        spec.kind,
+        spec.period * tick,
+        getattr(spec, "jitter", 0.0),
+        getattr(spec, "drift", 0.0),
+        -1.0 if phase is None else phase,
+        getattr(spec, "slow", 1.0),
+        getattr(spec, "start", 0.0) * tick,
+        getattr(spec, "stop", 0.0) * tick,
+    )
+
+
+def build(scenario: Scenario, plan: Plan, node: NodePlan) -> Node:
+    """A node of the team with its state filled; the only place where nodes are made."""
+    dims = network.dimensions(plan, node, scenario)
+    on_arrival = int(clock_of(scenario, node)[0] == clock.ON_ARRIVAL)
+    made = {"critic": _critic, "dopamine": _dopamine, "agent": _agent}[node.role](scenario, plan, node, dims, {"on_arrival": on_arrival})
+    made.begin()
+    return made
+
+
+def _dopamine(scenario: Scenario, plan: Plan, node: NodePlan, dims: dict[str, int], values: dict[str, float]) -> Node:
+    values |= {"gamma": scenario.task.gamma}
+    made = Dopamine(node, layout.bind(dopamine), dims, values, dims["B"], (1, 1, 1))
+    made.links = sum(link.src == node.index for link in plan.links)
+    return made
+
+
+def _learner(scenario: Scenario, learner: object, values: dict[str, float]) -> dict[str, float]:
+    ready = scenario.network.ready
+    return values | {
+        "seed": scenario.seed,
+        "patience": scenario.network.patience,
+        "lag": scenario.network.lag,
+        "revise": int(ready == "revise" or (ready == "auto" and not values["on_arrival"])),
+        "stamped": int(learner.credit == "stamped"),
+        "decay": scenario.task.gamma * learner.lambda_,
+        "anneal": learner.anneal,
+        "beta1": learner.beta1,
+        "beta2": learner.beta2,
+        "epsilon": learner.epsilon,
+    }
+
+
+def _critic(scenario: Scenario, plan: Plan, node: NodePlan, dims: dict[str, int], values: dict[str, float]) -> Node:
+    learner = scenario.critic
+    values = _learner(scenario, learner, values) | {"layer0": len(plan.layers) + 1}
+    made = Agent(node, layout.bind(agent, value), dims, values, 2 * dims["B"], (1, 1, 1), inputs=[(0, plan.inputs)], tells=[])
+    rates = [per_layer(learner.learning_rate, i) for i in range(dims["L"] - 1)]
+    ends = [per_layer(learner.learning_rate_end or learner.learning_rate, i) for i in range(dims["L"] - 1)]
+    view = made.view
+    view.sizes[:], view.rate[1:], view.rate_end[1:] = network.critic_sizes(plan, scenario), rates, ends
+    view.port_width[:], view.sender_width[:] = plan.inputs, 1
+    return made
+
+
+def _agent(scenario: Scenario, plan: Plan, node: NodePlan, dims: dict[str, int], values: dict[str, float]) -> Node:
+    learner, layer = scenario.rule, plan.layers[node.layer]
+    rule = RULES[learner.name]
+    tells = [link.slot for link in plan.links if link.src == node.index and link.channel == FEEDBACK]
+    values = _learner(scenario, learner, values) | {
+        "units": _UNITS[layer.units],
+        "unit0": node.identity,
+        "fan_out": layer.columns,
+        "temperature": per_layer(learner.temperature, node.layer),
+        "rate": per_layer(learner.learning_rate, node.layer),
+        "rate_end": per_layer(learner.learning_rate_end or learner.learning_rate, node.layer),
+        "tells": int(bool(tells)),
+        **rule.values(learner),
+    }
+    inputs = network.source_slices(plan, node)
+    senders = network.credit_slices(plan, node)
+    bound = layout.bind(agent, importlib.import_module(rule.KERNELS))
+    b = dims["B"]
+    made = Agent(node, bound, dims, values, b + b * dims["N"], (b, dims["I"], dims["M"]), inputs=inputs, tells=tells)
+    made.view.port_start[:], made.view.port_width[:] = zip(*inputs, strict=True)
+    made.view.sender_start[:], made.view.sender_width[:] = zip(*senders, strict=True)
+    return made

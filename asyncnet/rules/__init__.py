@@ -1,0 +1,8 @@
+"""The learning rules. One file a rule: its settings and what it listens to; its kernels stand in the module it names.
+
+To add a rule, write its file and name it here (docs/rules.md).
+"""
+
+from asyncnet.rules import reinforce, weight_max
+
+RULES = {module.NAME: module for module in (reinforce, weight_max)}

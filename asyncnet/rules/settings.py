@@ -1,0 +1,50 @@
+"""The settings that every rule shares, and the strict model they are checked with."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+class Model(BaseModel):
+    """Strict and closed: no coercion between types, no unknown key, no NaN or infinity."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True, serialize_by_alias=True)
+
+
+def _several(value: object) -> object:
+    return (value,) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+Rate = Annotated[float, Field(ge=0.0, le=1e3)]
+# One number for all layers or one for each, first to output.
+PerLayer = Annotated[tuple[Rate, ...], BeforeValidator(_several), Field(min_length=1)]
+
+
+class AdamSettings(Model):
+    """Adam with a linearly annealed step size (optim.py)."""
+
+    learning_rate: PerLayer = Field(description="step size of each layer, first to output; one number: the same for all")
+    learning_rate_end: PerLayer | None = Field(None, description="step size after `anneal` updates; absent: constant")
+    anneal: Annotated[int, Field(ge=0)] = Field(0, description="updates over which the step size falls linearly")
+    beta1: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
+    beta2: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
+    epsilon: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-8
+
+
+class LearnerSettings(AdamSettings):
+    """How a node gives credit to what it did."""
+
+    credit: Literal["stamped", "trace"] = Field("stamped", description="stamped: to the sample it belongs to; trace: to a decaying trace")
+    lambda_: Annotated[float, Field(ge=0.0, le=1.0)] = Field(0.0, alias="lambda", description="trace decay per decision, times the task's gamma")
+    ring: Annotated[int, Field(ge=0, le=4096)] = Field(0, description="samples kept for stamped credit; 0: eight more than the reward is late")
+
+
+class CoagentSettings(LearnerSettings):
+    """Stochastic units."""
+
+    temperature: PerLayer = (1.0,)
+
+
+def per_layer(values: tuple[float, ...], layer: int) -> float:
+    """The value of layer 0, 1, ...: one value stands for all."""
+    return values[layer] if len(values) > 1 else values[0]

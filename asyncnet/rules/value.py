@@ -1,0 +1,150 @@
+"""Kernels of the critic: a softplus value network inside one node, trained by backprop with traces.
+
+    h_0 = x,  h_l = f(h_(l-1) W_l + b_l),  f = softplus, linear at the output,  v = h_L
+    g = dv/d(W, b)          z <- decay z + g          W <- W + Adam(credit * z), credit = TD error
+
+One learning rate for each layer; parameters lie layer by layer as (W row-major, b) in one vector. Source: released code of Weight
+Maximization (its critic is an ordinary network; ALGORITHMS 4.1). As there, the gradient is reckoned with the potentials of the forward pass
+and, if an update falls into the same instant, with the weights after it.
+"""
+
+import numpy as np
+
+from asyncnet.chance import BIAS, WEIGHT, identity, uniform
+from asyncnet.kernel import kernel
+from asyncnet.layout import Field
+from asyncnet.optim import annealed, ascend, corrections
+from asyncnet.rules.coagent import sigmoid
+
+FIELDS = (
+    Field("sizes", "L"),  # inputs, hidden units of each layer, 1
+    Field("rate", "L"),  # learning rate of the layer that ends here; entry 0 is unused
+    Field("rate_end", "L"),
+    Field("weight", "P"),
+    Field("m_weight", "P"),
+    Field("v_weight", "P"),
+    Field("updates", "1"),
+    Field("z", "Z P"),
+    Field("slope", "B A"),  # f'(pot) of the newest forward pass
+    Field("ring_h", "K B A"),
+    Field("ring_e", "K B A"),  # dv / d pot
+    Field("gradient", "P"),
+)
+SETTINGS = (("layer0", int), ("anneal", float), ("beta1", float), ("beta2", float), ("epsilon", float))
+_UNITS_PER_LAYER = identity(1, 0)
+
+
+@kernel
+def initialise(v, c):
+    """Weights U(+-sqrt(6 / (inputs + outputs))), biases U(+-0.001), layer by layer."""
+    at = 0
+    for layer in range(1, c.L):
+        n, m = int(v.sizes[layer - 1]), int(v.sizes[layer])
+        span = np.sqrt(6.0 / (n + m))
+        for j in range(m):
+            unit = (c.layer0 + layer - 1) * _UNITS_PER_LAYER + j
+            for i in range(n):
+                v.weight[at + i * m + j] = span * (2.0 * uniform(c.seed, WEIGHT, unit, i, 0) - 1.0)
+            v.weight[at + n * m + j] = 0.001 * (2.0 * uniform(c.seed, BIAS, unit, 0, 0) - 1.0)
+        at += n * m + m
+
+
+@kernel
+def respond(v, c, slot, stamp):
+    """The value of the inputs v.x."""
+    for b in range(c.B):
+        h = v.ring_h[slot, b]
+        at = 0
+        out = 0
+        below = v.x[b]
+        for layer in range(1, c.L):
+            n, m = int(v.sizes[layer - 1]), int(v.sizes[layer])
+            here = h[out : out + m]
+            for j in range(m):
+                here[j] = v.weight[at + n * m + j]
+            for i in range(n):
+                row = v.weight[at + i * m : at + i * m + m]
+                for j in range(m):
+                    here[j] += below[i] * row[j]
+            for j in range(m):
+                pot = here[j]
+                if layer == c.L - 1:
+                    v.slope[b, out + j] = 1.0
+                else:
+                    v.slope[b, out + j] = sigmoid(pot)
+                    if pot < -30.0:
+                        here[j] = 0.0
+                    elif pot <= 30.0:
+                        here[j] = np.log1p(np.exp(pot))
+            below = here
+            at += n * m + m
+            out += m
+        v.y[b, 0] = h[c.A - 1]
+
+
+@kernel
+def settle(v, c, slot):
+    """dv/dpot of every unit, from the top down."""
+    for b in range(c.B):
+        e = v.ring_e[slot, b]
+        e[c.A - 1] = v.slope[b, c.A - 1]
+        at = c.P
+        out = c.A
+        for layer in range(c.L - 1, 1, -1):
+            n, m = int(v.sizes[layer - 1]), int(v.sizes[layer])
+            at -= n * m + m
+            out -= m
+            for i in range(n):
+                total = 0.0
+                for j in range(m):
+                    total += v.weight[at + i * m + j] * e[out + j]
+                e[out - n + i] = total * v.slope[b, out - n + i]
+
+
+@kernel
+def outer(v, c, slot, b, carry, on, scale, target, base):
+    """target <- target * base + scale * (carry z + on * dv/dW of sample `slot`), stream b."""
+    at = 0
+    out = 0
+    below = v.ring_x[slot, b]
+    for layer in range(1, c.L):
+        n, m = int(v.sizes[layer - 1]), int(v.sizes[layer])
+        e = v.ring_e[slot, b, out : out + m]
+        for i in range(n + 1):
+            x = on * below[i] if i < n else on
+            row = target[at : at + m]
+            if c.Z > 0:
+                z = v.z[b, at : at + m]
+                for j in range(m):
+                    row[j] = row[j] * base + scale * (carry * z[j] + x * e[j])
+            else:
+                for j in range(m):
+                    row[j] = row[j] * base + scale * (x * e[j])
+            at += m
+        below = v.ring_h[slot, b, out : out + m]
+        out += m
+
+
+@kernel
+def fold(v, c, slot):
+    """z <- carry z + dv/dW of sample `slot`."""
+    for b in range(c.B):
+        outer(v, c, slot, b, 0.0, 1.0, 1.0, v.z[b], v.carry[b])
+
+
+@kernel
+def learn(v, c, slot, on, told):
+    """One update from the TD error v.credit; nothing to tell."""
+    v.updates[0] += 1.0
+    t = v.updates[0]
+    c1, c2 = corrections(t, c.beta1, c.beta2)
+    for b in range(c.B):
+        outer(v, c, slot, b, v.carry[b] if c.Z > 0 else 0.0, on, v.credit[b, 0] / c.B, v.gradient, 0.0 if b == 0 else 1.0)
+    at = 0
+    for layer in range(1, c.L):
+        count = (int(v.sizes[layer - 1]) + 1) * int(v.sizes[layer])
+        rate = annealed(v.rate[layer], v.rate_end[layer], c.anneal, t)
+        part = slice(at, at + count)
+        ascend(v.weight[part], v.m_weight[part], v.v_weight[part], v.gradient[part], rate, c.beta1, c.beta2, c.epsilon, c1, c2)
+        at += count
+    return False

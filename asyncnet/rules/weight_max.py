@@ -1,0 +1,31 @@
+"""Weight Maximization: each hidden unit is rewarded by the growth of the norm of its own outgoing weights.
+
+    dW^l_ij = alpha * R^l_j * q_ij,          q = x_i e_j, or its decaying trace
+    R^L = reward or TD error,                R^l_i = sum_j d|W^(l+1)_ij|^power / dW * R^(l+1)_j q^(l+1)_ij
+
+The layer above sends R as feedback once for each update, so nobody reads another's weights. `lambda` > 0 is the published "with traces".
+Source: Chung & Barto, RLDM 2022, equations 4-6; released code (feedback uses the weights after their update).
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from asyncnet.rules.settings import CoagentSettings
+
+NAME = "weight-max"
+LINE = "each hidden unit is rewarded by the change in the norm of its own outgoing weights, told by the layer above"
+KERNELS = "asyncnet.rules.coagent"
+HEARS_REWARD = "output"
+TELLS = True
+
+
+class Settings(CoagentSettings):
+    name: Literal["weight-max"]
+    power: Annotated[float, Field(gt=0.0, le=10.0)] = Field(2.0, description="exponent of the norm")
+    feedback_weights: Literal["after", "before"] = Field("after", description="weights that feedback is reckoned with: after or before their update")
+
+
+def values(settings: Settings) -> dict[str, float]:
+    """What this rule adds to a node's settings."""
+    return {"power": settings.power, "after": int(settings.feedback_weights == "after")}

@@ -1,0 +1,378 @@
+"""The complete experiment as one frozen value, read from TOML and checked strictly.
+
+A scenario says everything that decides a run: task, network, rule, critic, clocks, links, length and seed. New ones are made from old ones with
+`replace` or by laying conditions over them. Whatever is wrong is said in one line: file, key, reason.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BeforeValidator, Field, ValidationError
+
+from asyncnet.rules import RULES
+from asyncnet.rules.settings import LearnerSettings, Model
+
+SHIPPED = Path(__file__).resolve().parent / "scenarios"
+if not SHIPPED.is_dir():  # a bare checkout
+    SHIPPED = Path(__file__).resolve().parent.parent / "scenarios"
+LARGEST_FILE = 1 << 20  # bytes
+
+
+class ScenarioError(ValueError):
+    """A mistake in a scenario: `where` is the file or option, `key` the dotted key, `why` the reason."""
+
+    def __init__(self, where: str, key: str, why: str) -> None:
+        super().__init__(f"{where}: {key}: {why}" if key else f"{where}: {why}")
+        self.where, self.key, self.why = where, key, why
+
+
+Ticks = Annotated[float, Field(ge=0.0, le=1e9)]
+Positive = Annotated[float, Field(gt=0.0, le=1e9)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Count = Annotated[int, Field(ge=1, le=10**12)]
+Size = Annotated[int, Field(ge=1, le=65_536)]
+
+
+# Clocks (clock.py). Periods, phases and times are in ticks.
+class OnArrival(Model):
+    kind: Literal["on-arrival"]
+
+
+class Periodic(Model):
+    kind: Literal["periodic"]
+    period: Positive = 1.0
+    jitter: Share = 0.0
+    drift: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    phase: Share | None = Field(None, description="first tick, in periods; absent: random")
+
+
+class Poisson(Model):
+    kind: Literal["poisson"]
+    period: Positive = 1.0
+
+
+class Straggler(Model):
+    kind: Literal["straggler"]
+    period: Positive = 1.0
+    jitter: Share = 0.0
+    phase: Share | None = None
+    slow: Annotated[float, Field(ge=1.0, le=1e6)] = 5.0
+    start: Ticks = 0.0
+    stop: Ticks = 1e9
+
+
+Clock = Annotated[OnArrival | Periodic | Poisson | Straggler, Field(discriminator="kind")]
+
+
+# Conditions of links (link.py). Delays are in ticks.
+class Constant(Model):
+    kind: Literal["constant"]
+    value: Ticks
+
+
+class Uniform(Model):
+    kind: Literal["uniform"]
+    low: Ticks
+    high: Ticks
+
+
+class Exponential(Model):
+    kind: Literal["exponential"]
+    mean: Positive
+
+
+class Lognormal(Model):
+    kind: Literal["lognormal"]
+    mean: Positive
+    sigma: Annotated[float, Field(ge=0.0, le=10.0)]
+
+
+def _plain_delay(value: object) -> object:
+    return {"kind": "constant", "value": value} if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+class Condition(Model):
+    """One hardship of a link; several of them compose."""
+
+    delay: Annotated[Constant | Uniform | Exponential | Lognormal, Field(discriminator="kind"), BeforeValidator(_plain_delay)] | None = None
+    loss: Share | None = None
+    reliable: bool | None = Field(None, description="a lost message is sent again after links.retry ticks")
+    stale: Annotated[int, Field(ge=0, le=4000)] | None = Field(None, description="held back until so many later ones were sent")
+
+
+Conditions = Annotated[tuple[Condition, ...], BeforeValidator(lambda value: (value,) if isinstance(value, dict) else value), Field(max_length=32)]
+
+
+class Links(Model):
+    """What messages go through. `default` applies to every channel, before the channel's own conditions."""
+
+    default: Conditions = ()
+    activity: Conditions = ()
+    feedback: Conditions = ()
+    reward: Conditions = ()
+    outcome: Conditions = ()
+    retry: Positive = Field(2.0, description="ticks after which a lost message is sent again on a reliable link")
+
+
+class World(Model):
+    """How the task meets the team."""
+
+    waits: bool = Field(description="whether it waits for the action of the current decision")
+    interval: Positive = Field(description="ticks between decisions; if it waits, ticks between an action's coming and its step")
+    late: Literal["use", "withhold", "grade-by-stamp"] = Field("use", description="what it does with an action for an earlier observation")
+    patience: Positive = Field(1000.0, description="if it waits: ticks after which it shows its observation again")
+
+
+class Task(Model):
+    streams: Annotated[int, Field(ge=1, le=4096)] = Field(1, description="parallel copies of the task in one message")
+    gamma: Share = Field(1.0, description="discount")
+    decisions: Count | None = None
+    episodes: Count | None = None
+    world: World
+
+
+class MultiplexerTask(Task):
+    name: Literal["multiplexer"]
+    k: Annotated[int, Field(ge=1, le=6)] = Field(description="address bits; inputs: k + 2^k")
+
+
+class GymnasiumTask(Task):
+    name: Literal["gymnasium"]
+    id: Annotated[str, Field(min_length=1, max_length=128)]
+    truncation: Literal["zero", "bootstrap"] = Field("zero", description="TD error at a time limit: none, as published, or with the next value")
+
+
+class Network(Model):
+    hidden: Annotated[tuple[Size, ...], Field(min_length=1, max_length=64)] = Field(description="units of each hidden layer, first to last")
+    split: Literal["layer", "unit"] | Size = Field("layer", description="what is a node: a layer, a unit, or a group of so many units")
+    units: Literal["bernoulli", "sign"] = Field("bernoulli", description="hidden units: {0,1} or {-1,+1}")
+    output: Literal["softmax", "bernoulli", "sign"] = Field("softmax", description="a softmax group over the actions, or one unit for two actions")
+    inputs: dict[str, tuple[str, ...]] = Field({}, description='what a layer hears, if not the one before: "actor.2" = ["observation", "actor.1"]')
+    ready: Literal["auto", "revise", "all"] = Field("auto", description="when a node acts on a stamp; auto: all on on-arrival clocks, else revise")
+    patience: Annotated[int, Field(ge=1, le=10**6)] = Field(4, description="own ticks a node waits for missing pieces")
+    lag: Annotated[int, Field(ge=0, le=10**6)] = Field(2, description="stamps an input may be behind and still be waited for")
+
+
+class Critic(LearnerSettings):
+    """The value network, inside one node (rules/value.py)."""
+
+    hidden: Annotated[tuple[Size, ...], Field(min_length=1, max_length=16)] = (64, 32)
+
+
+Rule = Annotated[reduce(or_, (module.Settings for module in RULES.values())), Field(discriminator="name")]
+
+
+class Scenario(Model):
+    """The complete experiment as one value; equal values give equal runs."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+    question: str = ""
+    seed: Annotated[int, Field(ge=0, lt=2**53)]
+    tick: Annotated[int, Field(ge=1, le=10**9)] = Field(description="microseconds of one tick")
+    task: Annotated[MultiplexerTask | GymnasiumTask, Field(discriminator="name")]
+    network: Network
+    rule: Rule
+    critic: Critic | None = None
+    clocks: dict[str, Clock] = {"default": OnArrival(kind="on-arrival")}
+    links: Links = Links()
+    under: tuple[str, ...] = Field((), description="the conditions laid over it, for the record")
+
+    def replace(self, changes: Mapping[str, Any] | None = None, /, **more: Any) -> Scenario:
+        """A variant: keys are dotted, as in `replace({"task.world.interval": 4}, seed=2)`; raises ScenarioError."""
+        data = self.data()
+        for key, value in {**(changes or {}), **more}.items():
+            data = overlay(data, _nested(key.split("."), value))
+        return check(data, "replace")
+
+    def data(self) -> dict[str, Any]:
+        """The scenario as plain data: what a file would say, with every default written out."""
+        return _plain(self.model_dump(exclude_none=True))
+
+    def toml(self) -> str:
+        return tomli_w.dumps(self.data())
+
+    def reward_lateness(self) -> int:
+        """How many decisions the reward is held back on its links."""
+        return sum(condition.stale or 0 for condition in (*self.links.default, *self.links.reward))
+
+
+def read(path: str | Path, under: Iterable[str] = (), settings: Iterable[Mapping[str, Any]] = ()) -> Scenario:
+    """The scenario in a TOML file, under the named conditions, with `settings` put in; raises ScenarioError."""
+    path = Path(path)
+    data = read_toml(path)
+    data.setdefault("name", path.stem)
+    for name in under:
+        data = overlay(data, condition(name), compose=True)
+    for changes in settings:
+        data = overlay(data, changes)
+    return check(data, str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as plain data; raises ScenarioError with the reason."""
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise ScenarioError(str(path), "", f"larger than {LARGEST_FILE} bytes")
+        return tomllib.loads(path.read_bytes().decode("utf-8"))
+    except OSError as error:
+        raise ScenarioError(str(path), "", error.strerror or str(error)) from None
+    except UnicodeDecodeError as error:
+        raise ScenarioError(str(path), "", f"not UTF-8 text: {error.reason} at byte {error.start}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ScenarioError(str(path), "", f"not TOML: {error}") from None
+    except RecursionError:
+        raise ScenarioError(str(path), "", "not TOML: nested too deeply") from None
+
+
+def shipped(kind: str = "") -> dict[str, Path]:
+    """The scenarios (or, with kind "conditions", the conditions) that come with asyncnet, by name."""
+    return {path.stem: path for path in sorted((SHIPPED / kind).glob("*.toml"))}
+
+
+def find(name: str, kind: str = "") -> Path:
+    """The file of a shipped name, or a path to a TOML file; raises ScenarioError with a near miss."""
+    known = shipped(kind)
+    if name in known:
+        return known[name]
+    if name.endswith(".toml") or "/" in name:
+        return Path(name)
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
+    raise ScenarioError(name, "", f"no shipped {kind.rstrip('s') or 'scenario'} of that name{hint}")
+
+
+def condition(name: str) -> dict[str, Any]:
+    """A condition as an overlay that also notes its name."""
+    data = read_toml(find(name, "conditions"))
+    data.pop("line", None)
+    return {**data, "under": [Path(name).stem]}
+
+
+def setting(text: str) -> dict[str, Any]:
+    """`key=value` of the command line as an overlay; the value is TOML, or a bare word."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ScenarioError(f"--set {text}", "", "expected key=value")
+    for candidate in (value, f'"{value}"'):
+        try:
+            return tomllib.loads(f"{key} = {candidate}")
+        except (tomllib.TOMLDecodeError, RecursionError):
+            continue
+    raise ScenarioError(f"--set {text}", "", "neither the value nor its quoted text is TOML")
+
+
+def overlay(base: Any, over: Any, path: tuple[str, ...] = (), *, compose: bool = False) -> Any:
+    """`over` laid over `base`: tables merge, and one that names its kind replaces. Conditions of links replace their like or, if `compose`, join them."""
+    if len(path) == 2 and path[0] == "links" and path[1] != "retry":
+        entries = _listed(base)
+        if not compose and isinstance(over, dict):
+            entries = [{key: value for key, value in entry.items() if key not in over} if isinstance(entry, dict) else entry for entry in entries]
+        return [entry for entry in entries if entry != {}] + _listed(over) if compose or isinstance(over, dict) else over
+    if path == ("under",):
+        return [*_listed(base), *_listed(over)]
+    if isinstance(base, dict) and isinstance(over, dict) and "kind" not in over:
+        merged = {key: overlay(base[key], value, (*path, key), compose=compose) if key in base else value for key, value in over.items()}
+        return {**base, **merged}
+    return over
+
+
+def check(data: Mapping[str, Any], where: str) -> Scenario:
+    """The scenario in plain data; raises ScenarioError naming the first key that is wrong."""
+    frozen = _frozen(data)
+    try:
+        scenario = Scenario.model_validate(frozen)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ScenarioError(where, _key(first, frozen), _reason(first)) from None
+    _check_whole(scenario, where)
+    return scenario
+
+
+def _check_whole(scenario: Scenario, where: str) -> None:
+    """What no single key shows: the network's shape, names of nodes, lengths of lists, the environment's spaces."""
+    from asyncnet.network import plan  # imports the task's libraries; a file with a plain mistake never gets here
+
+    if (scenario.task.decisions is None) == (scenario.task.episodes is None):
+        raise ScenarioError(where, "task", "give either decisions or episodes")
+    if scenario.task.name == "multiplexer" and scenario.task.decisions is None:
+        raise ScenarioError(where, "task.episodes", "the multiplexer has no episodes; give decisions")
+    if scenario.task.name != "multiplexer" and scenario.task.world.late == "grade-by-stamp":
+        raise ScenarioError(where, "task.world.late", "grade-by-stamp needs a task of independent questions (multiplexer)")
+    if scenario.task.world.waits and scenario.task.world.late != "use":
+        raise ScenarioError(where, "task.world.late", "a world that waits never sees a late action")
+    layers = len(scenario.network.hidden) + 1
+    for owner, count in ((scenario.rule, layers), (scenario.critic, len(scenario.critic.hidden) + 1 if scenario.critic else 0)):
+        for key in ("learning_rate", "learning_rate_end", "temperature"):
+            values = getattr(owner, key, None) if owner else None
+            if values is not None and len(values) not in (1, count):
+                table = "rule" if owner is scenario.rule else "critic"
+                raise ScenarioError(where, f"{table}.{key}", f"{len(values)} values for {count} layers")
+    for value in scenario.rule.temperature:
+        if value <= 0.0:
+            raise ScenarioError(where, "rule.temperature", f"must be positive, got {value}")
+    for channel in ("default", "activity", "feedback", "reward", "outcome"):
+        for i, link in enumerate(getattr(scenario.links, channel)):
+            if link.delay and link.delay.kind == "uniform" and link.delay.high < link.delay.low:
+                raise ScenarioError(where, f"links.{channel}.{i}.delay.high", f"{link.delay.high} is below low = {link.delay.low}")
+    try:
+        plan(scenario)
+    except ScenarioError as error:
+        raise ScenarioError(where, error.key, error.why) from None
+
+
+def _key(error: Mapping[str, Any], data: Any) -> str:
+    """The dotted key of a pydantic error, without the tags of unions that pydantic puts between."""
+    key: list[str] = []
+    at: Any = data
+    for place, part in enumerate(error["loc"]):
+        last = place == len(error["loc"]) - 1
+        if isinstance(at, dict) and part in at:
+            key.append(f'"{part}"' if "." in str(part) else str(part))
+            at = at[part]
+        elif isinstance(at, tuple) and isinstance(part, int):
+            key.append(str(part))
+            at = at[part] if part < len(at) else None
+        elif last and error["type"] in ("missing", "extra_forbidden", "union_tag_not_found"):
+            key.append(str(part))
+    return ".".join(key)
+
+
+def _reason(error: Mapping[str, Any]) -> str:
+    if error["type"] == "extra_forbidden":
+        return "unknown key"
+    if error["type"] == "missing":
+        return "missing"
+    text = error["msg"].replace("Input should be ", "must be ").replace("Input tag ", "")
+    value = error.get("input")
+    shown = f", got {value!r}" if isinstance(value, (int, float, str, bool)) and len(repr(value)) <= 60 else ""
+    return " ".join((text + shown).split())
+
+
+def _frozen(value: Any) -> Any:
+    """Lists as tuples all the way down: the strict model takes no list for a tuple."""
+    if isinstance(value, dict):
+        return {key: _frozen(item) for key, item in value.items()}
+    return tuple(_frozen(item) for item in value) if isinstance(value, (list, tuple)) else value
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists all the way down, as TOML and JSON have them."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _nested(keys: list[str], value: Any) -> Any:
+    return {keys[0]: _nested(keys[1:], value)} if keys else value

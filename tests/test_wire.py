@@ -1,0 +1,362 @@
+"""The data plane: frames keep their form, connections admit only whom they should, and nothing stays open."""
+
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import hypothesis.extra.numpy as hnp
+import hypothesis.strategies as st
+import msgpack
+import numpy as np
+import psutil
+import pytest
+import zmq
+from hypothesis import example, given
+
+from asyncnet.actors.frames import MAX_FRAME, BadFrame, Message, pack, unpack
+from asyncnet.actors.wire import MAX_WAITING, ZmqWire
+
+GUARD = 20.0  # seconds; only a deadlock takes that long
+
+int64 = st.integers(-(2**63), 2**63 - 1)
+payloads = hnp.arrays(np.float64, st.integers(0, 12), elements=st.floats(width=64))
+message = st.tuples(int64, int64, int64, int64, int64, int64, payloads, int64)
+
+
+def same(one: Message, other: Message) -> bool:
+    return one[:6] == other[:6] and one[7] == other[7] and one[6].tobytes() == other[6].tobytes()
+
+
+def assert_well_formed(messages: list[Message]) -> None:
+    for item in messages:
+        assert isinstance(item, tuple)
+        assert len(item) == 8
+        assert all(type(value) is int and -(2**63) <= value < 2**63 for value in (*item[:6], item[7]))
+        array = item[6]
+        assert (array.dtype, array.ndim) == (np.float64, 1)
+        assert all(array.flags[name] for name in ("WRITEABLE", "C_CONTIGUOUS", "ALIGNED"))
+
+
+def assert_bad_or_well_formed(frame: bytes) -> None:
+    try:
+        messages = unpack(frame)
+    except BadFrame as error:
+        reason = str(error)
+    else:
+        assert_well_formed(messages)
+        return
+    assert reason
+    assert "\n" not in reason
+
+
+def frame_of(body: object, magic: bytes = b"anf", version: int = 1) -> bytes:
+    data = body if isinstance(body, bytes) else msgpack.packb(body)
+    return struct.pack("<3sBI", magic, version, len(data)) + data
+
+
+# --- frames -----------------------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(message, max_size=8))
+def test_a_frame_gives_back_its_messages(messages: list[Message]) -> None:
+    back = unpack(pack(messages))
+    assert_well_formed(back)
+    assert len(back) == len(messages)
+    assert all(same(one, other) for one, other in zip(messages, back, strict=True))
+
+
+@given(st.lists(message, max_size=4), st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 7)), min_size=1, max_size=4))
+def test_flipped_bits_give_bad_frame_or_messages(messages: list[Message], flips: list[tuple[int, int]]) -> None:
+    frame = bytearray(pack(messages))
+    for at, bit in flips:
+        frame[at % len(frame)] ^= 1 << bit
+    assert_bad_or_well_formed(bytes(frame))
+
+
+@given(st.lists(message, max_size=4), st.integers(0, 10_000))
+def test_a_shortened_frame_is_bad(messages: list[Message], cut: int) -> None:
+    frame = pack(messages)
+    with pytest.raises(BadFrame):
+        unpack(frame[: cut % len(frame)])
+
+
+@given(st.binary(max_size=200))
+@example(b"\xdd\xff\xff\xff\xff")
+@example(b"\x92\xc6\xff\xff\xff\xff")
+@example(b"\x91" * 1500)
+@example(b"\xd5\x01ab")
+@example(b"\x92\xc7\x00\x05\xc4\x00")
+@example(b"\x81\x90\x01")
+@example(b"\xa1\xff")
+def test_random_bodies_give_bad_frame_or_messages(body: bytes) -> None:
+    assert_bad_or_well_formed(body)
+    assert_bad_or_well_formed(frame_of(body))
+
+
+def ints(*sizes: int) -> bytes:
+    return struct.pack(f"<{8 * len(sizes)}q", *([0] * (7 * len(sizes))), *sizes)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"",
+        frame_of([b"", b""], magic=b"xxx"),
+        frame_of([b"", b""], version=2),
+        frame_of([b"", b""]) + b"\0",
+        frame_of([b""]),
+        frame_of([b"", b"", b""]),
+        frame_of(["", b""]),
+        frame_of([b"", [b""]]),
+        frame_of({}),
+        frame_of([b"1" * 63, b""]),
+        frame_of([ints(1), b"1" * 7]),
+        frame_of([ints(1), b""]),
+        frame_of([ints(), b"1" * 8]),
+        frame_of([ints(2, -1), b"1" * 8]),
+        frame_of([ints(2**62, 2**62), b""]),
+        frame_of([msgpack.ExtType(5, b""), b""]),
+        frame_of(b"\0" * MAX_FRAME),
+    ],
+)
+def test_a_malformed_frame_is_bad(frame: bytes) -> None:
+    with pytest.raises(BadFrame):
+        unpack(frame)
+
+
+def test_only_bytes_are_a_frame() -> None:
+    with pytest.raises(BadFrame):
+        unpack(None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        (0, 0, 0, 0, 0, 0, np.zeros(2, np.float32), 0),
+        (0, 0, 0, 0, 0, 0, np.zeros(2, np.int64), 0),
+        (0, 0, 0, 0, 0, 0, np.zeros((2, 2)), 0),
+        (0, 0, 0, 0, 0, 0, [1.0], 0),
+        (2**63, 0, 0, 0, 0, 0, np.zeros(2), 0),
+        (0.5, 0, 0, 0, 0, 0, np.zeros(2), 0),
+        (0, 0, 0, 0, 0, 0, np.zeros(2)),
+        (0, 0, 0, 0, 0, 0, np.zeros(MAX_FRAME // 8), 0),
+    ],
+)
+def test_what_is_no_message_is_not_packed(bad: Message) -> None:
+    with pytest.raises(ValueError, match=r"payload must be|not a message|exceeds|not enough values"):
+        pack([bad])
+
+
+def test_writing_to_one_payload_leaves_the_others() -> None:
+    first, second = unpack(pack([(0, 0, 0, 0, 0, 0, np.ones(3), 0), (0, 0, 0, 0, 0, 0, np.ones(3), 0)]))
+    first[6][:] = 5.0
+    assert second[6].tolist() == [1.0, 1.0, 1.0]
+
+
+# --- wire -------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def wires() -> Iterator[Callable[[], ZmqWire]]:
+    made: list[ZmqWire] = []
+
+    def make() -> ZmqWire:
+        made.append(ZmqWire())
+        return made[-1]
+
+    yield make
+    for wire in made:
+        wire.close()
+
+
+def gather(wire: ZmqWire, count: int) -> list[bytes]:
+    frames: list[bytes] = []
+    end = time.monotonic() + GUARD
+    while len(frames) < count and time.monotonic() < end:
+        frames += wire.collect(100_000)
+    return frames
+
+
+def test_frames_of_each_sender_keep_their_order(wires: Callable[[], ZmqWire]) -> None:
+    receiver, senders = wires(), [wires() for _ in range(3)]
+    receiver.connect({}, {sender.client_key for sender in senders})
+    for sender in senders:
+        sender.connect({"r": receiver.address}, ())
+    got: list[bytes] = []
+    for number in range(1000):
+        for which, sender in enumerate(senders):
+            assert sender.send("r", struct.pack("<BI", which, number))
+        got += receiver.collect(0)
+    got += gather(receiver, 3000 - len(got))
+    for which in range(3):
+        assert [number for source, number in (struct.unpack("<BI", frame) for frame in got) if source == which] == list(range(1000))
+
+
+ECHO = """
+import json, sys
+from asyncnet.actors.wire import ZmqWire
+endpoint, key, client = json.loads(sys.argv[1])
+wire = ZmqWire()
+wire.connect({"driver": (endpoint, key)}, {client})
+print(json.dumps([*wire.address, wire.client_key]), flush=True)
+while True:
+    for frame in wire.collect(None):
+        if frame == b"end":
+            wire.close()
+            sys.exit(0)
+        wire.send("driver", frame)
+"""
+
+
+def test_two_processes_talk(wires: Callable[[], ZmqWire]) -> None:
+    wire = wires()
+    child = subprocess.Popen([sys.executable, "-c", ECHO, json.dumps([*wire.address, wire.client_key])], stdout=subprocess.PIPE, text=True)
+    try:
+        assert child.stdout is not None
+        endpoint, key, client = json.loads(child.stdout.readline())
+        wire.connect({"echo": (endpoint, key)}, {client})
+        for number in range(300):
+            frame = pack([(number, 1, 2, 3, 4, 5, np.arange(5.0), 6)])
+            assert wire.send("echo", frame)
+            assert gather(wire, 1) == [frame]
+        wire.send("echo", b"end")
+        assert child.wait(GUARD) == 0
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_a_stranger_who_knows_the_address_gets_nothing_through(wires: Callable[[], ZmqWire]) -> None:
+    receiver, stranger, friend = wires(), wires(), wires()
+    receiver.connect({}, {friend.client_key})
+    stranger.connect({"r": receiver.address}, ())
+    friend.connect({"r": receiver.address}, ())
+    for _ in range(20):
+        stranger.send("r", b"stranger")
+    friend.send("r", b"friend")
+    assert gather(receiver, 1) == [b"friend"]
+    assert receiver.collect(500_000) == []
+    # The stranger's frames did wait at the door: the same wire, admitted, is let in.
+    receiver.connect({}, {friend.client_key, stranger.client_key})
+    assert gather(receiver, 20) == [b"stranger"] * 20
+
+
+def test_without_curve_nothing_comes_through(wires: Callable[[], ZmqWire]) -> None:
+    receiver = wires()
+    receiver.connect({}, ())
+    with zmq.Context() as context, context.socket(zmq.PUSH) as plain:
+        plain.linger = 0
+        plain.connect(receiver.address[0])
+        plain.send(b"plain", zmq.DONTWAIT)
+        assert receiver.collect(300_000) == []
+
+
+def test_a_false_server_gets_nothing(wires: Callable[[], ZmqWire]) -> None:
+    sender, server, claimed = wires(), wires(), wires()
+    server.connect({}, {sender.client_key})
+    sender.connect({"r": (server.address[0], claimed.address[1])}, ())
+    sender.send("r", b"secret")
+    assert server.collect(300_000) == []
+
+
+def test_a_full_queue_refuses_and_counts(wires: Callable[[], ZmqWire]) -> None:
+    sender, other = wires(), wires()
+    sender.connect({"nobody": ("tcp://127.0.0.1:9", other.address[1])}, ())
+    results = [sender.send("nobody", b"x") for _ in range(MAX_WAITING + 50)]
+    assert results == [True] * MAX_WAITING + [False] * 50
+    assert sender.refused == 50
+
+
+def test_a_peer_may_be_replaced(wires: Callable[[], ZmqWire]) -> None:
+    sender, old, new = wires(), wires(), wires()
+    for receiver in (old, new):
+        receiver.connect({}, {sender.client_key})
+    sender.connect({"r": old.address}, ())
+    sender.send("r", b"one")
+    assert gather(old, 1) == [b"one"]
+    sender.connect({"r": new.address}, ())
+    sender.send("r", b"two")
+    assert gather(new, 1) == [b"two"]
+    sender.connect({}, ())
+    with pytest.raises(KeyError):
+        sender.send("r", b"three")
+
+
+def test_wake_ends_a_wait_from_another_thread(wires: Callable[[], ZmqWire]) -> None:
+    wire = wires()
+    got: list[list[bytes]] = []
+    loop = threading.Thread(target=lambda: got.append(wire.collect(None)), daemon=True)
+    loop.start()
+    loop.join(0.2)
+    assert loop.is_alive()
+    wire.wake()
+    loop.join(GUARD)
+    assert got == [[]]
+
+
+def test_a_wake_ahead_of_the_wait_counts_once(wires: Callable[[], ZmqWire]) -> None:
+    wire = wires()
+    wire.wake()
+    wire.wake()
+    assert wire.collect(None) == []
+    start = time.monotonic()
+    assert wire.collect(50_000) == []
+    assert time.monotonic() - start >= 0.05
+
+
+def test_collect_waits_about_as_long_as_asked(wires: Callable[[], ZmqWire]) -> None:
+    wire = wires()
+    for timeout in (0, 300, 20_000):
+        start = time.monotonic()
+        assert wire.collect(timeout) == []
+        assert timeout / 1e6 <= time.monotonic() - start < GUARD
+
+
+def test_a_high_descriptor_is_waited_on_too(wires: Callable[[], ZmqWire], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asyncnet.actors.wire._SELECT_LIMIT", 0)
+    receiver, sender = wires(), wires()
+    receiver.connect({}, {sender.client_key})
+    sender.connect({"r": receiver.address}, ())
+    assert receiver.collect(1500) == []
+    sender.send("r", b"x")
+    assert gather(receiver, 1) == [b"x"]
+
+
+def test_bad_hosts_keys_and_frames_are_refused(wires: Callable[[], ZmqWire]) -> None:
+    for host in ("0.0.0.0", "::", "*", "example.org"):
+        with pytest.raises(ValueError, match="address"):
+            ZmqWire(host)
+    wire = wires()
+    with pytest.raises(ValueError, match="40 characters"):
+        wire.connect({}, {"short"})
+    with pytest.raises(ValueError, match="40 characters"):
+        wire.connect({"r": (wire.address[0], "short")}, ())
+    wire.connect({"r": wire.address}, {wire.client_key})
+    with pytest.raises(ValueError, match="exceeds"):
+        wire.send("r", bytes(MAX_FRAME + 1))
+    assert wire.send("r", bytes(MAX_FRAME))
+    assert len(gather(wire, 1)[0]) == MAX_FRAME
+
+
+def test_close_leaves_no_descriptor_and_no_thread() -> None:
+    ZmqWire().close()  # what the library opens once per process is open now
+    process = psutil.Process()
+    before = process.num_fds(), process.num_threads()
+    first, second = ZmqWire(), ZmqWire()
+    for one, other in ((first, second), (second, first)):
+        one.connect({"o": other.address}, {other.client_key})
+    first.send("o", b"x")
+    assert gather(second, 1) == [b"x"]
+    first.send("o", b"lost")
+    assert process.num_fds() > before[0]
+    first.close()
+    second.close()
+    first.close()
+    first.wake()
+    assert (process.num_fds(), process.num_threads()) == before
