@@ -17,11 +17,11 @@ import numpy as np
 
 from asyncnet import clock, tasks
 from asyncnet.link import CONSTANT, EXPONENTIAL, LOGNORMAL, LOSS, UNIFORM, fate
-from asyncnet.message import ACTIVITY, CHANNEL_NAMES, CHANNELS, OUTCOME, REWARD, TICK, WORLD, Letter
+from asyncnet.message import CHANNEL_NAMES, CHANNELS, TICK, WORLD, Letter
 from asyncnet.metrics import Score
 from asyncnet.network import LinkPlan, Plan, plan
-from asyncnet.node import Dopamine, Node, build, clock_of
-from asyncnet.scenario import Condition, Scenario
+from asyncnet.node import Node, build, clock_of
+from asyncnet.scenario import Links, Scenario
 from asyncnet.timekeeper import NEVER, Wire
 from asyncnet.world import World
 
@@ -33,12 +33,11 @@ class Link:
 
     __slots__ = ("channel", "conditions", "dst", "dst_identity", "fixed", "held", "lost", "port", "retry", "sent", "src", "stale", "wired")
 
-    def __init__(self, plan: LinkPlan, dst_identity: int, conditions: Iterable[Condition], tick: int, retry: float, wired: bool) -> None:
+    def __init__(self, plan: LinkPlan, dst_identity: int, links: Links, tick: int, wired: bool) -> None:
         self.channel, self.src, self.dst, self.port, self.dst_identity, self.wired = plan.channel, plan.src, plan.dst, plan.port, dst_identity, wired
+        channel = CHANNEL_NAMES[plan.channel]
         rows, fixed = [], True
-        reliable = plan.channel != ACTIVITY  # activity repeats itself; credit is said once
-        self.stale = 0
-        for condition in conditions:
+        for condition in links.of(channel):
             if condition.loss:
                 rows.append((LOSS, condition.loss, 0.0))
                 fixed = False
@@ -46,10 +45,8 @@ class Link:
                 numbers = [value * tick if key != "sigma" else value for key, value in condition.delay.model_dump(exclude={"kind"}).items()]
                 rows.append((_DELAYS[condition.delay.kind], *numbers, *[0.0] * (2 - len(numbers))))
                 fixed = fixed and condition.delay.kind == "constant"
-            if condition.reliable is not None:
-                reliable = condition.reliable
-            self.stale += condition.stale or 0
-        self.retry = retry * tick if reliable else -1.0
+        self.stale = links.stale(channel)
+        self.retry = links.retry * tick if links.reliable(channel) else -1.0
         self.conditions = np.array(rows or np.zeros((0, 3)), dtype=np.float64)
         self.fixed = round(sum(row[1] for row in rows)) if fixed else -1  # the delay in microseconds if it is always the same
         self.held: deque[tuple[int, Letter]] = deque()
@@ -99,9 +96,7 @@ class Loop:
         return World(task, scenario.task.world, scenario.tick, score, one_hot=one_hot, dopamine=scenario.critic is not None)
 
     def _link(self, link: LinkPlan) -> Link:
-        links = self.scenario.links
-        conditions = (*links.default, *getattr(links, CHANNEL_NAMES[link.channel]))
-        return Link(link, self.plan.nodes[link.dst].identity, conditions, self.tick, links.retry, wired=link.dst not in self.nodes)
+        return Link(link, self.plan.nodes[link.dst].identity, self.scenario.links, self.tick, wired=link.dst not in self.nodes)
 
     def run(self, progress: Callable[[Loop], None] | None = None) -> None:
         """Handle events until the world has finished, somebody calls `stop`, or nobody has anything left to do."""

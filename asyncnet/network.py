@@ -197,7 +197,7 @@ def pieces(plan: Plan, node: NodePlan) -> int:
 def dimensions(plan: Plan, node: NodePlan, scenario: Scenario) -> dict[str, int]:
     """The dimension letters of a node's layout (layout.py)."""
     streams = scenario.task.streams
-    late = scenario.reward_lateness()
+    late = scenario.links.stale("reward")
     if node.role == "dopamine":
         return {"B": streams, "K": 8 + late, "N": 1 + 3 * streams}
     learner = scenario.critic if node.role == "critic" else scenario.rule

@@ -121,6 +121,19 @@ class Links(Model):
     outcome: Conditions = ()
     retry: Positive = Field(2.0, description="ticks after which a lost message is sent again on a reliable link")
 
+    def of(self, channel: str) -> tuple[Condition, ...]:
+        """All conditions of a channel, in the order in which they are applied."""
+        return (*self.default, *getattr(self, channel))
+
+    def reliable(self, channel: str) -> bool:
+        """Whether lost messages of a channel are sent again; unless said otherwise all but activity, which repeats itself anyway."""
+        said = [condition.reliable for condition in self.of(channel) if condition.reliable is not None]
+        return said[-1] if said else channel != "activity"
+
+    def stale(self, channel: str) -> int:
+        """How many messages of a channel are held back."""
+        return sum(condition.stale or 0 for condition in self.of(channel))
+
 
 class World(Model):
     """How the task meets the team."""
@@ -198,10 +211,6 @@ class Scenario(Model):
 
     def toml(self) -> str:
         return tomli_w.dumps(self.data())
-
-    def reward_lateness(self) -> int:
-        """How many decisions the reward is held back on its links."""
-        return sum(condition.stale or 0 for condition in (*self.links.default, *self.links.reward))
 
 
 def read(path: str | Path, under: Iterable[str] = (), settings: Iterable[Mapping[str, Any]] = ()) -> Scenario:

@@ -1,0 +1,129 @@
+"""The command line. Exit codes: 0 pass, 1 fail, 2 unknown, 64 bad usage or scenario, 130 interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from asyncnet import api
+from asyncnet.scenario import ScenarioError
+
+EXIT = {"pass": 0, "fail": 1, "unknown": 2}
+USAGE, INTERRUPTED = 64, 130
+
+
+@dataclass(frozen=True)
+class List:
+    """List the shipped scenarios and conditions, the rules and the tasks, each with one line."""
+
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print one JSON object."""
+
+
+@dataclass(frozen=True)
+class Validate:
+    """Check a scenario file: prints what is wrong (file, key, reason) and exits with 64, or prints "ok"."""
+
+    file: tyro.conf.Positional[str]
+    """A TOML file, or a shipped name."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the complete scenario, defaults included, as one JSON object."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Run a scenario: a team of agents learns, each on its own clock."""
+
+    scenario: tyro.conf.Positional[str]
+    """A shipped name (see `asyncnet list`) or a TOML file."""
+    under: Annotated[tyro.conf.UseAppendAction[list[str]], tyro.conf.arg(metavar="CONDITION")] = field(default_factory=list)
+    """A hardship to lay over it; may be given several times, and they add up."""
+    set: Annotated[tyro.conf.UseAppendAction[list[str]], tyro.conf.arg(metavar="KEY=VALUE")] = field(default_factory=list)
+    """Change one setting, such as task.decisions=1000 or rule.name=reinforce; may be given several times."""
+    engine: Literal["embedded", "ray"] = "embedded"
+    """One deterministic process, or Ray actors on real clocks."""
+    time: Literal["virtual", "wall"] | None = None
+    """Simulated or real time; default: virtual for embedded, wall for ray."""
+    seed: int | None = None
+    """Overrides the scenario's seed."""
+    loop: Literal["compiled", "readable"] | None = None
+    """Embedded: which of the two equal loops; default: compiled."""
+    pack: int = 1
+    """Ray: nodes for each actor."""
+    wire: Literal["zmq", "ray"] = "zmq"
+    """Ray: what carries messages between actors: encrypted ZeroMQ, or plain actor calls."""
+    address: str | None = None
+    """Ray: the cluster to join, such as auto or HOST:PORT; default: a private one is started and ended."""
+    out: Path = Path("runs")
+    """The folder in which the run's directory is made."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the summary as one JSON object on standard output, and nothing else there."""
+
+
+def _list(command: List) -> int:
+    from asyncnet.console import show_lists
+    from asyncnet.rules import RULES
+    from asyncnet.tasks import LINES
+
+    rules = {name: module.LINE for name, module in RULES.items()}
+    lists = {"scenarios": api.scenarios(), "conditions": api.conditions(), "rules": rules, "tasks": LINES}
+    if command.json:
+        print(json.dumps(lists))
+    else:
+        show_lists(lists)
+    return 0
+
+
+def _validate(command: Validate) -> int:
+    made = api.validate(command.file)
+    print(json.dumps(made.data()) if command.json else f"{command.file}: ok")
+    return 0
+
+
+def _run(command: Run) -> int:
+    from asyncnet.console import reporter, show_summary
+
+    scenario = api.load(command.scenario, command.under, command.set)
+    options: dict[str, Any] = {}
+    if command.engine == "ray":
+        if command.loop:
+            raise ScenarioError("--loop", "", "is for the embedded engine")
+        options = {"pack": command.pack, "wire": command.wire, "address": command.address}
+    elif command.loop:
+        options = {"loop": command.loop}
+    if command.time:
+        options["time"] = command.time
+    with reporter() as shown:
+        result = api.run(scenario, command.engine, seed=command.seed, out=command.out, reporter=shown, **options)
+    summary = result.summary()
+    if command.json:
+        print(json.dumps(summary))
+    else:
+        show_summary(summary)
+    return INTERRUPTED if result.record.stopped == "interrupted" else EXIT[summary["verdict"]]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the `asyncnet` command."""
+    # One thread for each library: these layers are small, and sums must not depend on how they were split.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        command = tyro.cli(List | Run | Validate, args=arguments, prog="asyncnet", description="A wind tunnel for asynchronous learning.")
+    except SystemExit as stop:  # tyro has said what is wrong with the usage
+        sys.exit(USAGE if stop.code == 2 else stop.code)
+    try:
+        sys.exit({List: _list, Run: _run, Validate: _validate}[type(command)](command))
+    except ScenarioError as error:
+        print(f"asyncnet: {error}", file=sys.stderr)
+        sys.exit(USAGE)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

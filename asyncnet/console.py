@@ -1,0 +1,113 @@
+"""What people see: progress in a terminal, plain lines elsewhere, tables at the end. Everything here goes to standard error but the last table."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+EVERY = 2.0  # seconds between plain lines
+
+
+def line(row: dict[str, Any]) -> str:
+    """One row of progress in words."""
+    words = [f"{row['decisions']:>9,} decisions"]
+    if "rollout/ep_rew_mean" in row:
+        words.append(f"episode {row['rollout/episodes']:,}, mean return of the last 100: {row['rollout/ep_rew_mean']:.1f}")
+    else:
+        words.append(f"mean reward lately: {row['rollout/mean_reward']:+.3f}")
+    words.append(f"on time {row['world/on_time']:.0%}")
+    return ", ".join(words)
+
+
+class Plain:
+    """A line now and then, for logs."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+        self._began = time.monotonic()
+
+    def note(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    def row(self, row: dict[str, Any]) -> None:
+        now = time.monotonic()
+        if now - self._last >= EVERY or row["done"] >= 1.0:
+            self._last = now
+            print(f"{now - self._began:6.1f} s {row['done']:5.0%} {line(row)}", file=sys.stderr, flush=True)
+
+    def __enter__(self) -> Plain:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to tidy."""
+
+
+class Terminal:
+    """A progress bar that says what is being learned."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        self._bar = Progress(BarColumn(24), TextColumn("{task.description}"), TimeElapsedColumn(), TimeRemainingColumn(), console=console)
+        self._task = self._bar.add_task("starting", total=1.0)
+
+    def note(self, text: str) -> None:
+        self._bar.console.print(text)
+
+    def row(self, row: dict[str, Any]) -> None:
+        self._bar.update(self._task, completed=row["done"], description=line(row))
+
+    def __enter__(self) -> Terminal:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+
+def reporter() -> Plain | Terminal:
+    """The one that suits where standard error goes."""
+    return Terminal() if sys.stderr.isatty() else Plain()
+
+
+def show_summary(summary: dict[str, Any]) -> None:
+    """The end of a run as a table on standard output."""
+    shown = Table(show_header=False, box=None, pad_edge=False)
+    names = {
+        "decisions": "decisions",
+        "mean_reward": "mean reward",
+        "last_mean_reward": "mean reward, last 10 %",
+        "episodes": "episodes",
+        "mean_return": "mean return",
+        "last_mean_return": "mean return, last 100 episodes",
+        "on_time": "actions on time",
+        "staleness": "actions late by, decisions",
+        "decisions_per_second": "decisions per second",
+    }
+    for key, name in names.items():
+        value = summary[key]
+        if value is None or (key == "episodes" and value == 0):
+            continue
+        text = f"{value:,}" if isinstance(value, int) else f"{value:.1%}" if key == "on_time" else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+        shown.add_row(name, text)
+    for name, row in summary.get("measured", {}).get("nodes", {}).items():
+        shown.add_row(name, row)
+    shown.add_row("digest", summary["digest"][:16])
+    shown.add_row("verdict", summary["verdict"] + "".join(f"; {reason}" for reason in summary["reasons"]))
+    if summary["run_dir"]:
+        shown.add_row("run", summary["run_dir"])
+    Console(soft_wrap=True).print(shown)
+
+
+def show_lists(lists: dict[str, dict[str, str]]) -> None:
+    """Names with one line each, by kind, on standard output."""
+    console = Console(soft_wrap=not sys.stdout.isatty())
+    for kind, names in lists.items():
+        table = Table(show_header=False, box=None, pad_edge=False, title=kind, title_justify="left", title_style="bold")
+        for name, text in names.items():
+            table.add_row(f"  {name}", text)
+        console.print(table)
