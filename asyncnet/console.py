@@ -94,20 +94,26 @@ def show_summary(summary: dict[str, Any]) -> None:
             continue
         text = f"{value:,}" if isinstance(value, int) else f"{value:.1%}" if key == "on_time" else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
         shown.add_row(name, text)
-    for name, row in summary.get("measured", {}).get("nodes", {}).items():
-        shown.add_row(name, row)
+    for channel, row in summary["links"].items():
+        if "wire_p50_us" in row:
+            shown.add_row(f"{channel} on the wire", f"p50 {row['wire_p50_us']:,.0f} us, p99 {row['wire_p99_us']:,.0f} us, beside any injected delay")
     shown.add_row("digest", summary["digest"][:16])
     shown.add_row("verdict", summary["verdict"] + "".join(f"; {reason}" for reason in summary["reasons"]))
     if summary["run_dir"]:
         shown.add_row("run", summary["run_dir"])
-    Console(soft_wrap=True).print(shown)
+    _output().print(shown)
 
 
 def show_lists(lists: dict[str, dict[str, str]]) -> None:
     """Names with one line each, by kind, on standard output."""
-    console = Console(soft_wrap=not sys.stdout.isatty())
+    console = _output()
     for kind, names in lists.items():
         table = Table(show_header=False, box=None, pad_edge=False, title=kind, title_justify="left", title_style="bold")
         for name, text in names.items():
             table.add_row(f"  {name}", text)
         console.print(table)
+
+
+def _output() -> Console:
+    """Standard output; as wide as the text needs where nobody's window says how wide it is."""
+    return Console() if sys.stdout.isatty() else Console(width=240)

@@ -192,11 +192,11 @@ class Loop:
         return digest({i: node.state for i, node in self.nodes.items()})
 
     def ledger(self) -> dict[str, dict[str, int]]:
-        """What became of the messages sent from here, by channel."""
+        """What became of messages, by channel: those sent, lost and held back here, and those delivered here."""
         out: dict[str, dict[str, int]] = {}
         for channel, name in CHANNEL_NAMES.items():
             links = [link for by_channel in self.links.values() for link in by_channel[channel]]
-            if links:
+            if links or self.delivered[channel]:
                 sent, lost = sum(link.sent for link in links), sum(link.lost for link in links)
                 held = sum(len(link.held) for link in links)
                 out[name] = {"sent": sent, "lost": lost, "held": held, "delivered": self.delivered[channel]}

@@ -1,0 +1,40 @@
+"""How long messages really took, as a histogram of constant size."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+PER_OCTAVE = 8  # bins for each doubling: a quantile is right within 9 %
+BINS = 40 * PER_OCTAVE  # up to 2^40 microseconds
+
+
+class Gauge:
+    """Counts durations in microseconds; `quantile` is the geometric middle of the bin that holds it."""
+
+    def __init__(self) -> None:
+        self.bins = np.zeros(BINS, dtype=np.int64)
+        self.total = 0
+
+    def add(self, duration: int) -> None:
+        self.bins[min(BINS - 1, int(PER_OCTAVE * math.log2(duration)) if duration > 1 else 0)] += 1
+        self.total += duration
+
+    def merge(self, bins: list[int], total: int) -> None:
+        self.bins += np.array(bins, dtype=np.int64)
+        self.total += total
+
+    @property
+    def count(self) -> int:
+        return int(self.bins.sum())
+
+    @property
+    def mean(self) -> float | None:
+        return self.total / self.count if self.count else None
+
+    def quantile(self, share: float) -> float | None:
+        if not self.count:
+            return None
+        place = int(np.searchsorted(np.cumsum(self.bins), share * self.count))
+        return 2.0 ** ((place + 0.5) / PER_OCTAVE)
