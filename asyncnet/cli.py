@@ -90,18 +90,22 @@ def _validate(command: Validate) -> int:
 def _run(command: Run) -> int:
     from asyncnet.console import reporter, show_summary
 
-    scenario = api.load(command.scenario, command.under, command.set)
+    scenario = api.load(command.scenario, command.under, [*command.set, *([] if command.seed is None else [f"seed={command.seed}"])])
     options: dict[str, Any] = {}
     if command.engine == "ray":
         if command.loop:
             raise ScenarioError("--loop", "", "is for the embedded engine")
         options = {"pack": command.pack, "wire": command.wire, "address": command.address}
+    elif (command.pack, command.wire, command.address) != (1, "zmq", None):
+        raise ScenarioError("--pack, --wire, --address", "", "are for the ray engine")
+    elif command.time == "wall" and command.loop == "compiled":
+        raise ScenarioError("--loop", "", "the compiled loop knows simulated time only")
     elif command.loop:
         options = {"loop": command.loop}
     if command.time:
         options["time"] = command.time
     with reporter() as shown:
-        result = api.run(scenario, command.engine, seed=command.seed, out=command.out, reporter=shown, **options)
+        result = api.run(scenario, command.engine, out=command.out, reporter=shown, **options)
     summary = result.summary()
     if command.json:
         print(json.dumps(summary))

@@ -69,6 +69,7 @@ class Loop:
         self.nodes: dict[int, Node | World] = {i: self._build(i) for i in numbers}
         self.score = self.nodes[0].score if 0 in self.nodes else None
         self.clocks = {i: clock_of(scenario, self.plan.nodes[i]) for i in sorted(self.nodes) if i}
+        self.listens = any(row[0] == clock.ON_ARRIVAL for row in self.clocks.values()) or (0 in self.nodes and scenario.task.world.waits)
         self.links: dict[int, dict[int, list[Link]]] = {i: {channel: [] for channel in CHANNELS.values()} for i in self.nodes}
         for link in sorted(self.plan.links, key=lambda link: (link.src, link.channel, link.slot)):
             if link.src in self.nodes:
@@ -109,7 +110,7 @@ class Loop:
                 if at == NEVER and self.wire is None:
                     self.stopped = f"stalled: nobody had anything to do after {now / 1e6:.3f} s; the world waited for decision {nodes[0].decision}"
                     break
-                now, came = self.keeper.reach(at, self.wire)
+                now, came = self.keeper.reach(at, self.wire, self.listens)
                 for event in came:
                     heappush(agenda, (*event, self.ports[event[1], event[2], event[3]]))
                 self.now = now

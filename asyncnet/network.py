@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from asyncnet.scenario import Scenario
 
 OBSERVATION = "observation"
+LARGEST = 1_000_000  # links between layers
 
 
 class Layer(NamedTuple):
@@ -71,6 +72,11 @@ def plan(scenario: Scenario) -> Plan:
     inputs, actions = spaces(scenario.task)
     layers = _layers(scenario, actions)
     rule = RULES[scenario.rule.name]
+
+    parts = {layer.name: len(layer.parts) for layer in layers}
+    count = sum(parts[layer.name] * parts.get(source, 1) for layer in layers for source in layer.sources)
+    if count > LARGEST:
+        raise ScenarioError("", "network.split", f"cut like this the network has {count} links; at most {LARGEST}")
 
     nodes = [NodePlan("world", 0, identity(0, 0), "world")]
     of_layer: dict[str, list[int]] = {}

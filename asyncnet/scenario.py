@@ -30,7 +30,8 @@ class ScenarioError(ValueError):
     """A mistake in a scenario: `where` is the file or option, `key` the dotted key, `why` the reason."""
 
     def __init__(self, where: str, key: str, why: str) -> None:
-        super().__init__(f"{where}: {key}: {why}" if key else f"{where}: {why}")
+        text = f"{where}: {key}: {why}" if key else f"{where}: {why}"
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:1000]))  # one line, whatever a file holds
         self.where, self.key, self.why = where, key, why
 
 
@@ -218,19 +219,24 @@ def read(path: str | Path, under: Iterable[str] = (), settings: Iterable[Mapping
     path = Path(path)
     data = read_toml(path)
     data.setdefault("name", path.stem)
-    for name in under:
-        data = overlay(data, condition(name), compose=True)
-    for changes in settings:
-        data = overlay(data, changes)
+    try:
+        for name in under:
+            data = overlay(data, condition(name), compose=True)
+        for changes in settings:
+            data = overlay(data, changes)
+    except RecursionError:
+        raise ScenarioError(str(path), "", "nested too deeply") from None
     return check(data, str(path))
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file as plain data; raises ScenarioError with the reason."""
     try:
-        if path.stat().st_size > LARGEST_FILE:
+        with path.open("rb") as file:
+            text = file.read(LARGEST_FILE + 1)
+        if len(text) > LARGEST_FILE:
             raise ScenarioError(str(path), "", f"larger than {LARGEST_FILE} bytes")
-        return tomllib.loads(path.read_bytes().decode("utf-8"))
+        return tomllib.loads(text.decode("utf-8"))
     except OSError as error:
         raise ScenarioError(str(path), "", error.strerror or str(error)) from None
     except UnicodeDecodeError as error:
@@ -239,6 +245,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ScenarioError(str(path), "", f"not TOML: {error}") from None
     except RecursionError:
         raise ScenarioError(str(path), "", "not TOML: nested too deeply") from None
+    except ScenarioError:
+        raise
+    except ValueError as error:  # such as a number of 5000 digits, or a path that no file can have
+        raise ScenarioError(str(path), "", str(error)) from None
 
 
 def shipped(kind: str = "") -> dict[str, Path]:
@@ -273,7 +283,7 @@ def setting(text: str) -> dict[str, Any]:
     for candidate in (value, f'"{value}"'):
         try:
             return tomllib.loads(f"{key} = {candidate}")
-        except (tomllib.TOMLDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             continue
     raise ScenarioError(f"--set {text}", "", "neither the value nor its quoted text is TOML")
 
@@ -295,12 +305,14 @@ def overlay(base: Any, over: Any, path: tuple[str, ...] = (), *, compose: bool =
 
 def check(data: Mapping[str, Any], where: str) -> Scenario:
     """The scenario in plain data; raises ScenarioError naming the first key that is wrong."""
-    frozen = _frozen(data)
     try:
+        frozen = _frozen(data)
         scenario = Scenario.model_validate(frozen)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise ScenarioError(where, _key(first, frozen), _reason(first)) from None
+    except RecursionError:
+        raise ScenarioError(where, "", "nested too deeply") from None
     _check_whole(scenario, where)
     return scenario
 
@@ -361,6 +373,8 @@ def _reason(error: Mapping[str, Any]) -> str:
         return "missing"
     text = error["msg"].replace("Input should be ", "must be ").replace("Input tag ", "")
     value = error.get("input")
+    if isinstance(value, int) and value.bit_length() > 200:  # Python refuses to print the largest
+        value = None
     shown = f", got {value!r}" if isinstance(value, (int, float, str, bool)) and len(repr(value)) <= 60 else ""
     return " ".join((text + shown).split())
 

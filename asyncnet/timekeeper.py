@@ -1,4 +1,8 @@
-"""The two notions of time of a loop: `reach(at, wire)` returns the present once there may be something to do."""
+"""The two notions of time of a loop: `reach(at, wire, listens)` returns the present, and the events that came, once there may be something to do.
+
+A loop that `listens` is woken by messages. One whose nodes all act by their own clocks alone need not be: a message means nothing before the next
+tick, so it sleeps until then and takes all that has come at once, at a fraction of the wake-ups.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +30,8 @@ class Virtual:
 
     now = 0
 
-    def reach(self, at: int, wire: Wire | None) -> tuple[int, list[tuple]]:
-        del wire
+    def reach(self, at: int, wire: Wire | None, listens: bool) -> tuple[int, list[tuple]]:
+        del wire, listens
         self.now = at
         return at, []
 
@@ -44,12 +48,15 @@ class Wall:
     def now(self) -> int:
         return (time.monotonic_ns() - self.start) // 1000
 
-    def reach(self, at: int, wire: Wire | None) -> tuple[int, list[tuple]]:
-        wait = min(at - self.now, self.LONGEST)
-        if wire is not None:
-            wire.flush()
-            came = wire.collect(max(0, wait))
-            return self.now, came
-        if wait > 0:
+    def reach(self, at: int, wire: Wire | None, listens: bool) -> tuple[int, list[tuple]]:
+        wait = max(0, min(at - self.now, self.LONGEST))
+        if wire is None:
             time.sleep(wait / 1e6)
-        return self.now, []
+            return self.now, []
+        wire.flush()
+        if listens:
+            came = wire.collect(wait)
+        else:
+            time.sleep(wait / 1e6)
+            came = wire.collect(0)
+        return self.now, came

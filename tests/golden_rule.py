@@ -1,0 +1,24 @@
+"""The kernels of stochastic units with one change: what they sample is read from the state (`script`), not drawn.
+
+Bound to `asyncnet.agent` like any rule, it lets a test force recorded draws or run through every configuration of a team.
+"""
+
+from asyncnet.kernel import kernel
+from asyncnet.layout import Field
+from asyncnet.rules import coagent
+from asyncnet.rules.coagent import archive, expect, fold, initialise, learn, settle
+
+__all__ = ["FIELDS", "SETTINGS", "fold", "initialise", "learn", "respond", "settle"]
+
+FIELDS = (*coagent.FIELDS, Field("script", "B N"))
+SETTINGS = coagent.SETTINGS
+
+
+@kernel
+def respond(v, c, slot, stamp):
+    """As coagent's, but the values held are those of the script."""
+    expect(v, c)
+    for b in range(c.B):
+        for n in range(c.N):
+            v.y[b, n] = v.script[b, n]
+    archive(v, c, slot)
