@@ -20,7 +20,7 @@ from asyncnet.scenario import Scenario, ScenarioError
 from .courier import COURIERS
 from .gauge import Gauge
 from .host import Host
-from .session import session
+from .session import Session, session
 
 POLL = 0.25  # seconds between looks at the world
 LEAD = 0.5  # seconds between the order to start and the start, so that all hosts have heard
@@ -41,7 +41,16 @@ def run(scenario: Scenario, reporter: Reporter, *, time: str = "wall", pack: int
         build(scenario, team, node)  # compiles what the hosts will find in the cache: once, not once in each of them
     reporter.note("starting Ray")
     with session(address) as held:
-        return _Run(scenario, team, reporter, pack, wire, private=held.mark is not None).run()
+        return run_in(held, scenario, reporter, pack=pack, wire=wire)
+
+
+def run_in(held: Session, scenario: Scenario, reporter: Reporter, *, pack: int = 1, wire: str = "zmq") -> Record:
+    """The same, in a Ray session that is there already; its actors are ended afterwards."""
+    started = _Run(scenario, plan(scenario), reporter, pack, wire, private=held.mark is not None)
+    try:
+        return started.run()
+    finally:
+        started.end()
 
 
 def groups(team: Plan, pack: int) -> list[list[int]]:
@@ -76,7 +85,8 @@ class _Run:
     def run(self) -> Record:
         stopped, before = "", 0.0
         try:
-            self._ask("start", lambda _, at=clock_time.time_ns() + int(LEAD * 1e9): (at,))
+            at = clock_time.time_ns() + int(LEAD * 1e9)
+            self._ask("start", lambda _: (at,))
             self.reporter.note("running")
             before = clock_time.perf_counter() + LEAD
             stopped = self._watch()
@@ -86,6 +96,11 @@ class _Run:
             stopped = f"an actor was lost: {self._lost(error)}"
         seconds = max(clock_time.perf_counter() - before, 1e-9)
         return self._gather(stopped, seconds)
+
+    def end(self) -> None:
+        """End the actors; Ray does so by itself only when the driver leaves."""
+        for host in self.hosts.values():
+            self.ray.kill(host)
 
     def _watch(self) -> str:
         """Wait until the world has finished; returns why the run stopped."""

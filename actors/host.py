@@ -90,7 +90,7 @@ class Host:
             "weights": {n.name: {k: [list(a.shape), a.tobytes()] for k, a in weights(n).items()} for i, n in loop.nodes.items() if i},
             "nodes": nodes,
             "links": loop.ledger(),
-            "measured": {CHANNEL_NAMES[c]: [g.bins.tolist(), g.total] for c, g in self.courier.gauges.items()},
+            "measured": {CHANNEL_NAMES[c]: [g.bins, g.total] for c, g in self.courier.gauges.items()},
             "refused": self.courier.refused,
             "malformed": self.courier.malformed,
             "elapsed": loop.now,

@@ -42,7 +42,7 @@ _QUIET = {
 }
 
 _REAPER_PATIENCE = 20.0  # seconds; it gives up by itself well before
-_LONGEST_PARENT = 24  # characters; Ray puts sockets some 80 characters deeper, and their paths may have 107
+_LONGEST_PARENT = 20  # characters; Ray puts sockets 84 characters deeper, and their paths may have 107
 
 
 @dataclass(frozen=True)
@@ -77,16 +77,10 @@ def session(address: str | None = None, cpus: int | None = None) -> Iterator[Ses
     namespace = f"asyncnet-{uuid.uuid4().hex}"
     before = _sigterm_to_exit()
     try:
-        if address is None:
-            with _local(namespace, cpus, imported_before, before) as started:
-                yield started
-        else:
-            yield _join(address, namespace, before)
+        with _local(namespace, cpus, imported_before, before) if address is None else _joined(address, namespace, before) as running:
+            yield running
     finally:
-        try:
-            _shutdown()
-        finally:
-            _set_sigterm(before)
+        _set_sigterm(before)
 
 
 @contextmanager
@@ -101,44 +95,49 @@ def _local(namespace: str, cpus: int | None, imported_before: bool, sigterm: obj
             import ray
 
             _forget_token()
-            context = ray.init(
-                address="local",  # unlike None, which RAY_ADDRESS could point elsewhere
-                num_cpus=cpus,
-                namespace=namespace,
-                include_dashboard=False,
-                object_store_memory=OBJECT_STORE,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                _temp_dir=str(directory),
-            )
-        _set_sigterm(sigterm, after_ray=True)
-        yield Session(context.address_info["gcs_address"], namespace, mark, directory)
+            with _loopback():
+                context = ray.init(
+                    address="local",  # unlike None, which RAY_ADDRESS could point elsewhere
+                    num_cpus=cpus,
+                    namespace=namespace,
+                    include_dashboard=False,
+                    object_store_memory=OBJECT_STORE,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    # Ray opens its directory to everybody, so it gets one inside ours.
+                    _temp_dir=str(directory / "r"),
+                )
+        _set_sigterm(sigterm, within=True)
+        gcs = str(context.address_info["gcs_address"])
+        if not gcs.startswith("127."):
+            warnings.warn(f"Ray listens beyond this machine, at {gcs}", RuntimeWarning, stacklevel=4)
+        yield Session(gcs, namespace, mark, directory)
     finally:
         try:
-            _shutdown()
-            _forget_token()
+            if "ray" in sys.modules:
+                import ray
+
+                ray.shutdown()
+                _forget_token()
         finally:
             _finish(helper, mark)
 
 
-def _join(address: str, namespace: str, sigterm: object) -> Session:
+@contextmanager
+def _joined(address: str, namespace: str, sigterm: object) -> Iterator[Session]:
     import ray
 
-    context = ray.init(
-        address=address,
-        namespace=namespace,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        runtime_env={"env_vars": dict(_THREADS)},
-    )
-    _set_sigterm(sigterm, after_ray=True)
-    return Session(context.address_info["gcs_address"], namespace)
-
-
-def _shutdown() -> None:
-    if "ray" in sys.modules:
-        import ray
-
+    try:
+        context = ray.init(
+            address=address,
+            namespace=namespace,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env={"env_vars": dict(_THREADS)},
+        )
+        _set_sigterm(sigterm, within=True)
+        yield Session(str(context.address_info["gcs_address"]), namespace)
+    finally:
         ray.shutdown()
 
 
@@ -159,9 +158,11 @@ def _start_reaper(mark: str, directory: Path) -> subprocess.Popen[bytes]:
 
 def _finish(helper: subprocess.Popen[bytes], mark: str) -> None:
     """Let the reaper do its work and wait for it; a warning names what it could not end."""
-    assert helper.stdin is not None
-    helper.stdin.close()
-    if helper.wait(_REAPER_PATIENCE) != 0:
+    if helper.stdin is not None:
+        helper.stdin.close()
+    with suppress(subprocess.TimeoutExpired):
+        helper.wait(_REAPER_PATIENCE)
+    if helper.returncode != 0:
         pids = ", ".join(str(process.pid) for process in leftovers(mark))
         warnings.warn(f"the Ray session left something behind; processes: {pids or 'none'}", RuntimeWarning, stacklevel=2)
 
@@ -197,6 +198,24 @@ def _forget_token() -> None:
 
 
 @contextmanager
+def _loopback() -> Iterator[None]:
+    """Keep a local Ray on the loopback interface; otherwise it listens on all of them, whatever address it is given.
+
+    Ray does this by default on macOS and Windows. The variable tells the processes it starts, the constant this one, where Ray may
+    have been imported already and may later have to join a real cluster.
+    """
+    from ray._private import ray_constants
+
+    with _environment({"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}):
+        before = getattr(ray_constants, "ENABLE_RAY_CLUSTER", True)
+        ray_constants.ENABLE_RAY_CLUSTER = False
+        try:
+            yield
+        finally:
+            ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
     """Set variables for what is started in the block, and put the old ones back for what the user starts later."""
     old = {name: os.environ.get(name) for name in variables}
@@ -218,15 +237,15 @@ def _exit_on_sigterm(number: int, frame: FrameType | None) -> NoReturn:
 def _sigterm_to_exit() -> object:
     """Make SIGTERM unwind the driver unless it has a handler of its own; return the handler it had."""
     before = signal.getsignal(signal.SIGTERM)
-    _set_sigterm(before, after_ray=True)
+    _set_sigterm(before, within=True)
     return before
 
 
-def _set_sigterm(before: object, after_ray: bool = False) -> None:
-    """Set the handler for SIGTERM to `before`, or inside a session to ours if that is the default.
+def _set_sigterm(before: object, within: bool = False) -> None:
+    """Set the handler for SIGTERM to `before`, or within a session to ours if that is the default.
 
     Ray puts in a handler of its own on init. Only the main thread may set handlers, and None means one not set from Python.
     """
     if threading.current_thread() is threading.main_thread() and before is not None:
-        ours = after_ray and before is signal.SIG_DFL
+        ours = within and before is signal.SIG_DFL
         signal.signal(signal.SIGTERM, _exit_on_sigterm if ours else before)  # type: ignore[arg-type]

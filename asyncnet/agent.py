@@ -1,6 +1,6 @@
 """The learning node: when it samples, when it learns, what it says. One machine for every rule.
 
-The machine hears messages (`hear`) and takes turns (`act`): at each tick of its clock or, on an on-arrival clock, after each message.
+The machine hears messages and takes turns: at each tick of its clock or, on an on-arrival clock, after each message.
 
     turn    1. learn from one complete credit          rule: learn      -> feedback to the inputs
             2. sample for the newest ready stamp       rule: respond    -> activity
@@ -25,7 +25,7 @@ from asyncnet.rules.coagent import fold, initialise, learn, respond, settle  # b
 cut = unbound  # bound: layout
 
 SAY, TELL, MORE = 1, 2, 4  # what a turn asks its host to do: send activity, send feedback, take another turn at once
-_ACTIVITY = 4  # message.ACTIVITY
+_ACTIVITY, _TICK = 4, 5  # as in message.py
 
 # counts: what the machine passed over, for the summary
 EVICTED, LATE, DUPLICATE, INCOMPLETE, OVERTAKEN, REVISED, SAMPLED, LEARNED = range(8)
@@ -283,20 +283,19 @@ def turn(v, c, now, ticked, said, told):
 
 
 @entry
-def hear(state, config, now, channel, port, seq, stamp, payload, said, told):
-    """Take in one message; on an on-arrival clock also take the turn it calls for. Returns what to send (SAY | TELL | MORE)."""
+def handle(state, config, now, kind, port, seq, stamp, payload, said, told):
+    """Take in one event; returns what to send (SAY | TELL | MORE).
+
+    A message is heard; on an on-arrival clock the turn it calls for follows. At a TICK `port` says why there is a turn: 1 by the clock, 2 as the
+    host comes back for MORE of that, 0 for MORE after a message.
+    """
     v, c = cut(state, config)
-    if channel == _ACTIVITY:
+    if kind == _TICK:
+        return turn(v, c, now, port, said, told)
+    if kind == _ACTIVITY:
         hear_activity(v, c, port, seq, stamp, payload)
     else:
         hear_credit(v, c, port, stamp, payload)
     if c.on_arrival == 1:
         return turn(v, c, now, 0, said, told)
     return 0
-
-
-@entry
-def act(state, config, now, ticked, said, told):
-    """Take a turn; `ticked` is 1 at a tick of the clock, 2 when the host comes back for MORE of it, 0 for MORE after a message."""
-    v, c = cut(state, config)
-    return turn(v, c, now, ticked, said, told)

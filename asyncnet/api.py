@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -75,7 +74,7 @@ class Result:
             "engine": self.engine,
             "seed": self.scenario.seed,
             **record.score,
-            "decisions_per_second": record.score["decisions"] / record.seconds if record.seconds else math.nan,
+            "decisions_per_second": record.score["decisions"] / record.seconds if record.seconds else None,
             "seconds": record.seconds,
             "digest": record.digest,
             "verdict": verdict,

@@ -12,7 +12,7 @@ from asyncnet.layout import Field, unbound
 cut = unbound  # bound: layout
 
 SAY, MORE = 1, 4
-_ACTIVITY = 4  # message.ACTIVITY
+_ACTIVITY, _TICK = 4, 5  # as in message.py
 
 MISSED = 0
 COUNT_NAMES = ("missed",)
@@ -69,11 +69,13 @@ def turn(v, c, said):
 
 
 @entry
-def hear(state, config, now, channel, port, seq, stamp, payload, said, told):
-    """Take in a value or an outcome; on an on-arrival clock also take the turn it calls for."""
+def handle(state, config, now, kind, port, seq, stamp, payload, said, told):
+    """Take in one event: a value, an outcome, or a TICK; on an on-arrival clock each message calls for a turn."""
     v, c = cut(state, config)
     slot = stamp % c.K
-    if channel == _ACTIVITY:
+    if kind == _TICK:
+        return turn(v, c, said)
+    if kind == _ACTIVITY:
         if stamp > v.value_stamp[slot] or (stamp == v.value_stamp[slot] and seq > v.value_seq[slot]):
             v.value_stamp[slot] = stamp
             v.value_seq[slot] = seq
@@ -91,10 +93,3 @@ def hear(state, config, now, channel, port, seq, stamp, payload, said, told):
     if c.on_arrival == 1:
         return turn(v, c, said)
     return 0
-
-
-@entry
-def act(state, config, now, ticked, said, told):
-    """Take a turn: send the oldest TD error whose parts have all come."""
-    v, c = cut(state, config)
-    return turn(v, c, said)

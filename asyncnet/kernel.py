@@ -1,8 +1,7 @@
 """How kernels are compiled, and where their machine code is kept.
 
 A kernel is a module-level function over arrays and scalars in a small subset of NumPy, which writes into arrays it is given. Inner
-kernels are compiled as part of whoever calls them; only entry points are kept on disk. (An inner kernel's signature holds the named tuple
-of views of one node type: caching it by itself would tie its cache file to every such type.)
+kernels are compiled as part of whoever calls them; only entry points are kept on disk.
 
 The cache folder is named by the text of every kernel and by numba's version. So it is never stale, and an old one can be deleted at any time.
 """
@@ -12,9 +11,11 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
+from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
@@ -41,7 +42,7 @@ def cache_folder() -> Path:
 
 def kernel(function: Callable) -> Callable:
     """Compile an inner kernel: called from other kernels only (from Python its text is `.py_func`)."""
-    return numba.njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **_HOW)(function)
+    return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_HOW)(function)
 
 
 def entry(function: Callable) -> Callable:
@@ -49,37 +50,36 @@ def entry(function: Callable) -> Callable:
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(cache_folder())  # read when the function is decorated, not later
     try:
-        return numba.njit(cache=True, **_HOW)(function)
+        return numba.njit(cache=True, no_cfunc_wrapper=True, **_HOW)(function)
     finally:
         numba.config.CACHE_DIR = before
 
 
+def array_value(context: Any, builder: ir.IRBuilder, kind: types.Array, data: ir.Value, sizes: list[ir.Value]) -> ir.Value:
+    """For code that generates code: a contiguous array of that type over `data`, without a share in its ownership."""
+    width = context.get_constant(types.intp, 8)
+    step, steps = width, []
+    for size in reversed(sizes):
+        steps.insert(0, step)
+        step = builder.mul(step, size)
+    made = make_array(kind)(context, builder)
+    populate_array(made, data=data, shape=sizes, strides=steps, itemsize=width, meminfo=None)
+    return made._getvalue()
+
+
 @intrinsic
 def view(typingctx, base, at, shape):
-    """A contiguous float64 array of that shape (a tuple of ints) over base[at:], without a share in its ownership.
+    """A contiguous array of that shape (a tuple of ints) over base[at:], without a share in its ownership; base holds float64 or int64.
 
     Slices of NumPy arrays count references, atomically and for every field; these are plain arithmetic, which the compiler drops where unused.
     The caller keeps `base` alive, as Python does for the arguments of an entry.
     """
     dims = len(shape)
-    signature = types.Array(types.float64, dims, "C")(base, types.int64, types.UniTuple(types.int64, dims))
+    signature = types.Array(base.dtype, dims, "C")(base, types.int64, types.UniTuple(types.int64, dims))
 
     def generate(context, builder, signature, args):
         whole = make_array(signature.args[0])(context, builder, args[0])
-        made = make_array(signature.return_type)(context, builder)
         sizes = [builder.extract_value(args[2], i) for i in range(dims)]
-        step, steps = context.get_constant(types.intp, 8), []
-        for size in reversed(sizes):
-            steps.insert(0, step)
-            step = builder.mul(step, size)
-        populate_array(
-            made,
-            data=builder.gep(whole.data, [args[1]]),
-            shape=sizes,
-            strides=steps,
-            itemsize=context.get_constant(types.intp, 8),
-            meminfo=None,
-        )
-        return made._getvalue()
+        return array_value(context, builder, signature.return_type, builder.gep(whole.data, [args[1]]), sizes)
 
     return signature, generate

@@ -54,29 +54,13 @@ def views(state: np.ndarray, fields: Iterable[Field], dims: Mapping[str, int]) -
 
 
 def unbound(state: np.ndarray, config: np.ndarray) -> tuple:
-    """Stands where `bind` writes the code that cuts fields and settings into two named tuples."""
+    """Stands where `bind` writes the code that makes `v`, the fields, and `c`, the settings (cut.py)."""
     raise NotImplementedError("bind() this machine first")
 
 
 def _cut_source(fields: list[Field], settings: list[tuple[str, type]]) -> str:
-    names = [name for name, _ in settings]
-    lines = [
-        "from collections import namedtuple",
-        "from asyncnet.kernel import kernel as _kernel, view as _view",
-        f'View = namedtuple("View", "{" ".join(f.name for f in fields)}")',
-        f'Config = namedtuple("Config", "{" ".join([*DIMENSIONS, *names])}")',
-        "@_kernel",
-        "def cut(state, config):",
-        *(f"    {d} = int(config[{i}])" for i, d in enumerate(DIMENSIONS)),
-        "    at = 0",
-    ]
-    for field in fields:
-        dims = field.shape.split()
-        lines.append(f"    {field.name}_ = _view(state, at, ({', '.join(dims)},))")
-        lines.append(f"    at += {' * '.join(dims)}")
-    reads = [f"int(config[{len(DIMENSIONS) + i}])" if kind is int else f"config[{len(DIMENSIONS) + i}]" for i, (_, kind) in enumerate(settings)]
-    lines.append(f"    return View({', '.join(f.name + '_' for f in fields)}), Config({', '.join([*DIMENSIONS, *reads])})")
-    return "\n".join(lines)
+    numbers, arrays = [(name, kind is int) for name, kind in settings], [tuple(field) for field in fields]
+    return f"from asyncnet.cut import cutter as _cutter\n\ncut = _cutter({DIMENSIONS}, {numbers}, {arrays})"
 
 
 class Bound(NamedTuple):
@@ -87,8 +71,9 @@ class Bound(NamedTuple):
     settings: list[tuple[str, type]]
 
     def config(self, dims: Mapping[str, int], values: Mapping[str, float]) -> np.ndarray:
-        """The settings array that the kernels read; every declared setting must be given."""
-        return np.array([float(dims.get(d, 0)) for d in DIMENSIONS] + [float(values[name]) for name, _ in self.settings])
+        """The array that the kernels read: dimensions, settings (every declared one must be given), where each field starts."""
+        starts = np.cumsum([0] + [math.prod(field.sizes(dims)) for field in self.fields])[:-1]
+        return np.array([*(dims.get(d, 0) for d in DIMENSIONS), *(values[name] for name, _ in self.settings), *starts], dtype=np.float64)
 
 
 _bound: dict[tuple[str, str], Bound] = {}

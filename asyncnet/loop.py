@@ -94,7 +94,8 @@ class Loop:
         score = Score(scenario.task.decisions, scenario.task.episodes)
         one_hot = scenario.network.output == "softmax"
         task = tasks.build(scenario.task, scenario.seed)
-        return World(task, scenario.task.world, scenario.tick, score, one_hot=one_hot, dopamine=scenario.critic is not None)
+        lossy = not scenario.links.reliable("activity") and any(condition.loss for condition in scenario.links.of("activity"))
+        return World(task, scenario.task.world, scenario.tick, score, one_hot=one_hot, dopamine=scenario.critic is not None, lossy=lossy)
 
     def _link(self, link: LinkPlan) -> Link:
         return Link(link, self.plan.nodes[link.dst].identity, self.scenario.links, self.tick, wired=link.dst not in self.nodes)
@@ -108,7 +109,7 @@ class Loop:
             at = agenda[0][0] if agenda else NEVER
             if at > now:
                 if at == NEVER and self.wire is None:
-                    self.stopped = f"stalled: nobody had anything to do after {now / 1e6:.3f} s; the world waited for decision {nodes[0].decision}"
+                    self.stopped = self._stalled(now)
                     break
                 now, came = self.keeper.reach(at, self.wire, self.listens)
                 for event in came:
@@ -142,6 +143,9 @@ class Loop:
                 self._send(dst, letter, now)
         if self.wire is not None:
             self.wire.flush()
+
+    def _stalled(self, now: int) -> str:
+        return f"stalled: nobody had anything to do after {now / 1e6:.3f} s; the world waited for decision {self.nodes[0].decision}"
 
     def stop(self, why: str) -> None:
         """Make `run` return before its next event; may be called from another thread."""

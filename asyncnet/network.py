@@ -7,6 +7,7 @@ order world, layers from first to output, critic, dopamine; that number, not the
 from __future__ import annotations
 
 import difflib
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from asyncnet.chance import identity
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 OBSERVATION = "observation"
 LARGEST = 1_000_000  # links between layers
+MOST_WEIGHTS = 100_000_000  # each takes 24 bytes with its moments, as much again with a trace for each stream
 
 
 class Layer(NamedTuple):
@@ -70,7 +72,7 @@ def plan(scenario: Scenario) -> Plan:
     from asyncnet.tasks import spaces
 
     inputs, actions = spaces(scenario.task)
-    layers = _layers(scenario, actions)
+    layers = _layers(scenario, inputs, actions)
     rule = RULES[scenario.rule.name]
 
     parts = {layer.name: len(layer.parts) for layer in layers}
@@ -137,7 +139,7 @@ def plan(scenario: Scenario) -> Plan:
     return Plan(layers, tuple(nodes), tuple(links), inputs, actions)
 
 
-def _layers(scenario: Scenario, actions: int) -> tuple[Layer, ...]:
+def _layers(scenario: Scenario, inputs: int, actions: int) -> tuple[Layer, ...]:
     from asyncnet.scenario import ScenarioError
 
     network = scenario.network
@@ -170,6 +172,10 @@ def _layers(scenario: Scenario, actions: int) -> tuple[Layer, ...]:
         parts = tuple((start, min(group, columns - start)) for start in range(0, columns, group))
         units = network.output if last else network.units
         layers.append(Layer(name, place + 1, units, columns, columns + softmax, hears[name], parts))
+    values = {OBSERVATION: inputs} | {layer.name: layer.values for layer in layers}
+    weights = sum(layer.columns * sum(values[source] for source in layer.sources) for layer in layers)
+    if weights > MOST_WEIGHTS:
+        raise ScenarioError("", "network.hidden", f"{weights:,} weights; at most {MOST_WEIGHTS:,}")
     return tuple(layers)
 
 
@@ -213,7 +219,7 @@ def dimensions(plan: Plan, node: NodePlan, scenario: Scenario) -> dict[str, int]
     if node.role == "critic":
         sizes = critic_sizes(plan, scenario)
         dims |= {"I": plan.inputs, "O": 1, "N": 1, "S": 1, "D": 1, "J": 1, "M": 1}
-        return dims | {"L": len(sizes), "A": sum(sizes[1:]), "P": sum((n + 1) * m for n, m in zip(sizes, sizes[1:], strict=False))}
+        return dims | {"L": len(sizes), "A": sum(sizes[1:]), "P": sum((n + 1) * m for n, m in pairwise(sizes))}
     layer = plan.layers[node.layer]
     sources, senders = source_slices(plan, node), credit_slices(plan, node)
     dims |= {"I": sum(width for _, width in sources), "S": len(sources), "D": len(senders), "J": sum(width for _, width in senders)}
@@ -222,4 +228,3 @@ def dimensions(plan: Plan, node: NodePlan, scenario: Scenario) -> dict[str, int]
 
 def critic_sizes(plan: Plan, scenario: Scenario) -> list[int]:
     return [plan.inputs, *scenario.critic.hidden, 1]
-

@@ -11,13 +11,14 @@ import importlib
 import numpy as np
 
 from asyncnet import agent, clock, dopamine, layout, network
-from asyncnet.message import ACTIVITY, FEEDBACK, REWARD, Letter
+from asyncnet.message import ACTIVITY, FEEDBACK, REWARD, TICK, Letter
 from asyncnet.network import NodePlan, Plan
 from asyncnet.rules import RULES, coagent, value
 from asyncnet.rules.settings import per_layer
 from asyncnet.scenario import Scenario
 
 _NOTHING: tuple[Letter, ...] = ()
+_NO_PAYLOAD = np.zeros(0)
 _UNITS = {"bernoulli": coagent.BERNOULLI, "sign": coagent.SIGN, "softmax": coagent.SOFTMAX}
 
 
@@ -32,9 +33,9 @@ class Node:
         self.bound, self.dims = bound, dims
         self.config = bound.config(dims, values)
         self.seat(np.zeros(layout.size(bound.fields, dims)))
-        self._hear, self._act = bound.module.hear, bound.module.act
+        self._handle = bound.module.handle
         self._begin = bound.module.begin
-        self._said, self._told = np.zeros(said), np.zeros(told)
+        self.buffers = self._said, self._told = np.zeros(said), np.zeros(told)  # where the kernels write what to send
 
     def seat(self, state: np.ndarray) -> None:
         """Live in this array from now on; its contents are the node's state."""
@@ -47,12 +48,12 @@ class Node:
 
     def hear(self, now: int, channel: int, port: int, seq: int, stamp: int, payload: np.ndarray) -> list[Letter] | tuple[Letter, ...]:
         """Take in one message (on an on-arrival clock: and act on it)."""
-        flags = self._hear(self.state, self.config, now, channel, port, seq, stamp, payload, self._said, self._told)
+        flags = self._handle(self.state, self.config, now, channel, port, seq, stamp, payload, self._said, self._told)
         return self._letters(flags, now, 0) if flags else _NOTHING
 
     def act(self, now: int) -> list[Letter] | tuple[Letter, ...]:
         """Take the turn of a tick."""
-        flags = self._act(self.state, self.config, now, 1, self._said, self._told)
+        flags = self._handle(self.state, self.config, now, TICK, 1, 0, 0, _NO_PAYLOAD, self._said, self._told)
         return self._letters(flags, now, 2) if flags else _NOTHING
 
     def _letters(self, flags: int, now: int, ticked: int) -> list[Letter]:
@@ -61,7 +62,7 @@ class Node:
             self._write(flags, letters)
             if not flags & agent.MORE:
                 return letters
-            flags = self._act(self.state, self.config, now, ticked, self._said, self._told)
+            flags = self._handle(self.state, self.config, now, TICK, ticked, 0, 0, _NO_PAYLOAD, self._said, self._told)
 
     def _write(self, flags: int, letters: list[Letter]) -> None:
         raise NotImplementedError
@@ -76,12 +77,12 @@ class Agent(Node):
 
     def __init__(self, *args: object, inputs: list[tuple[int, int]], tells: list[int]) -> None:
         super().__init__(*args)
-        self._slices = [(port, *inputs[port]) for port in tells]
+        self.slices = [(port, *inputs[port]) for port in tells]
 
     def _write(self, flags: int, letters: list[Letter]) -> None:
         if flags & agent.TELL:
             stamp = int(self.view.told_stamp[0])
-            for port, start, width in self._slices:
+            for port, start, width in self.slices:
                 letters.append(Letter(FEEDBACK, stamp, self._told[:, start : start + width].ravel().copy(), port))
         if flags & agent.SAY:
             letters.append(Letter(ACTIVITY, int(self.view.stamp[0]), self._said.copy()))

@@ -35,6 +35,7 @@ class ScenarioError(ValueError):
         self.where, self.key, self.why = where, key, why
 
 
+# With a tick of at most 1e6 microseconds, thirty-two of the longest delays, or a straggler's period, stay far below 2^63 microseconds.
 Ticks = Annotated[float, Field(ge=0.0, le=1e9)]
 Positive = Annotated[float, Field(gt=0.0, le=1e9)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -65,7 +66,7 @@ class Straggler(Model):
     period: Positive = 1.0
     jitter: Share = 0.0
     phase: Share | None = None
-    slow: Annotated[float, Field(ge=1.0, le=1e6)] = 5.0
+    slow: Annotated[float, Field(ge=1.0, le=1e3)] = 5.0
     start: Ticks = 0.0
     stop: Ticks = 1e9
 
@@ -190,7 +191,7 @@ class Scenario(Model):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
     question: str = ""
     seed: Annotated[int, Field(ge=0, lt=2**53)]
-    tick: Annotated[int, Field(ge=1, le=10**9)] = Field(description="microseconds of one tick")
+    tick: Annotated[int, Field(ge=1, le=10**6)] = Field(description="microseconds of one tick")
     task: Annotated[MultiplexerTask | GymnasiumTask, Field(discriminator="name")]
     network: Network
     rule: Rule
@@ -343,6 +344,9 @@ def _check_whole(scenario: Scenario, where: str) -> None:
         for i, link in enumerate(getattr(scenario.links, channel)):
             if link.delay and link.delay.kind == "uniform" and link.delay.high < link.delay.low:
                 raise ScenarioError(where, f"links.{channel}.{i}.delay.high", f"{link.delay.high} is below low = {link.delay.low}")
+    worst = max((condition.loss or 0.0 for condition in scenario.links.of("activity")), default=0.0)
+    if worst == 1.0:
+        raise ScenarioError(where, "links.activity.loss", "if all activity is lost no action ever comes")
     try:
         plan(scenario)
     except ScenarioError as error:

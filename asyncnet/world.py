@@ -1,7 +1,8 @@
 """The world: the node that holds the task, shows observations, takes actions and says what they earned.
 
 A world that does not wait closes decision k every `interval` ticks with the newest action it has heard, which may be one for an earlier observation
-(its stamp tells), or repeats the last one. A world that waits closes decision k `interval` ticks after the action for k has come; if none comes it
+(its stamp tells), or repeats the last one. Like every sender it says its observation again on every tick, so that loss only delays; where nothing can
+be lost that would change nothing, and it saves the breath. A world that waits closes decision k `interval` ticks after the action for k has come; if none comes it
 shows its observation again, so that a lost message only delays. What a decision earned goes out before the next observation, under the stamp of
 the action that was used.
 
@@ -22,10 +23,11 @@ from asyncnet.scenario import World as Settings
 class World:
     """A node like any other to its loop: it hears, it acts, it returns letters. Times are in microseconds."""
 
-    def __init__(self, task: object, settings: Settings, tick: int, score: Score, *, one_hot: bool, dopamine: bool) -> None:
+    def __init__(self, task: object, settings: Settings, tick: int, score: Score, *, one_hot: bool, dopamine: bool, lossy: bool) -> None:
         self.task, self.score = task, score
         self.waits, self.policy = settings.waits, settings.late
         self.interval = max(1, round(settings.interval * tick))
+        self.repeat = tick if lossy else 0
         self.patience = max(1, round(settings.patience * tick))
         self.one_hot, self.dopamine = one_hot, dopamine
         self.streams = len(task.episode)
@@ -35,7 +37,8 @@ class World:
         self.actions = np.zeros(self.streams, dtype=np.int64)
         self.fresh = False  # an action has come since the last decision
         self.graded: list[tuple[int, np.ndarray]] = []  # actions that came in this interval, for grade-by-stamp
-        self.closing, self.closes = False, 0  # a world that waits has heard what it waited for, and when it will go on
+        self.closes = 0  # when it closes the open decision, as far as it knows
+        self.closing = False  # a world that waits has heard what it waited for
         self.guarded = False
 
     def hear(self, now: int, channel: int, port: int, seq: int, stamp: int, payload: np.ndarray) -> int | None:
@@ -62,7 +65,12 @@ class World:
     def act(self, now: int) -> tuple[list[Letter], int | None]:
         """Take a turn: close the open decision and show the next observation, or show the open one again. Returns letters and when to come back."""
         if not self.waits:
-            return self._next(now), now + self.interval
+            if now < self.closes:
+                letters = [self._show(now)]
+            else:
+                letters = self._next(now)
+                self.closes = now + self.interval
+            return letters, min(self.closes, now + self.repeat) if self.repeat else self.closes
         if self.decision < 0 or (self.closing and now >= self.closes):
             letters = self._next(now)
             if self.guarded:  # the turn that watches for silence is already on the agenda

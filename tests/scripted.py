@@ -18,8 +18,9 @@ RING = 8
 
 
 @entry
-def adam_steps(gradients, rates, beta1, beta2, eps, out):
-    """The step that Adam takes at each call, from zero moments; gradients and out are (calls, parameters)."""
+def adam_steps(gradients, rates, eps, out):
+    """The step that Adam takes at each call, from zero moments and with the usual decays; gradients and out are (calls, parameters)."""
+    beta1, beta2 = 0.9, 0.999
     m, v, w = np.zeros(out.shape[1]), np.zeros(out.shape[1]), np.zeros(out.shape[1])
     for t in range(out.shape[0]):
         c1, c2 = corrections(t + 1.0, beta1, beta2)
@@ -32,11 +33,8 @@ def _made(level, rule, dims, settings, *, streams, credit, decay, adam, values, 
     """An on-arrival node that hears one source and one sender of credit."""
     stamped = credit == "stamped"
     dims = {"B": streams, "K": RING if stamped else 1, "C": RING, "S": 1, "D": 1, "J": 1, "M": 1, "Z": streams if decay or not stamped else 0} | dims
-    settings = {
-        **{"seed": 1, "patience": 4, "lag": 2, "revise": 0, "on_arrival": 1, "stamped": int(stamped), "decay": decay, "anneal": 0},
-        **dict(zip(("beta1", "beta2", "epsilon"), adam, strict=True)),
-        **settings,
-    }
+    settings |= {"seed": 1, "patience": 4, "lag": 2, "revise": 0, "on_arrival": 1, "stamped": int(stamped), "decay": decay, "anneal": 0}
+    settings |= zip(("beta1", "beta2", "epsilon"), adam, strict=True)
     plan = NodePlan(f"node.{level}", level + 1, identity(level + 1, 0), "agent", level, (0, dims["O"]))
     node = Agent(plan, layout.bind(agent, rule), dims, settings, streams + streams * values, told, inputs=[(0, dims["I"])], tells=tells)
     node.view.port_width[:], node.view.sender_width[:] = dims["I"], 1
@@ -46,9 +44,7 @@ def _made(level, rule, dims, settings, *, streams, credit, decay, adam, values, 
 class Team:
     """Layers of units, a node each, from the given weights (a softmax output has one action more than columns)."""
 
-    def __init__(
-        self, weights, biases, out="bernoulli", *, power=2.0, after=1, rates=0.0, temperature=1.0, decay=0.0, credit="stamped", streams=1, adam=ADAM
-    ):
+    def __init__(self, weights, biases, out="bernoulli", *, power=2.0, after=1, rates=0.0, temperature=1.0, decay=0.0, credit="stamped", streams=1, adam=ADAM):
         self.streams, self.power, self.depth = streams, power, len(weights)
         rates, temperature = (np.broadcast_to(values, self.depth).tolist() for values in (rates, temperature))
         self.nodes, self.sequence = [], 0
@@ -56,10 +52,8 @@ class Team:
             units = out if level == self.depth - 1 else "bernoulli"
             dims = {"I": w.shape[0], "O": w.shape[1], "N": w.shape[1] + (units == "softmax")}
             tells = [0] if level and power else []
-            settings = {
-                **{"units": UNITS[units], "unit0": identity(level + 1, 0), "fan_out": w.shape[1], "temperature": temperature[level]},
-                **{"rate": rates[level], "rate_end": rates[level], "power": power, "after": after, "tells": int(bool(tells))},
-            }
+            settings = {"units": UNITS[units], "unit0": identity(level + 1, 0), "fan_out": w.shape[1], "temperature": temperature[level]}
+            settings |= {"rate": rates[level], "rate_end": rates[level], "power": power, "after": after, "tells": int(bool(tells))}
             common = {"streams": streams, "credit": credit, "decay": decay, "adam": adam}
             node = _made(level, golden_rule, dims, settings, **common, values=dims["N"], told=(streams, w.shape[0], 1), tells=tells)
             node.begin()
@@ -112,8 +106,12 @@ class Team:
             yield {"wtr": node.view.z_weight, "btr": node.view.z_bias}
 
     def values(self):
+        """Values of every layer; the fixed logit 0 of a softmax is its last potential."""
         for node in self.nodes:
-            yield {"h": node.view.y, "mean": node.view.mean, "pot": node.view.pot, "in": node.view.x}
+            v = node.view
+            pot = np.zeros(v.y.shape)
+            pot[:, : v.pot.shape[1]] = v.pot
+            yield {"h": v.y, "mean": v.mean, "pot": pot, "in": v.x}
 
 
 class Critic:

@@ -7,7 +7,6 @@ teach nothing, as published; `bootstrap` takes the value of the last observation
 
 from __future__ import annotations
 
-import hashlib
 import math
 import warnings
 
@@ -25,6 +24,8 @@ def _make(name: str) -> gymnasium.Env:
 
 def spaces(name: str) -> tuple[int, int]:
     """(numbers in an observation, number of actions) of an environment; raises ScenarioError if it cannot serve."""
+    if ":" in name:  # "module:Name-v0" makes Gymnasium import the module, and a scenario is data: it executes nothing
+        raise ScenarioError("", "task.id", "a name such as CartPole-v1; one that imports a module is not taken from a scenario")
     try:
         with warnings.catch_warnings(action="ignore"):  # they are shown when the run makes its own
             env = _make(name)

@@ -1,0 +1,5 @@
+"""`python -m asyncnet` is the `asyncnet` command."""
+
+from asyncnet.cli import main
+
+main()

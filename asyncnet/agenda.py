@@ -1,0 +1,105 @@
+"""The agenda of the compiled loop: a binary heap of events, and the slots that hold what letters say.
+
+An event is a row (AT, WHO, SEQ, PORT, SLOT); WHO packs kind, receiver and sender, so rows sort by content exactly as the tuples of message.py do.
+A slot holds one letter's payload for all the events that carry it, and counts them. Arrays grow in Python only, between events.
+"""
+
+import numpy as np
+
+from asyncnet.kernel import kernel
+
+AT, WHO, SEQ, PORT, SLOT = range(5)
+EVENT_COLUMNS = 5
+STAMP, SIZE, USERS = range(3)  # of a slot; a free one's USERS is the next free slot
+SLOT_COLUMNS = 3
+EVENTS, FREE, FREE_COUNT = range(3)  # places in `control`, shared with the loop: events on the agenda, first free slot, how many are free
+
+_BITS = np.int64(29)
+_MASK = np.int64((1 << 29) - 1)
+
+
+@kernel
+def who(kind, dst, src):
+    return (kind << (_BITS + _BITS)) | (dst << _BITS) | src
+
+
+@kernel
+def of_who(code):
+    """(kind, dst, src)"""
+    return code >> (_BITS + _BITS), (code >> _BITS) & _MASK, code & _MASK
+
+
+@kernel
+def before(agenda, i, at, code, seq):
+    """Whether row i comes before an event (at, code, seq)."""
+    if agenda[i, AT] != at:
+        return agenda[i, AT] < at
+    if agenda[i, WHO] != code:
+        return agenda[i, WHO] < code
+    return agenda[i, SEQ] < seq
+
+
+@kernel
+def put(agenda, i, at, code, seq, port, slot):
+    agenda[i, AT] = at
+    agenda[i, WHO] = code
+    agenda[i, SEQ] = seq
+    agenda[i, PORT] = port
+    agenda[i, SLOT] = slot
+
+
+@kernel
+def push(control, agenda, at, code, seq, port, slot):
+    i = control[EVENTS]
+    control[EVENTS] = i + 1
+    while i > 0:
+        above = (i - 1) >> 1
+        if before(agenda, above, at, code, seq):  # an equal event moves up: two turns of the world at one time, so it makes no difference
+            break
+        for n in range(EVENT_COLUMNS):
+            agenda[i, n] = agenda[above, n]
+        i = above
+    put(agenda, i, at, code, seq, port, slot)
+
+
+@kernel
+def drop_first(control, agenda):
+    """Remove row 0, the first event; the caller has read it."""
+    last = control[EVENTS] - 1
+    control[EVENTS] = last
+    at, code, seq, port, slot = agenda[last, AT], agenda[last, WHO], agenda[last, SEQ], agenda[last, PORT], agenda[last, SLOT]
+    i = 0
+    while True:
+        below = 2 * i + 1
+        if below >= last:
+            break
+        if below + 1 < last and before(agenda, below + 1, agenda[below, AT], agenda[below, WHO], agenda[below, SEQ]):
+            below += 1
+        if not before(agenda, below, at, code, seq):
+            break
+        for n in range(EVENT_COLUMNS):
+            agenda[i, n] = agenda[below, n]
+        i = below
+    put(agenda, i, at, code, seq, port, slot)
+
+
+@kernel
+def take_slot(control, slots, stamp, size):
+    """A free slot, with one user: who takes it."""
+    slot = control[FREE]
+    control[FREE] = slots[slot, USERS]
+    control[FREE_COUNT] -= 1
+    slots[slot, STAMP] = stamp
+    slots[slot, SIZE] = size
+    slots[slot, USERS] = 1
+    return slot
+
+
+@kernel
+def leave_slot(control, slots, slot):
+    """One user less; the last one frees the slot."""
+    slots[slot, USERS] -= 1
+    if slots[slot, USERS] == 0:
+        slots[slot, USERS] = control[FREE]
+        control[FREE] = slot
+        control[FREE_COUNT] += 1

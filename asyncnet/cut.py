@@ -1,0 +1,109 @@
+"""How kernels see a node: `v.weight` and `c.decay`, read from two flat arrays where they are used.
+
+`v` and `c` are a pair of addresses. A field becomes an array, a setting a number, only where a kernel names it, so a kernel costs (to compile and to
+call) what it uses, not what its node's type declares. Settings never change while compiled code runs; the compiler is told so.
+
+    config      dimensions, then settings, then where each field starts in the state
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.typing.templates import AttributeTemplate
+from numba.extending import infer_getattr, intrinsic, lower_getattr_generic, models, register_model
+from numba.np.arrayobj import make_array
+
+from asyncnet.kernel import array_value
+
+
+class Fields(types.Type):
+    """The type of `v`: (name, shape, place of its start in config) of each field; a shape is of places in config or plain numbers ("1")."""
+
+    def __init__(self, fields: tuple[tuple[str, tuple[int | str, ...], int], ...]) -> None:
+        self.fields = {name: (shape, start) for name, shape, start in fields}
+        super().__init__(f"Fields{fields}")
+
+
+class Settings(types.Type):
+    """The type of `c`: (name, place in config, whether a whole number)."""
+
+    def __init__(self, settings: tuple[tuple[str, int, bool], ...]) -> None:
+        self.settings = {name: (place, whole) for name, place, whole in settings}
+        super().__init__(f"Settings{settings}")
+
+
+@register_model(Fields)
+@register_model(Settings)
+class _Addresses(models.StructModel):
+    def __init__(self, manager: Any, kind: types.Type) -> None:
+        super().__init__(manager, kind, [("state", types.CPointer(types.float64)), ("config", types.CPointer(types.float64))])
+
+
+@infer_getattr
+class _FieldTypes(AttributeTemplate):
+    key = Fields
+
+    def generic_resolve(self, kind: Fields, name: str) -> types.Type | None:
+        return types.Array(types.float64, len(kind.fields[name][0]), "C") if name in kind.fields else None
+
+
+@infer_getattr
+class _SettingTypes(AttributeTemplate):
+    key = Settings
+
+    def generic_resolve(self, kind: Settings, name: str) -> types.Type | None:
+        return (types.int64 if kind.settings[name][1] else types.float64) if name in kind.settings else None
+
+
+def _number(builder: ir.IRBuilder, config: ir.Value, place: int) -> ir.Value:
+    read = builder.load(builder.gep(config, [ir.Constant(ir.IntType(64), place)]))
+    read.set_metadata("invariant.load", builder.module.add_metadata([]))
+    return read
+
+
+def _whole(builder: ir.IRBuilder, config: ir.Value, place: int) -> ir.Value:
+    return builder.fptosi(_number(builder, config, place), ir.IntType(64))
+
+
+@lower_getattr_generic(Settings)
+def _setting(context: Any, builder: ir.IRBuilder, kind: Settings, value: ir.Value, name: str) -> ir.Value:
+    config = cgutils.create_struct_proxy(kind)(context, builder, value=value).config
+    place, whole = kind.settings[name]
+    return (_whole if whole else _number)(builder, config, place)
+
+
+@lower_getattr_generic(Fields)
+def _field(context: Any, builder: ir.IRBuilder, kind: Fields, value: ir.Value, name: str) -> ir.Value:
+    node = cgutils.create_struct_proxy(kind)(context, builder, value=value)
+    shape, start = kind.fields[name]
+    sizes = [context.get_constant(types.intp, int(d)) if isinstance(d, str) else _whole(builder, node.config, d) for d in shape]
+    data = builder.gep(node.state, [_whole(builder, node.config, start)])
+    return array_value(context, builder, types.Array(types.float64, len(shape), "C"), data, sizes)
+
+
+def cutter(dimensions: Sequence[str], settings: Sequence[tuple[str, bool]], fields: Sequence[tuple[str, str]]) -> Any:
+    """The kernel `cut(state, config)` -> (v, c) of a node type; a setting is (name, whether whole), a field (name, shape)."""
+    places = {d: place for place, d in enumerate(dimensions)}
+    first = len(dimensions)
+    c = Settings((*((d, place, True) for d, place in places.items()), *((name, first + i, whole) for i, (name, whole) in enumerate(settings))))
+    first += len(settings)
+    v = Fields(tuple((name, tuple(places.get(d, d) for d in shape.split()), first + i) for i, (name, shape) in enumerate(fields)))
+
+    @intrinsic
+    def cut(typingctx, state, config):
+        signature = types.Tuple((v, c))(state, config)
+
+        def generate(context, builder, signature, args):
+            made = []
+            for kind in (v, c):
+                node = cgutils.create_struct_proxy(kind)(context, builder)
+                node.state = make_array(state)(context, builder, args[0]).data
+                node.config = make_array(config)(context, builder, args[1]).data
+                made.append(node._getvalue())
+            return context.make_tuple(builder, signature.return_type, made)
+
+        return signature, generate
+
+    return cut

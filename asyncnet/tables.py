@@ -1,0 +1,156 @@
+"""Between the two loops: `lay_out` turns what a Loop holds into the tables of the compiled loop, `write_back` turns it back."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from asyncnet import posting as p
+from asyncnet.agenda import EVENT_COLUMNS, EVENTS, FREE, FREE_COUNT, SIZE, SLOT_COLUMNS, STAMP, USERS, of_who, who
+from asyncnet.message import CHANNELS, FEEDBACK, TICK, WORLD, Letter
+from asyncnet.node import Agent, Dopamine, Node
+from asyncnet.pointer import address
+
+if TYPE_CHECKING:
+    from asyncnet.link import Link
+    from asyncnet.loop import Loop
+
+_who, _of_who = who.py_func, of_who.py_func
+
+
+class _Shelf:
+    """One array made of many; `put` says where each will lie."""
+
+    def __init__(self) -> None:
+        self.parts: list[np.ndarray] = []
+        self.size = 0
+
+    def put(self, part: np.ndarray) -> int:
+        self.parts.append(part)
+        self.size += part.size
+        return self.size - part.size
+
+
+def lay_out(loop: Loop) -> p.Tables:
+    """The tables of a loop that hosts all nodes. Its nodes move into them: a node's state is now a slice of `real`."""
+    shelf = _Shelf()
+    nodes = np.zeros((len(loop.nodes), p.NODE_COLUMNS), dtype=np.int64)
+    links = _links(loop)
+    table = np.zeros((len(links), p.LINK_COLUMNS), dtype=np.int64)
+    first = rings = 0
+    for i, row in enumerate(nodes):
+        node = loop.nodes[i]
+        row[p.IDENTITY] = loop.plan.nodes[i].identity
+        row[p.SEQUENCE : p.SEQUENCE + TICK] = loop.sequence[i]
+        for channel in CHANNELS.values():
+            count = len(loop.links[i][channel])
+            row[p.FIRST_LINK + channel], row[p.LINK_COUNT + channel] = first, count
+            if channel == FEEDBACK and count:
+                table[first : first + count, p.START : p.WIDTH + 1] = [(start, width) for _, start, width in node.slices]
+            first += count
+        if isinstance(node, Node):
+            _seat(row, node, shelf)
+            row[p.CLOCK] = shelf.put(loop.clocks[i])
+            row[p.TICKS] = loop.ticks[i] + loop.skipped[i]
+    for row, link in zip(table, links, strict=True):
+        conditions = shelf.put(np.concatenate(([link.retry], link.conditions.ravel())))
+        row[: p.HELD + 1] = link.dst, link.dst_identity, link.port, link.fixed, conditions, len(link.conditions), link.stale, rings
+        row[p.SENT], row[p.LOST] = link.sent, link.lost
+        rings += link.stale + 1 if link.stale else 0
+    real = np.concatenate(shelf.parts)
+    for i, row in enumerate(nodes):
+        if isinstance(loop.nodes[i], Node):
+            loop.nodes[i].seat(real[row[p.STATE] : row[p.STATE] + row[p.STATE_SIZE]])
+    control = np.zeros(p.CONTROL_SIZE, dtype=np.int64)
+    fan_out = nodes[:, p.LINK_COUNT : p.LINK_COUNT + TICK]
+    control[p.NEED_EVENTS] = max(fan_out.sum(axis=1).max(), p.OUTBOX * fan_out[0].max()) + 2
+    control[p.NEED_SLOTS] = max(fan_out[:, FEEDBACK].max() + 2, p.OUTBOX)
+    control[p.NOW], control[p.MORE], control[p.RETURN] = loop.now, -1, -1
+    control[p.HEARD_STAMP], control[p.HEARD_SEQ] = loop.nodes[0].heard
+    control[p.DELIVERED : p.DELIVERED + TICK] = [loop.delivered.get(channel, 0) for channel in range(TICK)]
+    said, told = nodes[:, p.SAID_SIZE].max(), (nodes[:, p.TOLD_B] * nodes[:, p.TOLD_M]).max() * table[:, p.WIDTH].max()
+    streams = loop.scenario.task.streams
+    width = max(said, told, streams * (1 + loop.plan.inputs), 1 + 3 * streams)
+    events = np.zeros((len(loop.agenda), EVENT_COLUMNS), dtype=np.int64)
+    letters: list[tuple[int, np.ndarray]] = [(0, np.zeros(0))]  # the inbox
+    for row, (at, kind, dst, src, seq, stamp, payload, port) in zip(events, loop.agenda, strict=True):
+        row[:] = at, _who(kind, dst, src), seq, port, len(letters)
+        if payload is not None:
+            letters.append((stamp, payload))
+    held = np.zeros((max(1, rings), 2), dtype=np.int64)
+    for row, link in zip(table, links, strict=True):
+        row[p.HELD_COUNT] = len(link.held)
+        for place, (seq, letter) in enumerate(link.held, start=row[p.HELD]):
+            held[place] = seq, len(letters)
+            letters.append((letter.stamp, letter.payload))
+    slots, pool = np.zeros((len(letters), SLOT_COLUMNS), dtype=np.int64), np.zeros((len(letters), width))
+    for slot, (stamp, payload) in enumerate(letters):
+        slots[slot, STAMP], slots[slot, SIZE], slots[slot, USERS] = stamp, payload.size, 1
+        pool[slot, : payload.size] = payload
+    control[EVENTS], control[FREE], control[FREE_COUNT] = len(events), -1, 0
+    return grown(p.Tables(control, nodes, table, held, real, events, slots, pool))
+
+
+def grown(t: p.Tables) -> p.Tables:
+    """The same with at least twice the room for events and letters, and room for what one event can cause."""
+    events, letters = len(t.agenda) + int(t.control[p.NEED_EVENTS]), len(t.slots) + int(t.control[p.NEED_SLOTS])
+    free = np.arange(len(t.slots), len(t.slots) + letters)
+    more = np.zeros((letters, SLOT_COLUMNS), dtype=np.int64)
+    more[:, USERS] = [*free[1:], t.control[FREE]]
+    t.control[FREE] = free[0]
+    t.control[FREE_COUNT] += letters
+    return t._replace(
+        agenda=np.vstack((t.agenda, np.zeros((events, EVENT_COLUMNS), dtype=np.int64))),
+        slots=np.vstack((t.slots, more)),
+        pool=np.vstack((t.pool, np.zeros((letters, t.pool.shape[1])))),
+    )
+
+
+def count(loop: Loop, t: p.Tables) -> None:
+    """Bring the loop's clock and counters up to date."""
+    loop.now = int(t.control[p.NOW])
+    loop.keeper.now = loop.now
+    loop.nodes[0].heard = (int(t.control[p.HEARD_STAMP]), int(t.control[p.HEARD_SEQ]))
+    for channel in CHANNELS.values():
+        loop.delivered[channel] = int(t.control[p.DELIVERED + channel])
+    for i, row in enumerate(t.nodes.tolist()):
+        if i:
+            loop.ticks[i] = row[p.TICKS] - loop.skipped[i]
+        loop.sequence[i] = row[p.SEQUENCE : p.SEQUENCE + TICK]
+    for link, row in zip(_links(loop), t.links.tolist(), strict=True):
+        link.sent, link.lost = row[p.SENT], row[p.LOST]
+
+
+def write_back(loop: Loop, t: p.Tables) -> None:
+    """Bring all that a Loop holds up to date: it could go on from here."""
+    count(loop, t)
+
+    def letter(slot: int) -> tuple[int, np.ndarray]:
+        return int(t.slots[slot, STAMP]), t.pool[slot, : t.slots[slot, SIZE]].copy()
+
+    loop.agenda.clear()
+    for at, code, seq, port, slot in t.agenda[: t.control[EVENTS]].tolist():
+        kind, dst, src = (int(part) for part in _of_who(code))
+        loop.agenda.append((at, kind, dst, src, seq, *((0, None) if kind in (WORLD, TICK) else letter(slot)), port))
+    for link, row in zip(_links(loop), t.links.tolist(), strict=True):
+        places = [row[p.HELD] + (row[p.HELD_FIRST] + k) % (link.stale + 1) for k in range(row[p.HELD_COUNT])]
+        link.held = deque((int(t.held[place, 0]), Letter(link.channel, *letter(t.held[place, 1]))) for place in places)
+
+
+def _links(loop: Loop) -> list[Link]:
+    return [link for i in sorted(loop.nodes) for channel in CHANNELS.values() for link in loop.links[i][channel]]
+
+
+def _seat(row: np.ndarray, node: Node, shelf: _Shelf) -> None:
+    said, told = node.buffers
+    row[p.ADDRESS] = address(node.bound.module.handle)
+    row[p.IS_DOPAMINE] = isinstance(node, Dopamine)
+    row[p.STATE], row[p.STATE_SIZE] = shelf.put(node.state), node.state.size
+    row[p.CONFIG], row[p.CONFIG_SIZE] = shelf.put(node.config), node.config.size
+    row[p.SAID], row[p.SAID_SIZE] = shelf.put(said), said.size
+    row[p.TOLD], row[[p.TOLD_B, p.TOLD_I, p.TOLD_M]] = shelf.put(told.ravel()), told.shape
+    starts = dict(zip((field.name for field in node.bound.fields), node.config[-len(node.bound.fields) :].astype(int).tolist(), strict=True))
+    row[p.SAYS_STAMP] = row[p.STATE] + starts["stamp"]
+    row[p.TELLS_STAMP] = row[p.STATE] + starts["told_stamp" if isinstance(node, Agent) else "credited"]

@@ -1,0 +1,157 @@
+"""The measured tables of docs/results.md: runs every cell over its seeds, keeps what is done, and prints Markdown.
+
+    python benchmarks/tables.py published            Weight Maximization in lock-step beside the published figures
+    python benchmarks/tables.py hardship             the 3-bit multiplexer on free clocks under each condition
+    python benchmarks/tables.py units                layers and units on the 2-bit multiplexer
+    python benchmarks/tables.py free                 CartPole on free clocks
+
+Each finished run is a line of --store; a table that was broken off goes on where it stopped. Runs are embedded and deterministic: a line holds the
+digest, so anybody can check any cell. One process a core.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import statistics
+import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import tyro
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+
+class Cell(NamedTuple):
+    """One cell: what is run, over how many seeds, which figure it shows, and the figure it is held against."""
+
+    row: str
+    column: str
+    scenario: str
+    under: tuple[str, ...]
+    settings: tuple[str, ...]
+    seeds: int
+    figure: str
+    held_against: float | None = None
+
+
+_REINFORCE = ("rule.name=reinforce", "rule.learning_rate=0.01")
+_TRACE = ("rule.credit=trace",)
+
+
+def published() -> list[Cell]:
+    return [
+        Cell("multiplexer k=4, mean reward of 800k", "lock-step", "multiplexer-weight-max", (), (), 5, "mean_reward", 0.81),
+        Cell("CartPole, mean return of 1000 episodes", "lock-step", "cartpole-weight-max", (), (), 10, "mean_return", 390.38),
+        Cell("CartPole with traces, the same", "lock-step", "cartpole-weight-max-traces", (), (), 10, "mean_return", 373.11),
+    ]
+
+
+def hardship() -> list[Cell]:
+    """Figures held against: ASYNCHRONY section 4, mean reward of 50k decisions at delay .5 (REINFORCE there is on 2 bits)."""
+    cells = []
+    rows = {
+        "calm": (("calm",), 0.712, 0.24, 0.519),
+        "slow links (delay 2)": (("slow-links",), 0.712, 0.24, 0.519),
+        "jittery clocks": (("jittery-clocks",), 0.698, None, 0.537),
+        "straggler": (("straggler",), 0.708, 0.57, 0.519),
+        "stale reward (5 decisions)": (("stale-reward",), 0.700, 0.00, 0.430),
+        "lossy (0.1 of everything)": (("lossy",), 0.651, None, 0.445),
+    }
+    for row, (under, stamped, trace, reinforce) in rows.items():
+        name = "multiplexer3-weight-max"
+        cells.append(Cell(row, "Weight Max, stamped", name, under, (), 5, "mean_reward", stamped))
+        cells.append(Cell(row, "Weight Max, trace (lambda 0)", name, under, _TRACE, 3, "mean_reward", trace))
+        cells.append(Cell(row, "REINFORCE, stamped, k=2", name, under, (*_REINFORCE, "task.k=2"), 3, "mean_reward", reinforce))
+        cells.append(Cell(row, "REINFORCE, trace, k=2", name, under, (*_REINFORCE, *_TRACE, "task.k=2"), 3, "mean_reward"))
+    reliable = ("links.reward.reliable=true", "links.feedback.reliable=true")
+    cells.append(Cell("lossy, credit sent again", "Weight Max, stamped", "multiplexer3-weight-max", ("lossy",), reliable, 5, "mean_reward"))
+    return cells
+
+
+def units() -> list[Cell]:
+    """Figures held against: ASYNCHRONY section 8, hidden [8, 4]."""
+    cells = []
+    for rule, settings, figure in (("Weight Max", (), 0.66), ("REINFORCE", _REINFORCE, 0.57)):
+        for split in ("layer", "unit"):
+            setting = (*settings, f"network.split={split}")
+            cells.append(Cell(rule, f"split = {split}", "multiplexer2-units", (), setting, 5, "mean_reward", figure))
+            cells.append(Cell(f"{rule}, last 10%", f"split = {split}", "multiplexer2-units", (), setting, 5, "last_mean_reward"))
+    return cells
+
+
+def free() -> list[Cell]:
+    """Figures held against: ASYNCHRONY section 4, mean return of 500 episodes, delay .5, H 8."""
+    cells = []
+    for row, under, stamped, trace in (
+        ("calm", (), 249.0, 302.0),
+        ("jittery clocks", ("jittery-clocks",), 273.0, None),
+        ("stale reward (5 decisions)", ("stale-reward",), 261.0, 23.0),
+        ("lossy (0.1 of everything)", ("lossy",), 228.0, None),
+    ):
+        cells.append(Cell(row, "stamped", "cartpole-free", under, (), 5, "mean_return", stamped))
+        cells.append(Cell(row, "traces (lambda .8)", "cartpole-free", under, (*_TRACE, "rule.lambda=0.8"), 5, "mean_return", trace))
+    return cells
+
+
+TABLES = {"published": published, "hardship": hardship, "units": units, "free": free}
+
+
+def one(scenario: str, under: tuple[str, ...], settings: tuple[str, ...], seed: int) -> dict[str, Any]:
+    """One run, in a process of the pool."""
+    import asyncnet
+
+    summary = asyncnet.run(asyncnet.load(scenario, under, settings), seed=seed, out=None).summary()
+    kept = ("mean_reward", "last_mean_reward", "mean_return", "last_mean_return", "on_time", "decisions", "seconds", "digest", "verdict")
+    return {"scenario": scenario, "under": list(under), "settings": list(settings), "seed": seed, **{key: summary[key] for key in kept}}
+
+
+def _key(scenario: str, under: Any, settings: Any, seed: int) -> str:
+    return json.dumps([scenario, list(under), list(settings), seed])
+
+
+def main(table: Literal["published", "hardship", "units", "free"], /, store: Path = Path("runs/tables.jsonl"), workers: int = os.cpu_count() or 1) -> None:
+    """Run what is missing of a table and print it.
+
+    Args:
+        table: which one.
+        store: finished runs, one JSON object a line.
+        workers: processes at a time.
+    """
+    cells = TABLES[table]()
+    store.parent.mkdir(parents=True, exist_ok=True)
+    done = {_key(r["scenario"], r["under"], r["settings"], r["seed"]): r for r in map(json.loads, store.read_text().splitlines())} if store.exists() else {}
+    wanted = {_key(c.scenario, c.under, c.settings, s): (c.scenario, c.under, c.settings, s) for c in cells for s in range(1, c.seeds + 1)}
+    missing = [arguments for key, arguments in wanted.items() if key not in done]
+    with ProcessPoolExecutor(workers) as pool, store.open("a") as file:
+        for count, future in enumerate(as_completed([pool.submit(one, *arguments) for arguments in missing]), 1):
+            run = future.result()
+            done[_key(run["scenario"], run["under"], run["settings"], run["seed"])] = run
+            file.write(json.dumps(run) + "\n")
+            file.flush()
+            print(f"{count}/{len(missing)} {run['scenario']} {run['under']} {run['settings']} seed {run['seed']}", file=sys.stderr, flush=True)
+    columns = list(dict.fromkeys(cell.column for cell in cells))
+    print(f"| | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
+    for row in dict.fromkeys(cell.row for cell in cells):
+        texts = []
+        for column in columns:
+            cell = next((c for c in cells if c.row == row and c.column == column), None)
+            values = [done[_key(cell.scenario, cell.under, cell.settings, s)][cell.figure] for s in range(1, cell.seeds + 1)] if cell else []
+            texts.append(_text(values, cell) if cell else "")
+        print(f"| {row} | {' | '.join(texts)} |")
+
+
+def _text(values: list[float], cell: Cell) -> str:
+    """mean +- standard error (n) [figure held against]."""
+    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    digits = 3 if abs(statistics.mean(values)) < 10 else 1
+    against = "" if cell.held_against is None else f" [{cell.held_against:g}]"
+    return f"{statistics.mean(values):.{digits}f} +- {error:.{digits}f} ({len(values)}){against}"
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,0 +1,289 @@
+"""The command line and the run directory: what is printed, what is written, and with which exit code it ends."""
+
+import csv
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tomli_w
+from conftest import small
+
+import asyncnet
+from asyncnet import api, cli
+from asyncnet.loop import Loop
+from asyncnet.message import CHANNELS
+from asyncnet.rules import RULES
+from asyncnet.scenario import check
+from asyncnet.tasks import LINES
+from asyncnet.timekeeper import Virtual
+
+SHIPPED = Path(__file__).parent.parent / "scenarios"
+SCENARIOS = sorted(path.stem for path in SHIPPED.glob("*.toml"))
+CONDITIONS = sorted(path.stem for path in (SHIPPED / "conditions").glob("*.toml"))
+PROMISED = {
+    *("decisions", "mean_reward", "last_mean_reward", "episodes", "mean_return", "last_mean_return"),
+    *("decisions_per_second", "on_time", "staleness", "digest", "seed", "run_dir", "verdict"),
+}
+
+
+def strictly(text: str) -> dict:
+    """One JSON object, in which NaN and Infinity are no numbers."""
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def started(arguments: list[str]) -> list[str]:
+    """The words that start the real command; Ctrl-C counts even where the tests run in a shell's background, which ignores it."""
+    listens = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    return [sys.executable, "-c", f"{listens}; from asyncnet.cli import main; main({arguments!r})"]
+
+
+@pytest.fixture(autouse=True)
+def signals_as_they_were():
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def command(capsys):
+    """Calls the command; returns (exit code, standard output, standard error)."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            cli.main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return stop.value.code or 0, said.out, said.err
+
+    return call
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(tomli_w.dumps(small()))
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run by the real command, with --json: (folder, completed process)."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "small.toml").write_text(tomli_w.dumps(small()))
+    arguments = ["run", "small.toml", "--under", "slow-links", "--seed", "7", "--loop", "readable", "--json"]
+    return folder, subprocess.run(started(arguments), cwd=folder, capture_output=True, text=True, timeout=200, check=False)
+
+
+def test_list_json_names_every_shipped_scenario_condition_rule_and_task(command):
+    code, out, err = command("list", "--json")
+    lists = strictly(out)
+    assert (code, err) == (0, "")
+    assert {kind: sorted(names) for kind, names in lists.items()} == {
+        "scenarios": SCENARIOS,
+        "conditions": CONDITIONS,
+        "rules": sorted(RULES),
+        "tasks": sorted(LINES),
+    }
+    assert all(line.strip() and "\n" not in line for names in lists.values() for line in names.values())
+
+
+def test_list_shows_every_name_with_its_whole_line(command):
+    code, out, err = command("list")
+    assert (code, err) == (0, "")
+    for names in (api.scenarios(), api.conditions(), {name: rule.LINE for name, rule in RULES.items()}, LINES):
+        for name, line in names.items():
+            assert re.search(rf"^ *{re.escape(name)} +{re.escape(line)} *$", out, re.M), name
+
+
+def test_validate_says_ok_or_prints_the_whole_scenario(command, file):
+    assert command("validate", file) == (0, f"{file}: ok\n", "")
+    code, out, err = command("validate", file, "--json")
+    assert (code, err) == (0, "")
+    assert check(strictly(out), "json") == asyncnet.load(file)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_shipped_scenario_is_sound_and_asks_a_question(name, command):
+    assert command("validate", name)[0] == 0
+    assert asyncnet.load(name).question.strip()
+    assert asyncnet.load(name).name == name
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_condition_can_be_laid_over_every_scenario(name, condition):
+    under = asyncnet.load(name, [condition])
+    assert under.under == (condition,)
+    changed = {key: value for key, value in under.data().items() if key != "under"} != {
+        key: value for key, value in asyncnet.load(name).data().items() if key != "under"
+    }
+    assert changed == (condition != "calm")
+
+
+def delay(scenario: asyncnet.Scenario, channel: str) -> float:
+    """Ticks that every message of a channel takes, as its loop reckons."""
+    links = [link for by_channel in Loop(scenario, Virtual()).links.values() for link in by_channel[CHANNELS[channel]]]
+    assert links
+    assert len({link.fixed for link in links}) == 1
+    return links[0].fixed / scenario.tick
+
+
+def test_conditions_add_up_while_set_replaces(file):
+    assert delay(asyncnet.load(file), "reward") == 0.5
+    assert delay(asyncnet.load(file, ["slow-links"]), "reward") == 0.5 + 1.5
+    assert delay(asyncnet.load(file, ["slow-links", "slow-links"]), "reward") == 0.5 + 1.5 + 1.5
+    assert delay(asyncnet.load(file, ["slow-links"], ["links.default.delay=3.0"]), "reward") == 3.0
+    assert delay(asyncnet.load(file, ["slow-links"], ["links.reward.delay=3.0"]), "reward") == 0.5 + 1.5 + 3.0
+    assert delay(asyncnet.load(file, ["slow-links"], ["links.reward.delay=3.0"]), "activity") == 0.5 + 1.5
+
+
+def test_the_later_condition_decides_whether_a_link_is_reliable(file):
+    assert asyncnet.load(file).links.reliable("reward")
+    assert not asyncnet.load(file).links.reliable("activity")
+    assert not asyncnet.load(file, ["lossy"]).links.reliable("reward")
+    assert asyncnet.load(file, ["lossy"], ["links.reward.reliable=true"]).links.reliable("reward")
+
+
+def test_conditions_laid_over_a_value_are_those_laid_over_its_file(file):
+    in_steps = asyncnet.run(asyncnet.load(file, ["lossy"]), under=["slow-links"], out=None, loop="readable")
+    assert in_steps.scenario == asyncnet.load(file, ["lossy", "slow-links"])
+
+
+def test_seed_on_the_command_line_beats_set_and_the_file(command, file, tmp_path):
+    code, out, _ = command("run", file, "--seed", 5, "--set", "seed=4", "--loop", "readable", "--out", tmp_path / "runs", "--json")
+    assert (code, strictly(out)["seed"]) == (0, 5)
+    assert asyncnet.load(Path(strictly(out)["run_dir"]) / "config.toml").seed == 5
+    assert asyncnet.run(file, seed=6, out=None, loop="readable").summary()["seed"] == 6
+
+
+def test_run_json_prints_one_object_with_the_promised_keys_and_nothing_else(finished):
+    _, done = finished
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1
+    summary = strictly(done.stdout)
+    assert set(summary) >= PROMISED
+    assert (summary["decisions"], summary["seed"], summary["under"]) == (30, 7, ["slow-links"])
+    assert (summary["verdict"], summary["stopped"]) == ("pass", "finished")
+    assert re.fullmatch("[0-9a-f]{64}", summary["digest"])
+    assert "Traceback" not in done.stderr
+
+
+def test_the_directory_of_a_run_is_complete(finished):
+    folder, done = finished
+    summary = strictly(done.stdout)
+    run = folder / summary["run_dir"]
+    assert json.loads((run / "summary.json").read_text()) == summary
+    assert asyncnet.load(run / "config.toml") == asyncnet.load(folder / "small.toml", ["slow-links"], ["seed=7"])
+    rows = [strictly(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["decisions"] for row in rows] == list(range(1, 31))
+    with (run / "progress.csv").open(newline="") as text:
+        assert [row["decisions"] for row in csv.DictReader(text)] == [str(row["decisions"]) for row in rows]
+    about = json.loads((run / "run.json").read_text())
+    assert about["status"] == "finished"
+    assert about["engine"] == "embedded"
+    assert {"python", "asyncnet", "numpy", "numba"} <= {name for name, version in about["versions"].items() if version}
+    assert (folder / "runs" / "latest").resolve() == run.resolve()
+    assert sorted(path.name for path in (folder / "runs").iterdir()) == sorted([run.name, "latest"])
+
+
+def test_its_config_alone_gives_the_same_run_again(finished):
+    folder, done = finished
+    summary = strictly(done.stdout)
+    again = asyncnet.run(asyncnet.load(folder / summary["run_dir"] / "config.toml"), out=None, loop="readable")
+    other = asyncnet.run(again.scenario, seed=8, out=None, loop="readable")
+    assert again.summary()["digest"] == summary["digest"] != other.summary()["digest"]
+    assert again.summary()["under"] == summary["under"]
+
+
+def test_two_runs_never_share_a_directory_and_latest_is_the_newest(file, tmp_path):
+    first, second = (asyncnet.run(file, out=tmp_path / "runs", loop="readable") for _ in range(2))
+    assert first.run_dir != second.run_dir
+    assert first.summary()["digest"] == second.summary()["digest"]
+    assert all((result.run_dir / "summary.json").is_file() for result in (first, second))
+    assert (tmp_path / "runs" / "latest").resolve() == second.run_dir.resolve()
+
+
+def test_a_run_with_out_none_writes_nothing(file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = asyncnet.run(file, out=None, loop="readable")
+    assert result.summary()["run_dir"] is None
+    assert [path.name for path in tmp_path.iterdir()] == ["small.toml"]
+
+
+def test_without_json_the_summary_is_a_table_and_progress_goes_to_standard_error(command, file, tmp_path):
+    code, out, err = command("run", file, "--loop", "readable", "--out", tmp_path / "runs")
+    assert code == 0
+    assert all(word in out for word in ("decisions", "mean reward", "digest", "verdict", "pass"))
+    assert "decisions" in err
+    assert "digest" not in err
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_an_interrupted_run_keeps_what_it_did_and_exits_with_130(sent, file, tmp_path):
+    arguments = ["run", str(file), "--set", "task.decisions=2000000", "--loop", "readable", "--out", str(tmp_path / "runs"), "--json"]
+    run = subprocess.Popen(started(arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert any("decisions" in line for line in run.stderr)  # the first progress
+        run.send_signal(sent)
+        out, err = run.communicate(timeout=60)
+    finally:
+        run.kill()
+    assert run.returncode == 130, err
+    assert "Traceback" not in err
+    summary = strictly(out)
+    assert (summary["stopped"], summary["verdict"]) == ("interrupted", "unknown")
+    assert 0 < summary["decisions"] < 2_000_000
+    folder = Path(summary["run_dir"])
+    assert json.loads((folder / "summary.json").read_text()) == summary
+    assert json.loads((folder / "run.json").read_text())["status"] == "interrupted"
+    assert all(strictly(line)["decisions"] for line in (folder / "metrics.jsonl").read_text().splitlines())
+    assert asyncnet.load(folder / "config.toml").task.decisions == 2_000_000
+
+
+def test_every_verb_has_help(command):
+    code, out, _ = command("--help")
+    verbs = re.findall(r"• (\w+)", out)
+    assert code == 0
+    assert {"list", "run", "validate"} <= set(verbs)
+    for verb in verbs:
+        code, out, err = command(verb, "--help")
+        assert (code, err) == (0, "")
+        assert f"usage: asyncnet {verb}" in out
+        assert len(out.split()) > 20
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "",
+        "fly",
+        "run",
+        "validate",
+        "list everything",
+        "run multiplexer2-units --engine cloud",
+        "run multiplexer2-units --seed 1e3",
+        "run multiplexer2-units --seed=-1",
+        "run multiplexer2-units --speed 3",
+        "run multiplexer2-units --under",
+        "run multiplexer2-units --time later",
+        "run multiplexer2-units --engine ray --loop readable",
+        "run multiplexer2-units --time wall --loop compiled",
+        "run multiplexer2-units --pack 3",
+        "run multiplexer2-units --wire ray",
+        "run multiplexer2-units --address auto",
+    ],
+)
+def test_bad_usage_exits_with_64_and_says_why_on_standard_error(arguments, command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = command(*arguments.split())
+    assert (code, out) == (64, "")
+    assert err.strip()
+    assert "Traceback" not in err
+    assert not list(tmp_path.iterdir())

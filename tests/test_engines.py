@@ -1,0 +1,178 @@
+"""What every engine promises, asked of each: the embedded one with either loop, and Ray actors with either wire and several nodes an actor."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import psutil
+import pytest
+
+import asyncnet
+from asyncnet import embedded
+from asyncnet.api import Quiet, Result
+from asyncnet.loop import Loop
+from asyncnet.timekeeper import Virtual
+
+FREE = {"task.decisions": 300, "tick": 1000, "task.k": 2, "task.world.interval": 8.0}
+WAITS = {**FREE, "tick": 1, "task.world": {"waits": True, "interval": 1.0, "patience": 200_000.0}}
+ARRIVAL = {"clocks": {"default": {"kind": "on-arrival"}}, "links": {"default": []}}
+
+ENGINES = {
+    "compiled": ("embedded", {"loop": "compiled"}),
+    "readable": ("embedded", {"loop": "readable"}),
+    "ray": ("ray", {}),
+    "ray, wire ray": ("ray", {"wire": "ray"}),
+    "ray, three nodes an actor": ("ray", {"pack": 3}),
+}
+
+
+@pytest.fixture(scope="session")
+def ray_session():
+    from asyncnet.actors.session import session
+
+    with session() as held:
+        yield held
+
+
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.ray) if "ray" in name else name for name in ENGINES])
+def engine(request):
+    """A function that runs a scenario on one of the engines; Ray's share one session."""
+    kind, options = ENGINES[request.param]
+    if kind == "embedded":
+        return lambda scenario: Result(scenario, kind, embedded.run(scenario, Quiet(), **options), None)
+    from asyncnet.actors.engine import run_in
+
+    held = request.getfixturevalue("ray_session")
+    return lambda scenario: Result(scenario, kind, run_in(held, scenario, Quiet(), **options), None)
+
+
+def start(scenario):
+    """The weights before the run."""
+    loop = Loop(scenario, Virtual())
+    return {node.name: embedded.weights(node) for i, node in loop.nodes.items() if i}
+
+
+@pytest.mark.parametrize("world", ["free", "waits"])
+def test_a_run_makes_every_decision_moves_every_weight_and_accounts_for_its_messages(engine, world):
+    scenario = asyncnet.load("multiplexer3-weight-max").replace(FREE if world == "free" else WAITS, **(ARRIVAL if world == "waits" else {}))
+    result = engine(scenario)
+    summary = result.summary()
+    assert summary["stopped"] == "finished"
+    assert summary["decisions"] == 300
+    assert re.fullmatch("[0-9a-f]{64}", summary["digest"])
+    before = start(scenario)
+    assert before.keys() == result.record.weights.keys()
+    for name, arrays in before.items():
+        for key, array in arrays.items():
+            assert array.shape == result.record.weights[name][key].shape
+            assert not np.array_equal(array, result.record.weights[name][key]), (name, key)
+    for row in summary["links"].values():
+        assert 0 <= row["sent"] - row["lost"] - row["held"] - row["delivered"] <= 64  # what is still on its way
+    if world == "waits":
+        assert summary["on_time"] == 1.0
+        assert all(row["learned"] >= 290 for row in summary["nodes"].values())
+
+
+def test_a_lossy_link_loses_its_share_on_every_engine(engine):
+    scenario = asyncnet.load("multiplexer3-weight-max", ["lossy"]).replace(FREE)
+    row = engine(scenario).summary()["links"]["activity"]
+    assert row["sent"] > 5000
+    assert 0.07 < row["lost"] / row["sent"] < 0.13
+
+
+def test_an_actor_critic_team_runs_on_every_engine(engine):
+    scenario = asyncnet.load("cartpole-free").replace({"task.episodes": 5})
+    summary = engine(scenario).summary()
+    assert summary["episodes"] >= 5
+    assert summary["nodes"]["critic"]["learned"] > 20
+    assert summary["links"]["outcome"]["sent"] == summary["decisions"]
+
+
+@pytest.mark.ray
+def test_real_and_injected_delay_are_both_reported(ray_session):
+    from asyncnet.actors.engine import run_in
+
+    scenario = asyncnet.load("multiplexer3-weight-max").replace(FREE)
+    record = run_in(ray_session, scenario, Quiet())
+    row = record.links["activity"]
+    assert 10 < row["wire_p50_us"] <= row["wire_p99_us"]
+    assert all("tick_rate" in node for node in record.nodes.values())
+
+
+@pytest.mark.ray
+def test_a_node_that_cannot_keep_its_clock_is_named(ray_session):
+    from asyncnet.actors.engine import run_in
+
+    # A tick of 5 microseconds is out of reach for any Python loop.
+    scenario = asyncnet.load("multiplexer3-weight-max").replace({"task.decisions": 500, "tick": 5, "task.world.interval": 400.0})
+    record = run_in(ray_session, scenario, Quiet())
+    assert "actor.1" in record.measured["off_clock"]
+    verdict, reasons = Result(scenario, "ray", record, None).verdict()
+    assert verdict == "unknown"
+    assert any("actor.1" in reason for reason in reasons)
+
+
+@pytest.mark.ray
+def test_a_lost_actor_ends_the_run_and_is_named(ray_session):
+    from asyncnet.actors import engine as ray_engine
+    from asyncnet.network import plan
+
+    scenario = asyncnet.load("multiplexer3-weight-max").replace({**FREE, "task.decisions": 100_000})
+    started = ray_engine._Run(scenario, plan(scenario), Quiet(), 1, "zmq", private=True)
+
+    class Killer(Quiet):
+        def row(self, row):
+            started.ray.kill(started.hosts["2"])
+
+    started.reporter = Killer()
+    record = started.run()
+    started.end()
+    assert "lost" in record.stopped
+    assert "actor.2" in record.stopped
+    assert Result(scenario, "ray", record, None).verdict()[0] == "fail"
+
+
+LONG = ["run", "multiplexer3-weight-max", "--engine", "ray", "--json", "--set", "task.decisions=1000000"]
+
+
+def drive(tmp_path):
+    """A driver in a process group of its own, once it has shown its first progress."""
+    command = [sys.executable, "-m", "asyncnet", *LONG, "--out", str(tmp_path)]
+    driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    for line in driver.stderr:
+        if "decisions" in line:
+            break
+    family = psutil.Process(driver.pid).children(recursive=True)
+    assert len(family) >= 5  # Ray and our actors are there
+    return driver, family
+
+
+def gone(family, patience=10.0):
+    _, alive = psutil.wait_procs(family, timeout=patience)
+    return [process for process in alive if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.ray
+def test_a_killed_driver_leaves_no_process_behind(tmp_path):
+    driver, family = drive(tmp_path)
+    driver.kill()
+    driver.wait()
+    assert gone(family) == []
+
+
+@pytest.mark.ray
+def test_an_interrupt_gives_a_summary_and_leaves_no_process_behind(tmp_path):
+    driver, family = drive(tmp_path)
+    time.sleep(1.0)
+    os.killpg(driver.pid, signal.SIGINT)
+    out, _ = driver.communicate(timeout=60)
+    assert driver.returncode == 130
+    assert '"stopped": "interrupted"' in out
+    assert (tmp_path / "latest" / "summary.json").exists()
+    assert gone(family) == []

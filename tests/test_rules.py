@@ -1,0 +1,328 @@
+"""What every learning rule keeps to, and what its updates are on average."""
+
+import importlib
+import inspect
+import typing
+
+import numpy as np
+import pytest
+from enumeration import exact_gradient, expectation
+from scripted import Team
+from teams import Taped, learners, multiplexer, play, run
+
+from asyncnet import layout
+from asyncnet.agent import COUNT_NAMES
+from asyncnet.message import ACTIVITY, REWARD
+from asyncnet.network import plan
+from asyncnet.node import build
+from asyncnet.rules import RULES
+from asyncnet.rules.settings import LearnerSettings
+
+COAGENTS = [name for name, rule in RULES.items() if rule.KERNELS == "asyncnet.rules.coagent"]
+CREDITS = {"stamped": {}, "stamped-lambda": {"rule.lambda": 0.8}, "trace": {"rule.credit": "trace", "rule.lambda": 0.8}}
+UNHEARD = {"loss": 1.0, "reliable": False}
+
+every_rule = pytest.mark.parametrize("rule", list(RULES))
+every_credit = pytest.mark.parametrize("credit", list(CREDITS))
+
+
+def team(rule, credit, changes=None, /, **more):
+    """A small team of two streams, with the softmax output that all rules know."""
+    return multiplexer(rule, {"task.streams": 2, "task.decisions": 60, "network.output": "softmax", **CREDITS[credit], **(changes or {})}, **more)
+
+
+def one(scenario, name):
+    """One freshly built node and the number of inputs it has."""
+    drawn = plan(scenario)
+    node = build(scenario, drawn, next(node for node in drawn.nodes if node.name == name))
+    return node, node.dims["I"]
+
+
+def output_node(scenario):
+    return one(scenario, plan(scenario).layers[-1].name)
+
+
+def say(node, now, stamp, seq, x):
+    """An activity message of two streams, all values `x`."""
+    return node.hear(now, ACTIVITY, 0, seq, stamp, np.concatenate((np.zeros(2), np.broadcast_to(x, 2 * node.dims["I"]))))
+
+
+def weights(node):
+    return np.concatenate([node.view.weight.ravel(), node.view.bias.ravel()])
+
+
+def counts(node):
+    return dict(zip(COUNT_NAMES, node.view.counts.astype(int).tolist(), strict=True))
+
+
+# What a rule says of itself
+
+
+@every_rule
+def test_a_rule_says_its_name_its_line_its_kernels_and_whom_it_listens_to(rule):
+    module = RULES[rule]
+    assert rule == module.NAME
+    assert 20 < len(module.LINE) <= 120
+    assert module.__doc__.count("\n") >= 3, "its equations and its source"
+    assert module.HEARS_REWARD in ("all", "output")
+    assert isinstance(module.TELLS, bool)
+    kernels = importlib.import_module(module.KERNELS)
+    assert all(isinstance(field, layout.Field) for field in kernels.FIELDS)
+    for field in kernels.FIELDS:
+        assert all(part.isdigit() or part in layout.DIMENSIONS for part in field.shape.split()), field
+    for name in ("initialise", "respond", "settle", "fold", "learn"):
+        assert inspect.getdoc(getattr(kernels, name).py_func), f"{name} says what it does"
+
+
+@every_rule
+def test_every_setting_of_a_rule_has_a_type_and_a_source_of_its_value(rule):
+    module = RULES[rule]
+    assert issubclass(module.Settings, LearnerSettings)
+    assert typing.get_args(module.Settings.model_fields["name"].annotation) == (rule,)
+    for name, field in module.Settings.model_fields.items():
+        assert field.annotation not in (None, typing.Any), name
+        assert name == "name" or name not in module.Settings.__annotations__ or field.description, f"{name} says what it is"
+    settings = module.Settings(name=rule, learning_rate=0.1)
+    declared = dict(importlib.import_module(module.KERNELS).SETTINGS)
+    assert set(module.values(settings)) <= set(declared)
+    assert set(declared.values()) <= {int, float}
+
+
+# What every rule keeps to
+
+
+@every_credit
+@every_rule
+def test_without_reward_no_weight_moves(rule, credit):
+    scenario = team(rule, credit, {"links.reward": UNHEARD})
+    before = [weights(node) for node in learners(Taped(scenario))]
+    after = run(scenario)
+    assert all(counts(node)["sampled"] == 60 for node in learners(after))
+    assert all(counts(node)["learned"] == 0 for node in learners(after))
+    assert all(np.array_equal(a, weights(b)) for a, b in zip(before, learners(after), strict=True))
+
+
+@every_credit
+@every_rule
+def test_with_reward_every_weight_moves(rule, credit):
+    scenario = team(rule, credit)
+    before = [weights(node) for node in learners(Taped(scenario))]
+    after = run(scenario)
+    assert all(counts(node)["learned"] == 59 for node in learners(after)), "the last reward comes when the run is over"
+    for old, node in zip(before, learners(after), strict=True):
+        assert np.abs(weights(node) - old).min() > 0.0
+
+
+@every_rule
+def test_a_rule_that_tells_moves_hidden_weights_only_by_what_it_is_told(rule):
+    scenario = team(rule, "stamped", {"links.feedback": UNHEARD})
+    before, after = learners(Taped(scenario)), learners(run(scenario))
+    moved = [not np.array_equal(weights(a), weights(b)) for a, b in zip(before, after, strict=True)]
+    assert moved == ([False, False, True] if RULES[rule].TELLS else [True, True, True])
+
+
+@every_credit
+@every_rule
+def test_the_same_inbox_gives_the_same_bits_and_the_same_letters(rule, credit):
+    scenario = team(rule, credit)
+    loop = run(scenario, Taped)
+    for i, tape in loop.tape.items():
+        assert len(tape) >= 100
+        copies = [build(scenario, loop.plan, loop.plan.nodes[i]) for _ in range(2)]
+        letters = [play(node, tape) for node in copies]
+        assert letters[0] == letters[1]
+        assert len(letters[0]) >= 60
+        assert all(node.state.tobytes() == loop.nodes[i].state.tobytes() for node in copies)
+
+
+@every_credit
+@every_rule
+def test_a_copy_of_the_state_in_a_fresh_node_continues_identically(rule, credit):
+    scenario = team(rule, credit, {"clocks.default": {"kind": "periodic", "period": 1.0, "jitter": 0.3}, "links.default": {"delay": 0.5}})
+    loop = run(scenario.replace({"task.world": {"waits": False, "interval": 9.0}}), Taped)
+    for i, tape in loop.tape.items():
+        first = build(scenario, loop.plan, loop.plan.nodes[i])
+        play(first, tape[: len(tape) // 2])
+        second = build(scenario, loop.plan, loop.plan.nodes[i])
+        assert second.state.tobytes() != first.state.tobytes()
+        second.seat(first.state.copy())
+        assert play(first, tape[len(tape) // 2 :]) == play(second, tape[len(tape) // 2 :])
+        assert first.state.tobytes() == second.state.tobytes() == loop.nodes[i].state.tobytes()
+
+
+@every_rule
+def test_credit_for_a_sample_that_was_evicted_or_overtaken_is_counted_and_changes_nothing(rule):
+    node, _ = output_node(team(rule, "stamped", {"rule.ring": 4}))
+    for s in range(10):
+        say(node, 10 * s, s, s, 1.0)
+    before = weights(node)
+    assert not node.hear(101, REWARD, 0, 1, 2, np.ones(2))
+    assert counts(node)["evicted"] == 1
+    node.hear(102, REWARD, 0, 2, 8, np.zeros(2))
+    assert not node.hear(103, REWARD, 0, 3, 4, np.ones(2)), "its place is taken by the credit of stamp 8"
+    assert counts(node)["late"] == 1
+    assert np.array_equal(weights(node), before)
+    node.hear(104, REWARD, 0, 4, 9, np.ones(2))
+    assert not np.array_equal(weights(node), before)
+
+
+@every_rule
+def test_credit_older_than_the_trace_is_counted_and_changes_nothing(rule):
+    node, _ = output_node(team(rule, "stamped-lambda"))
+    for s in range(4):
+        say(node, 10 * s, s, s, 1.0)
+    node.hear(41, REWARD, 0, 1, 3, np.ones(2))
+    before = weights(node)
+    node.hear(42, REWARD, 0, 2, 1, np.ones(2))
+    assert counts(node)["overtaken"] == 1
+    assert np.array_equal(weights(node), before)
+
+
+@every_credit
+@every_rule
+def test_credit_that_comes_twice_is_applied_once(rule, credit):
+    node, _ = output_node(team(rule, credit))
+    start = weights(node)
+    say(node, 0, 0, 0, 1.0)
+    node.hear(5, REWARD, 0, 1, 0, np.ones(2))
+    once = weights(node)
+    assert not np.array_equal(once, start)
+    node.hear(6, REWARD, 0, 2, 0, np.ones(2))
+    assert np.array_equal(weights(node), once)
+    assert (counts(node)["learned"], counts(node)["duplicate"]) == (1, 1)
+
+
+@every_credit
+@every_rule
+def test_credit_before_the_first_sample_changes_nothing(rule, credit):
+    node, _ = output_node(team(rule, credit))
+    start = weights(node)
+    node.hear(1, REWARD, 0, 1, 0, np.ones(2))
+    assert np.array_equal(weights(node), start)
+    assert counts(node)["learned"] == 0
+
+
+@every_credit
+@every_rule
+def test_older_activity_never_overwrites_newer(rule, credit):
+    node, _ = one(team(rule, credit), "actor.1")
+    say(node, 0, 5, 7, 1.0)
+    sampled = node.view.y.copy()
+    for stamp, seq in ((4, 8), (0, 100), (5, 6), (5, 7)):
+        assert not say(node, 1, stamp, seq, -1.0)
+        assert (node.view.x == 1.0).all()
+        assert np.array_equal(node.view.y, sampled)
+    assert say(node, 2, 6, 9, -1.0)
+    assert (node.view.x == -1.0).all()
+
+
+@every_rule
+def test_a_layer_waits_for_every_piece_of_a_stamp_and_says_its_samples_once(rule):
+    node, inputs = one(team(rule, "stamped", {"network.split": 4}), "actor.2")
+    assert (node.dims["S"], inputs) == (2, 8)
+    piece = np.concatenate((np.zeros(2), np.ones(8)))
+    assert not node.hear(0, ACTIVITY, 1, 1, 0, piece)
+    (letter,) = node.hear(3, ACTIVITY, 0, 1, 0, piece)
+    assert (letter.channel, letter.stamp) == (ACTIVITY, 0)
+    assert not node.hear(4, ACTIVITY, 0, 2, 0, piece)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.8])
+@pytest.mark.parametrize("rule", COAGENTS)
+def test_streams_are_averaged_and_told_apart(rule, decay):
+    power = RULES[rule].values(RULES[rule].Settings(name=rule, learning_rate=0.1))["power"]
+    rng = np.random.default_rng(4)
+    W, b = [rng.normal(size=shape) for shape in ((3, 4), (4, 2), (2, 1))], [rng.normal(size=n) for n in (4, 2, 1)]
+    x, draws, reward = rng.normal(size=(2, 4, 3)), [rng.integers(0, 2, (2, 4, n)).astype(float) for n in (4, 2, 1)], rng.normal(size=(2, 4))
+    reward[0], adam = 0.0, (0.0, 0.999, 1e-8)  # the first update moves nothing: what follows depends on the traces alone
+
+    def updates(rows):
+        made = Team(W, b, power=power, decay=decay, streams=len(rows), adam=adam)
+        for s in range(2):
+            made.observe(10 * s, s, x[s][rows], [draw[s][rows] for draw in draws])
+            made.reward(10 * s + 5, s, reward[s][rows])
+        return [p["adam_m" + kind].copy() for p in made.parameters() for kind in "wb"], made.unit_reward
+
+    alone = [updates([row]) for row in range(4)]
+    together, told = updates([0, 1, 2, 3])
+    for level, gradient in enumerate(together):
+        assert np.abs(gradient).max() > 1e-3
+        assert gradient == pytest.approx(np.mean([gradients[level] for gradients, _ in alone], axis=0), abs=1e-14)
+    for level, array in enumerate(told):
+        assert np.array_equal(array, np.concatenate([each[level] for _, each in alone]))
+    copies, _ = updates([2, 2, 2, 2])
+    assert all(np.array_equal(a, b) for a, b in zip(copies, alone[2][0], strict=True)), "four copies of one stream are that stream, bit for bit"
+
+
+# What the updates are on average, by running through every configuration of a tiny net
+
+
+def tiny(out, scale, seed, bias=1.0):
+    """A random 3-3-3-1 net (two columns and three actions if softmax) with an input and a reward table."""
+    rng, shapes = np.random.default_rng(seed), [(3, 3), (3, 3), (3, 1 + (out == "softmax"))]
+    W, b = [rng.normal(0, scale, shape) for shape in shapes], [bias * rng.normal(0, scale, shape[1]) for shape in shapes]
+    return W, b, rng.choice([-1.0, 1.0], 3), rng.normal(size=2 + (out == "softmax"))
+
+
+def expected_update(net, out, power, after=1):
+    """Exact expectation of what is handed to Adam, [weight, bias, ...]; with beta1 = 0 its first moment is just that."""
+    W, b, x, rewards = net
+    made = Team(W, b, out, power=power, after=after, adam=(0.0, 0.999, 1e-8))
+
+    def estimator(x, h):
+        made.reset()
+        made.observe(0, 0, x, h)
+        made.reward(5, 0, [rewards[int(h[-1].argmax() if out == "softmax" else h[-1][0, 0])]])
+        return [p["adam_m" + kind].copy() for p in made.parameters() for kind in "wb"]
+
+    return expectation(estimator, W, b, x, out)
+
+
+@pytest.mark.parametrize("out", ["bernoulli", "softmax"])
+def test_the_expected_reinforce_update_is_the_exact_gradient(out):
+    for seed in range(3):
+        net = tiny(out, 1.0, seed)
+        wanted, found = exact_gradient(*net, out), expected_update(net, out, power=0.0)
+        assert min(np.abs(g).max() for g in wanted) > 1e-4
+        assert max(np.abs(f - g).max() for f, g in zip(found, wanted, strict=True)) < 1e-10
+
+
+@pytest.mark.parametrize(("scale", "cosine", "slack"), [(0.1, 0.9999, 0.02), (0.5, 0.995, 0.2)])
+def test_expected_weight_max_points_along_the_gradient_and_doubles_it_at_each_layer_below_the_top(scale, cosine, slack):
+    cosines, gains = [], []
+    for seed in range(20):
+        net = tiny("bernoulli", scale, seed, bias=0.0)
+        wanted, found = (
+            [np.concatenate([w.ravel(), c]) for w, c in zip(parts[::2], parts[1::2], strict=True)]
+            for parts in (exact_gradient(*net), expected_update(net, "bernoulli", power=2.0))
+        )
+        cosines.append([f @ g / np.linalg.norm(f) / np.linalg.norm(g) for f, g in zip(found, wanted, strict=True)])
+        gains.append([np.linalg.norm(f) / np.linalg.norm(g) for f, g in zip(found, wanted, strict=True)])
+    assert np.mean(cosines, axis=0).min() > cosine
+    assert np.median(gains, axis=0) == pytest.approx([4.0, 2.0, 1.0], rel=slack)
+    assert np.array(gains)[:, -1] == pytest.approx(1.0, abs=1e-9), "the output layer follows REINFORCE"
+
+
+def test_feedback_before_the_update_is_reckoned_with_the_old_weights_and_after_it_with_the_new():
+    rng = np.random.default_rng(0)
+    W, b = [rng.normal(size=(3, 2)), rng.normal(size=(2, 1))], [np.zeros(2), np.zeros(1)]
+    told = {}
+    for after in (0, 1):
+        made = Team(W, b, power=2.0, after=after, rates=0.5)
+        made.observe(0, 0, np.ones((1, 3)), [np.ones((1, 2)), np.ones((1, 1))])
+        made.reward(5, 0, [1.0])
+        top = made.nodes[1].view
+        told[after] = made.unit_reward[0], [2.0 * w[:, 0] * top.ring_e[0, 0, 0] for w in (W[1], top.weight)][after]
+    for found, wanted in told.values():
+        assert found[0] == pytest.approx(wanted, abs=1e-14)
+    assert np.abs(told[0][0] - told[1][0]).min() > 0.05
+
+
+def test_feedback_of_another_power_is_the_slope_of_that_norm():
+    rng = np.random.default_rng(1)
+    W, b = [rng.normal(size=(3, 2)), rng.normal(size=(2, 2))], [np.zeros(2), np.zeros(2)]
+    made = Team(W, b, power=3.0)
+    made.observe(0, 0, np.ones((1, 3)), [np.ones((1, 2)), np.array([[1.0, 0.0]])])
+    made.reward(5, 0, [0.7])
+    e = made.nodes[1].view.ring_e[0, 0]
+    assert made.unit_reward[0][0] == pytest.approx((3.0 * W[1] ** 2 * np.sign(W[1]) * 0.7 * e).sum(1), abs=1e-14)
