@@ -18,7 +18,7 @@ A unit's identity is (layer, index), and a node's is that of its first unit, whi
 
 import numpy as np
 
-from asyncnet.kernel import entry, kernel
+from asyncnet.kernel import entry, inlined, kernel
 
 SAMPLE, WEIGHT, BIAS, TICK, PHASE, DRIFT, HOP, TASK = range(8)
 
@@ -37,7 +37,7 @@ def identity(layer: int, index: int) -> int:
     return layer * UNITS_PER_LAYER + index
 
 
-@kernel
+@inlined
 def philox(c0, c1, c2, c3, k0, k1):
     """Ten rounds of Philox-4x32 on counter (c0..c3) under key (k0, k1); all uint64 below 2^32."""
     for _ in range(10):
@@ -49,7 +49,7 @@ def philox(c0, c1, c2, c3, k0, k1):
     return c0, c1, c2, c3
 
 
-@kernel
+@inlined
 def words(seed, purpose, a, b, n):
     """Four 32-bit words for one decision; arguments as in the table above, non-negative."""
     s, high = np.uint64(seed), np.uint64(n)
@@ -58,7 +58,7 @@ def words(seed, purpose, a, b, n):
     )
 
 
-@kernel
+@inlined
 def uniform(seed, purpose, a, b, n):
     """A number in [0, 1) that depends on nothing but its arguments."""
     w0, w1, _, _ = words(seed, purpose, a, b, n)

@@ -14,17 +14,17 @@ from asyncnet import agenda as row_of
 from asyncnet import posting as p
 from asyncnet.agenda import EVENTS, SIZE, STAMP, drop_first, leave_slot, of_who, push, take_slot, who
 from asyncnet.clock import next_tick
-from asyncnet.kernel import entry, kernel, view
+from asyncnet.kernel import entry, inlined, view
 from asyncnet.loop import Loop
 from asyncnet.message import ACTIVITY, TICK, WORLD, Letter
 from asyncnet.pointer import call
-from asyncnet.tables import count, grown, lay_out, write_back
+from asyncnet.tables import count, directory, grown, lay_out, write_back
 
 PAUSED, STALLED, FULL, TURN, HEARD = range(5)  # why `go` came back
 PATIENCE = 100_000  # events handled without looking up, so that a request to stop is heard
 
 
-@kernel
+@inlined
 def wake(t, now, node, kind, port, seq, stamp, slot, size):
     """Give an event to its node."""
     row = t.nodes[node]
@@ -35,7 +35,7 @@ def wake(t, now, node, kind, port, seq, stamp, slot, size):
     return call(row[p.ADDRESS], state, config, now, kind, port, seq, stamp, p.payload_of(t, slot, size), said, told)
 
 
-@kernel
+@inlined
 def go_on_ticking(t, seed, at, node):
     row = t.nodes[node]
     row[p.TICKS] += 1
@@ -43,7 +43,7 @@ def go_on_ticking(t, seed, at, node):
     push(t.control, t.agenda, due, who(TICK, node, node), row[p.TICKS], 0, -1)
 
 
-@kernel
+@inlined
 def is_news(t, seq, stamp, slot):
     """Whether this action tells the world anything; if it does it is in the inbox now. A mere repetition is noted, and Python need not know."""
     control = t.control
@@ -63,9 +63,10 @@ def is_news(t, seq, stamp, slot):
 
 
 @entry
-def go(control, nodes, links, held, real, agenda, slots, pool, outbox, seed, patience):
+def go(directory, seed, patience):
     """Post what the world hands over, then handle events until one belongs to Python; returns (why, now, stamp, seq)."""
-    t = p.Tables(control, nodes, links, held, real, agenda, slots, pool)
+    t = p.opened(directory)
+    control, agenda, slots, outbox = t.control, t.agenda, t.slots, t.outbox
     if not p.roomy(t):
         return FULL, 0, 0, 0
     if control[p.RETURN] >= 0:
@@ -77,7 +78,7 @@ def go(control, nodes, links, held, real, agenda, slots, pool, outbox, seed, pat
         payload = p.payload_of(t, slot, size)
         for n in range(size):
             payload[n] = outbox[i, 4 + n]
-        p.post(t, seed, control[p.NOW], 0, int(outbox[i, 0]), int(outbox[i, 2]), slot)
+        p.post(directory, seed, control[p.NOW], 0, int(outbox[i, 0]), int(outbox[i, 2]), slot)
         leave_slot(control, slots, slot)
     control[p.LETTERS] = 0
     left = patience
@@ -116,7 +117,7 @@ def go(control, nodes, links, held, real, agenda, slots, pool, outbox, seed, pat
                 leave_slot(control, slots, slot)
         control[p.MORE] = node if flags & p.AGAIN else -1
         if flags != 0:
-            p.send(t, seed, now, node, flags)
+            p.send(directory, t, seed, now, node, flags)
     return PAUSED, 0, 0, 0
 
 
@@ -125,8 +126,7 @@ class CompiledLoop(Loop):
 
     def run(self, progress: Callable[[Loop], None] | None = None) -> None:
         """Handle events until the world has finished, somebody calls `stop`, or nobody has anything left to do."""
-        self._tables = lay_out(self)
-        self._outbox = np.zeros((p.OUTBOX, 4 + self._tables.pool.shape[1]))
+        self._take(lay_out(self))
         try:
             self._run(progress)
         finally:
@@ -136,7 +136,7 @@ class CompiledLoop(Loop):
         world, score, control = self.nodes[0], self.score, self._tables.control
         rows = 0
         while self.stopped is None:
-            why, now, stamp, seq = go(*self._tables, self._outbox, self.seed, PATIENCE)
+            why, now, stamp, seq = go(self._directory, self.seed, PATIENCE)
             if why == TURN:
                 letters, turn = world.act(now)
                 if turn is not None:
@@ -154,10 +154,13 @@ class CompiledLoop(Loop):
                 if turn is not None:
                     control[p.RETURN] = turn
             elif why == FULL:
-                self._tables = grown(self._tables)
+                self._take(grown(self._tables))
             elif why == STALLED:
                 self.stopped = self._stalled(int(control[p.NOW]))
         self._post()
+
+    def _take(self, tables: p.Tables) -> None:
+        self._tables, self._directory, self._rows = tables, directory(tables), list(tables.outbox)
 
     def _hand_over(self, letters: list[Letter]) -> None:
         """Lay the world's letters out for `go` to post."""
@@ -166,12 +169,12 @@ class CompiledLoop(Loop):
             if filled == p.OUTBOX:
                 self._post()
                 filled = 0
-            row = self._outbox[filled]
-            row[:4] = channel, stamp, link, payload.size
-            row[4 : 4 + payload.size] = payload
+            row, size = self._rows[filled], payload.size
+            row[0], row[1], row[2], row[3] = channel, stamp, link, size
+            row[4 : 4 + size] = payload
             filled += 1
             self._tables.control[p.LETTERS] = filled
 
     def _post(self) -> None:
-        while go(*self._tables, self._outbox, self.seed, 0)[0] == FULL:
-            self._tables = grown(self._tables)
+        while go(self._directory, self.seed, 0)[0] == FULL:
+            self._take(grown(self._tables))

@@ -45,6 +45,11 @@ def kernel(function: Callable) -> Callable:
     return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_HOW)(function)
 
 
+def inlined(function: Callable) -> Callable:
+    """Compile a kernel so small and frequent that it must become part of whoever calls it."""
+    return numba.njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **_HOW)(function)
+
+
 def entry(function: Callable) -> Callable:
     """Compile a kernel that Python calls, and keep its machine code in the cache folder."""
     before = numba.config.CACHE_DIR

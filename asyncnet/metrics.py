@@ -19,7 +19,7 @@ class Score:
         self.rewards: list[float] = []  # mean over streams, for each decision
         self.returns: list[float] = []
         self.on_time = self.late = self.missing = self.repeated = 0
-        self.lateness = np.zeros(LATENESS + 1, dtype=np.int64)
+        self.lateness = [0] * (LATENESS + 1)
         self.rows: list[dict[str, Any]] = []
         self._recent: deque[float] = deque(maxlen=100)
         self._every = max(1, (decisions or episodes or 1) // rows)
@@ -82,7 +82,7 @@ class Score:
             "late": self.late / max(1, self.decisions),
             "repeated": self.repeated / max(1, self.decisions),
             "missing": self.missing / max(1, self.decisions),
-            "staleness": float(self.lateness @ np.arange(LATENESS + 1)) / used if used else 0.0,
+            "staleness": float(np.dot(self.lateness, np.arange(LATENESS + 1))) / used if used else 0.0,
         }
         return out
 

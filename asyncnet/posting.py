@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asyncnet.agenda import EVENTS, FREE_COUNT, USERS, leave_slot, push, take_slot, who
-from asyncnet.kernel import kernel, view
+from asyncnet.agenda import EVENT_COLUMNS, EVENTS, FREE_COUNT, SLOT_COLUMNS, USERS, leave_slot, push, take_slot, who
+from asyncnet.kernel import inlined, kernel, view
 from asyncnet.link import fate
 from asyncnet.message import ACTIVITY, FEEDBACK, REWARD, TICK
+from asyncnet.pointer import numbers_at, wholes_at
 
 # Columns of `nodes`. Places are in `real`; SEQUENCE, FIRST_LINK and LINK_COUNT have a column for each channel.
 ADDRESS, IDENTITY, IS_DOPAMINE, STATE, STATE_SIZE, CONFIG, CONFIG_SIZE, CLOCK, SAID, SAID_SIZE, TOLD, TOLD_B, TOLD_I, TOLD_M = range(14)
@@ -45,16 +46,34 @@ class Tables(NamedTuple):
     agenda: np.ndarray
     slots: np.ndarray
     pool: np.ndarray
+    outbox: np.ndarray  # a row: channel, stamp, link (or -1), size, payload
 
 
-@kernel
+@inlined
+def opened(d):
+    """The tables behind their directory: (address, rows, columns) of each, in order."""
+    return Tables(
+        wholes_at(d[0, 0], (d[0, 1],)),
+        wholes_at(d[1, 0], (d[1, 1], NODE_COLUMNS)),
+        wholes_at(d[2, 0], (d[2, 1], LINK_COLUMNS)),
+        wholes_at(d[3, 0], (d[3, 1], 2)),
+        numbers_at(d[4, 0], (d[4, 1],)),
+        wholes_at(d[5, 0], (d[5, 1], EVENT_COLUMNS)),
+        wholes_at(d[6, 0], (d[6, 1], SLOT_COLUMNS)),
+        numbers_at(d[7, 0], (d[7, 1], d[7, 2])),
+        numbers_at(d[8, 0], (d[8, 1], d[8, 2])),
+    )
+
+
+@inlined
 def payload_of(t, slot, size):
     return view(t.pool, slot * t.pool.shape[1], (size,))
 
 
 @kernel
-def carry(t, seed, now, src, channel, n, seq, slot):
+def carry(d, seed, now, src, channel, n, seq, slot):
     """Put the letter in `slot` on its way along link n; it keeps its user, or loses it on the way."""
+    t = opened(d)
     links = t.links
     delay = links[n, FIXED]
     if delay < 0:
@@ -69,8 +88,9 @@ def carry(t, seed, now, src, channel, n, seq, slot):
 
 
 @kernel
-def post(t, seed, now, src, channel, only, slot):
+def post(d, seed, now, src, channel, only, slot):
     """Send the letter in `slot` to every link of a channel, or (only >= 0) to one of them."""
+    t = opened(d)
     links = t.links
     t.nodes[src, SEQUENCE + channel] += 1
     seq = t.nodes[src, SEQUENCE + channel]
@@ -82,7 +102,7 @@ def post(t, seed, now, src, channel, only, slot):
         t.slots[slot, USERS] += 1
         stale = links[n, STALE]
         if stale == 0:
-            carry(t, seed, now, src, channel, n, seq, slot)
+            carry(d, seed, now, src, channel, n, seq, slot)
             continue
         ring, oldest = links[n, HELD], links[n, HELD_FIRST]
         place = ring + (oldest + links[n, HELD_COUNT]) % (stale + 1)
@@ -92,10 +112,10 @@ def post(t, seed, now, src, channel, only, slot):
             links[n, HELD_COUNT] += 1
             continue
         links[n, HELD_FIRST] = (oldest + 1) % (stale + 1)
-        carry(t, seed, now, src, channel, n, t.held[ring + oldest, 0], t.held[ring + oldest, 1])
+        carry(d, seed, now, src, channel, n, t.held[ring + oldest, 0], t.held[ring + oldest, 1])
 
 
-@kernel
+@inlined
 def put_letter(t, stamp, values):
     """A slot with these values."""
     slot = take_slot(t.control, t.slots, stamp, values.size)
@@ -106,17 +126,19 @@ def put_letter(t, stamp, values):
 
 
 @kernel
-def send_said(t, seed, now, node):
+def send_said(d, seed, now, node):
     """A learning node's activity."""
+    t = opened(d)
     row = t.nodes[node]
     slot = put_letter(t, np.int64(t.real[row[SAYS_STAMP]]), view(t.real, row[SAID], (row[SAID_SIZE],)))
-    post(t, seed, now, node, ACTIVITY, -1, slot)
+    post(d, seed, now, node, ACTIVITY, -1, slot)
     leave_slot(t.control, t.slots, slot)
 
 
 @kernel
-def send_told(t, seed, now, node):
+def send_told(d, seed, now, node):
     """A learning node's feedback: each hearer gets the slice that concerns it."""
+    t = opened(d)
     row = t.nodes[node]
     stamp = np.int64(t.real[row[TELLS_STAMP]])
     streams, whole, pieces = row[TOLD_B], row[TOLD_I] * row[TOLD_M], row[TOLD_M]
@@ -129,39 +151,40 @@ def send_told(t, seed, now, node):
         for b in range(streams):
             for i in range(width):
                 payload[b * width + i] = told[b, start + i]
-        post(t, seed, now, node, FEEDBACK, n, slot)
+        post(d, seed, now, node, FEEDBACK, n, slot)
         leave_slot(t.control, t.slots, slot)
 
 
 @kernel
-def send_error(t, seed, now, node):
+def send_error(d, seed, now, node):
     """The TD error: to the critic (link 0) under the decision's stamp, to the others under the action's (node.Dopamine)."""
+    t = opened(d)
     row = t.nodes[node]
     error = view(t.real, row[SAID], (row[SAID_SIZE],))
     stamp, credited = np.int64(t.real[row[SAYS_STAMP]]), np.int64(t.real[row[TELLS_STAMP]])
     slot = put_letter(t, stamp, error)
-    post(t, seed, now, node, REWARD, -1 if credited == stamp else 0, slot)
+    post(d, seed, now, node, REWARD, -1 if credited == stamp else 0, slot)
     leave_slot(t.control, t.slots, slot)
     if credited not in (stamp, -1):
         slot = put_letter(t, credited, error)
         for n in range(1, row[LINK_COUNT + REWARD]):
-            post(t, seed, now, node, REWARD, n, slot)
+            post(d, seed, now, node, REWARD, n, slot)
         leave_slot(t.control, t.slots, slot)
 
 
-@kernel
-def send(t, seed, now, node, flags):
+@inlined
+def send(d, t, seed, now, node, flags):
     if t.nodes[node, IS_DOPAMINE] == 1:
         if flags & SAY:
-            send_error(t, seed, now, node)
+            send_error(d, seed, now, node)
         return
     if flags & TELL:
-        send_told(t, seed, now, node)
+        send_told(d, seed, now, node)
     if flags & SAY:
-        send_said(t, seed, now, node)
+        send_said(d, seed, now, node)
 
 
-@kernel
+@inlined
 def roomy(t):
     """Whether what one event can cause still fits."""
     return t.control[EVENTS] + t.control[NEED_EVENTS] <= t.agenda.shape[0] and t.control[FREE_COUNT] >= t.control[NEED_SLOTS]

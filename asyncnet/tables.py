@@ -90,7 +90,7 @@ def lay_out(loop: Loop) -> p.Tables:
         slots[slot, STAMP], slots[slot, SIZE], slots[slot, USERS] = stamp, payload.size, 1
         pool[slot, : payload.size] = payload
     control[EVENTS], control[FREE], control[FREE_COUNT] = len(events), -1, 0
-    return grown(p.Tables(control, nodes, table, held, real, events, slots, pool))
+    return grown(p.Tables(control, nodes, table, held, real, events, slots, pool, np.zeros((p.OUTBOX, 4 + width))))
 
 
 def grown(t: p.Tables) -> p.Tables:
@@ -106,6 +106,11 @@ def grown(t: p.Tables) -> p.Tables:
         slots=np.vstack((t.slots, more)),
         pool=np.vstack((t.pool, np.zeros((letters, t.pool.shape[1])))),
     )
+
+
+def directory(t: p.Tables) -> np.ndarray:
+    """How compiled code finds the tables, which the caller keeps alive."""
+    return np.array([(table.ctypes.data, *table.shape, 0)[:3] for table in t], dtype=np.int64)
 
 
 def count(loop: Loop, t: p.Tables) -> None:

@@ -50,12 +50,15 @@ class World:
         self.heard = (stamp, seq)
         values = payload[self.streams :]
         if self.one_hot:
-            self.actions = values.reshape(self.streams, -1).argmax(axis=1)
+            self.actions = values.reshape(self.streams, -1).argmax(1)
         else:
             self.actions = (values > 0.0).astype(np.int64)
         self.fresh = self.fresh or newer
         if self.policy == "grade-by-stamp":
-            self.graded = [(s, a) for s, a in self.graded if s != stamp] + [(stamp, self.actions)]
+            if newer:
+                self.graded.append((stamp, self.actions))
+            elif self.graded:  # else its grade has gone out: an answer counts once, however often it is repeated
+                self.graded[-1] = (stamp, self.actions)
         if self.waits and stamp == self.decision and not self.closing:
             self.closing = True
             self.closes = now + self.interval
@@ -104,18 +107,23 @@ class World:
             returns = self.task.step(self.actions).returns
             letters += [Letter(REWARD, s, reward) for s, reward in rewards]
             # Each question counts when its answer comes; an unanswered one counts as chance.
-            self.score.decision(float(np.sum([r.mean() for _, r in rewards])), returns, now)
+            self.score.decision(float(np.sum([mean(r) for _, r in rewards])), returns, now)
             return
         reward, boot, live, returns = self.task.step(self.actions)
         credited = -1 if self.policy == "withhold" and stamp != self.decision else stamp
         if self.dopamine:
-            letters.append(Letter(OUTCOME, self.decision, np.concatenate(([float(credited)], reward, boot, live))))
+            letters.append(Letter(OUTCOME, self.decision, np.array((credited, *reward, *boot, *live))))
         elif credited >= 0:
             letters.append(Letter(REWARD, credited, reward))
-        self.score.decision(float(reward.mean()), returns, now)
+        self.score.decision(mean(reward), returns, now)
 
     @property
     def state(self) -> np.ndarray:
         """What the digest covers."""
         own = [float(self.decision), float(self.heard[0]), float(self.heard[1]), *self.actions.astype(np.float64)]
         return np.concatenate((own, self.task.state(), [float(np.sum(self.score.rewards))]))
+
+
+def mean(rewards: np.ndarray) -> float:
+    """The mean over streams, without the microseconds that NumPy's takes over one number."""
+    return float(rewards[0] if rewards.size == 1 else rewards.mean())

@@ -16,7 +16,7 @@ softmax has a fixed logit of 0, feedback uses the weights after their update).
 import numpy as np
 
 from asyncnet.chance import BIAS, SAMPLE, WEIGHT, uniform
-from asyncnet.kernel import kernel
+from asyncnet.kernel import kernel, view
 from asyncnet.layout import Field
 from asyncnet.optim import annealed, ascend, corrections
 
@@ -36,8 +36,9 @@ FIELDS = (
     Field("mean", "B N"),
     Field("ring_e", "K B O"),
     Field("ring_y", "K B N"),
-    Field("gradient", "O"),
-    Field("moved", "B O"),  # U of one input
+    Field("gradient", "I O"),
+    Field("gradient_bias", "O"),
+    Field("moved", "I O"),  # U of one stream
 )
 SETTINGS = (
     ("units", int),  # one of the codes above
@@ -165,6 +166,44 @@ def fold(v, c, slot):
 
 
 @kernel
+def reckon(v, c, slot, on, b, out):
+    """U of stream b into out (I, O), for the eligibility carry z + on * sample `slot`."""
+    for i in range(c.I):
+        x = on * v.ring_x[slot, b, i]
+        if c.Z > 0:
+            for j in range(c.O):
+                out[i, j] = (v.carry[b] * v.z_weight[b, i, j] + x * v.ring_e[slot, b, j]) * v.credit[b, j]
+        else:
+            for j in range(c.O):
+                out[i, j] = x * v.ring_e[slot, b, j] * v.credit[b, j]
+
+
+@kernel
+def tell(v, c, b, moved, told):
+    """Feedback for each input, of stream b's U: one sum, or (M > 1) one piece for each unit so that the hearer can sum in unit order."""
+    for i in range(c.I):
+        total = 0.0
+        for j in range(c.O):
+            w = v.weight[i, j]
+            piece = (2.0 * w if c.power == 2.0 else c.power * np.abs(w) ** (c.power - 1.0) * np.sign(w)) * moved[i, j]
+            if c.M > 1:
+                told[b, i, j] = piece
+            total += piece
+        if c.M == 1:
+            told[b, i, 0] = total
+
+
+@kernel
+def tell_all(v, c, slot, on, told):
+    if c.B == 1:
+        tell(v, c, 0, v.gradient, told)
+        return
+    for b in range(c.B):
+        reckon(v, c, slot, on, b, v.moved)
+        tell(v, c, b, v.moved, told)
+
+
+@kernel
 def learn(v, c, slot, on, told):
     """One update from v.credit and the eligibility (carry z + on * sample `slot`); returns whether `told` holds feedback for the inputs."""
     v.updates[0] += 1.0
@@ -173,60 +212,28 @@ def learn(v, c, slot, on, told):
     c1, c2 = corrections(t, c.beta1, c.beta2)
     tells = c.tells == 1 and c.power > 0.0
     share = 1.0 / c.B
-    for i in range(c.I):
+    weights = (c.I * c.O,)
+    gradient, moved = view(v.gradient, 0, weights), view(v.moved, 0, weights)
+    reckon(v, c, slot, on, 0, v.gradient)
+    if c.B > 1:
+        for b in range(1, c.B):
+            reckon(v, c, slot, on, b, v.moved)
+            for n in range(gradient.size):
+                gradient[n] += moved[n]
+        for n in range(gradient.size):
+            gradient[n] *= share
+    if tells and c.after == 0:
+        tell_all(v, c, slot, on, told)
+    ascend(view(v.weight, 0, weights), view(v.m_weight, 0, weights), view(v.v_weight, 0, weights), gradient, rate, c.beta1, c.beta2, c.epsilon, c1, c2)
+    if tells and c.after == 1:
+        tell_all(v, c, slot, on, told)
+    for j in range(c.O):
+        total = 0.0
         for b in range(c.B):
-            x = on * v.ring_x[slot, b, i]
-            if c.Z > 0:
-                for j in range(c.O):
-                    v.moved[b, j] = (v.carry[b] * v.z_weight[b, i, j] + x * v.ring_e[slot, b, j]) * v.credit[b, j]
-            else:
-                for j in range(c.O):
-                    v.moved[b, j] = x * v.ring_e[slot, b, j] * v.credit[b, j]
-        average(v.gradient, v.moved, share)
-        if tells and c.after == 0:
-            tell(v, c, i, told)
-        ascend(v.weight[i], v.m_weight[i], v.v_weight[i], v.gradient, rate, c.beta1, c.beta2, c.epsilon, c1, c2)
-        if tells and c.after == 1:
-            tell(v, c, i, told)
-    for b in range(c.B):
-        for j in range(c.O):
             e = on * v.ring_e[slot, b, j]
             if c.Z > 0:
                 e += v.carry[b] * v.z_bias[b, j]
-            v.moved[b, j] = e * v.credit[b, j]
-    average(v.gradient, v.moved, share)
-    ascend(v.bias, v.m_bias, v.v_bias, v.gradient, rate, c.beta1, c.beta2, c.epsilon, c1, c2)
+            total += e * v.credit[b, j]
+        v.gradient_bias[j] = share * total
+    ascend(v.bias, v.m_bias, v.v_bias, v.gradient_bias, rate, c.beta1, c.beta2, c.epsilon, c1, c2)
     return tells
-
-
-@kernel
-def average(out, rows, share):
-    for j in range(out.size):
-        out[j] = rows[0, j]
-    for b in range(1, rows.shape[0]):
-        for j in range(out.size):
-            out[j] += rows[b, j]
-    if share != 1.0:
-        for j in range(out.size):
-            out[j] *= share
-
-
-@kernel
-def tell(v, c, i, told):
-    """Feedback for input i, of the update v.moved: one sum, or (M > 1) one piece for each unit so that the hearer can sum in unit order."""
-    for b in range(c.B):
-        if c.power == 2.0:
-            for j in range(c.O):
-                v.moved[b, j] = 2.0 * v.weight[i, j] * v.moved[b, j]
-        else:
-            for j in range(c.O):
-                w = v.weight[i, j]
-                v.moved[b, j] = c.power * np.abs(w) ** (c.power - 1.0) * np.sign(w) * v.moved[b, j]
-        if c.M > 1:
-            for j in range(c.O):
-                told[b, i, j] = v.moved[b, j]
-        else:
-            total = 0.0
-            for j in range(c.O):
-                total += v.moved[b, j]
-            told[b, i, 0] = total

@@ -103,7 +103,7 @@ def settle(v, c, slot):
 
 @kernel
 def outer(v, c, slot, b, carry, on, scale, target, base):
-    """target <- target * base + scale * (carry z + on * dv/dW of sample `slot`), stream b."""
+    """target <- target * base + scale * (carry z + on * dv/dW of sample `slot`), stream b; target is not z."""
     at = 0
     out = 0
     below = v.ring_x[slot, b]
@@ -127,9 +127,23 @@ def outer(v, c, slot, b, carry, on, scale, target, base):
 
 @kernel
 def fold(v, c, slot):
-    """z <- carry z + dv/dW of sample `slot`."""
+    """z <- carry z + dv/dW of sample `slot`; not by `outer`, which must not write where it reads if it is to be fast."""
     for b in range(c.B):
-        outer(v, c, slot, b, 0.0, 1.0, 1.0, v.z[b], v.carry[b])
+        carry = v.carry[b]
+        at = 0
+        out = 0
+        below = v.ring_x[slot, b]
+        for layer in range(1, c.L):
+            n, m = int(v.sizes[layer - 1]), int(v.sizes[layer])
+            e = v.ring_e[slot, b, out : out + m]
+            for i in range(n + 1):
+                x = below[i] if i < n else 1.0
+                z = v.z[b, at : at + m]
+                for j in range(m):
+                    z[j] = carry * z[j] + x * e[j]
+                at += m
+            below = v.ring_h[slot, b, out : out + m]
+            out += m
 
 
 @kernel

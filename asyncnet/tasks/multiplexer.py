@@ -29,6 +29,14 @@ def pose(k, seed, n, out, answers):
         answers[b] = 1 if out[b, k + address] > 0.0 else 0
 
 
+@entry
+def judge(k, seed, n, observation, answers, actions, reward):
+    """Write the rewards of actions on question n, and pose the next."""
+    for b in range(reward.size):
+        reward[b] = 1.0 if actions[b] == answers[n % REMEMBERED, b] else -1.0
+    pose(k, seed, n + 1, observation, answers[(n + 1) % REMEMBERED])
+
+
 class Multiplexer:
     """Independent questions, one a decision; the whole run is one episode."""
 
@@ -41,9 +49,9 @@ class Multiplexer:
         pose(k, seed, 0, self.observation, self._answers[0])
 
     def step(self, actions: np.ndarray) -> Outcome:
-        reward = self.grade(self.asked, actions)
+        reward = np.empty(len(actions))
+        judge(self.k, self.seed, self.asked, self.observation, self._answers, actions, reward)
         self.asked += 1
-        pose(self.k, self.seed, self.asked, self.observation, self._answers[self.asked % REMEMBERED])
         return Outcome(reward, self._all, self._all, [])
 
     def grade(self, question: int, actions: np.ndarray) -> np.ndarray:
