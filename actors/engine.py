@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from asyncnet.loop import digest
+from asyncnet.loop import Loop, digest
 from asyncnet.network import Plan, plan
-from asyncnet.node import build
 from asyncnet.record import Record, Reporter
 from asyncnet.scenario import Scenario, ScenarioError
 
@@ -36,9 +35,7 @@ def run(scenario: Scenario, reporter: Reporter, *, time: str = "wall", pack: int
         raise ScenarioError("--wire", "", f"no wire {wire!r}; there are {', '.join(COURIERS)}")
     if pack < 1:
         raise ScenarioError("--pack", "", f"at least one node an actor, got {pack}")
-    team = plan(scenario)
-    for node in team.nodes[1:]:
-        build(scenario, team, node)  # compiles what the hosts will find in the cache: once, not once in each of them
+    plan(scenario)  # whatever is wrong with it is said before anything starts
     reporter.note("starting Ray")
     with session(address) as held:
         return run_in(held, scenario, reporter, pack=pack, wire=wire)
@@ -46,6 +43,7 @@ def run(scenario: Scenario, reporter: Reporter, *, time: str = "wall", pack: int
 
 def run_in(held: Session, scenario: Scenario, reporter: Reporter, *, pack: int = 1, wire: str = "zmq") -> Record:
     """The same, in a Ray session that is there already; its actors are ended afterwards."""
+    Loop(scenario, None).prepare()  # compiles, once, what the hosts of this machine will find in the cache
     started = _Run(scenario, plan(scenario), reporter, pack, wire, private=held.mark is not None)
     try:
         return started.run()

@@ -29,6 +29,7 @@ class Host:
         sys.setswitchinterval(0.0005)
         self.courier = COURIERS[wire](address)
         self.loop = Loop(check(scenario, "scenario"), None, numbers, self.courier)
+        self.loop.prepare()
         self.failure: str | None = None
         self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
         self._told = 0

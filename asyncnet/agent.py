@@ -290,12 +290,13 @@ def handle(state, config, now, kind, port, seq, stamp, payload, said, told):
     host comes back for MORE of that, 0 for MORE after a message.
     """
     v, c = cut(state, config)
+    ticked = 0
     if kind == _TICK:
-        return turn(v, c, now, port, said, told)
-    if kind == _ACTIVITY:
+        ticked = port
+    elif kind == _ACTIVITY:
         hear_activity(v, c, port, seq, stamp, payload)
     else:
         hear_credit(v, c, port, stamp, payload)
-    if c.on_arrival == 1:
-        return turn(v, c, now, 0, said, told)
+    if kind == _TICK or c.on_arrival == 1:
+        return turn(v, c, now, ticked, said, told)
     return 0

@@ -53,9 +53,7 @@ def philox(c0, c1, c2, c3, k0, k1):
 def words(seed, purpose, a, b, n):
     """Four 32-bit words for one decision; arguments as in the table above, non-negative."""
     s, high = np.uint64(seed), np.uint64(n)
-    return philox(
-        np.uint64(a) & _LOW, np.uint64(b) & _LOW, high & _LOW, ((high >> _32) | (np.uint64(purpose) << _24)) & _LOW, s & _LOW, s >> _32
-    )
+    return philox(np.uint64(a) & _LOW, np.uint64(b) & _LOW, high & _LOW, ((high >> _32) | (np.uint64(purpose) << _24)) & _LOW, s & _LOW, s >> _32)
 
 
 @inlined

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 from asyncnet import agenda as row_of
 from asyncnet import posting as p
 from asyncnet.agenda import EVENTS, SIZE, STAMP, drop_first, leave_slot, of_who, push, take_slot, who
@@ -123,6 +121,11 @@ def go(directory, seed, patience):
 
 class CompiledLoop(Loop):
     """A Loop of all nodes of a scenario in virtual time; same constructor (without hosts and wire), same results."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        self._take(lay_out(self))
+        self._post()  # posts nothing, but compiles `go`
 
     def run(self, progress: Callable[[Loop], None] | None = None) -> None:
         """Handle events until the world has finished, somebody calls `stop`, or nobody has anything left to do."""

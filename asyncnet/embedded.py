@@ -26,6 +26,7 @@ def run(scenario: Scenario, reporter: Reporter, *, time: str = "virtual", loop: 
         reporter.note("compiling kernels (this machine's first run only, about a minute)")
     module, _, name = LOOPS[chosen].partition(":")
     made = getattr(importlib.import_module(module), name)(scenario, Virtual() if time == "virtual" else None)
+    made.prepare()
     began = clock_time.perf_counter()
     if time == "wall":
         made.keeper = Wall(clock_time.monotonic_ns())

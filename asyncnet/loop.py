@@ -100,6 +100,15 @@ class Loop:
     def _link(self, link: LinkPlan) -> Link:
         return Link(link, self.plan.nodes[link.dst].identity, self.scenario.links, self.tick, wired=link.dst not in self.nodes)
 
+    def prepare(self) -> None:
+        """Compile what the run will need, or find it compiled, so that no clock waits for it."""
+        for i, node in self.nodes.items():
+            if i:
+                node.prepare()
+        row = clock.row("periodic", 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0)
+        clock.next_tick(row, self.seed, 0, 1, 0)
+        fate(np.zeros((0, 3)), self.seed, 0, 0, 0, 0, -1.0)
+
     def run(self, progress: Callable[[Loop], None] | None = None) -> None:
         """Handle events until the world has finished, somebody calls `stop`, or nobody has anything left to do."""
         agenda, nodes, score = self.agenda, self.nodes, self.score
@@ -117,7 +126,7 @@ class Loop:
                 self.now = now
                 if not agenda or agenda[0][0] > now:
                     continue
-            at, kind, dst, src, seq, stamp, payload, port = heappop(agenda)
+            at, kind, dst, _, seq, stamp, payload, port = heappop(agenda)
             node = nodes[dst]
             if kind == TICK:
                 letters = node.act(now)

@@ -70,7 +70,7 @@ class Score:
     def summary(self) -> dict[str, Any]:
         rewards = np.array(self.rewards)
         used = self.on_time + self.late
-        out = {
+        return {
             "decisions": self.decisions,
             "mean_reward": float(rewards.mean()) if rewards.size else None,
             "last_mean_reward": float(rewards[-max(1, rewards.size // 10) :].mean()) if rewards.size else None,
@@ -84,7 +84,6 @@ class Score:
             "missing": self.missing / max(1, self.decisions),
             "staleness": float(np.dot(self.lateness, np.arange(LATENESS + 1))) / used if used else 0.0,
         }
-        return out
 
 
 def _best_window(values: list[float], width: int) -> float | None:

@@ -13,6 +13,7 @@ import numpy as np
 from asyncnet import agent, clock, dopamine, layout, network
 from asyncnet.message import ACTIVITY, FEEDBACK, REWARD, TICK, Letter
 from asyncnet.network import NodePlan, Plan
+from asyncnet.pointer import address
 from asyncnet.rules import RULES, coagent, value
 from asyncnet.rules.settings import per_layer
 from asyncnet.scenario import Scenario
@@ -46,6 +47,10 @@ class Node:
         """Fill the state: initial weights, nothing heard."""
         self._begin(self.state, self.config)
 
+    def prepare(self) -> None:
+        """Compile what the node will need, or find it compiled."""
+        address(self._handle)
+
     def hear(self, now: int, channel: int, port: int, seq: int, stamp: int, payload: np.ndarray) -> list[Letter] | tuple[Letter, ...]:
         """Take in one message (on an on-arrival clock: and act on it)."""
         flags = self._handle(self.state, self.config, now, channel, port, seq, stamp, payload, self._said, self._told)
@@ -73,11 +78,11 @@ class Node:
 
 
 class Agent(Node):
-    """A learning node (agent.py); `inputs` are its sources' slices, and it tells the source of slot p what concerns slice p."""
+    """A learning node (agent.py); `inputs` are its sources' slices, `tells` the ports of those that its feedback links lead to, in order."""
 
     def __init__(self, *args: object, inputs: list[tuple[int, int]], tells: list[int]) -> None:
         super().__init__(*args)
-        self.slices = [(port, *inputs[port]) for port in tells]
+        self.slices = [(link, *inputs[port]) for link, port in enumerate(tells)]
 
     def _write(self, flags: int, letters: list[Letter]) -> None:
         if flags & agent.TELL:

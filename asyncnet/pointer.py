@@ -1,6 +1,7 @@
 """Reaching things by their address: kernels that one compiled loop calls, arrays that it is given as a table of whole numbers.
 
-So the loop hosts nodes of every type, also of rules it has never heard of, and a call from Python costs one argument instead of ten. Each type's `handle` is compiled once, whether Python calls it or the loop; the loop itself is compiled once for all of them. A call costs a few
+So the loop hosts nodes of every type, also of rules it has never heard of, and a call from Python costs one argument instead of ten. Each
+type's `handle` is compiled once, whether Python calls it or the loop; the loop itself is compiled once for all of them. A call costs a few
 nanoseconds more than an inlined one.
 """
 

@@ -114,7 +114,7 @@ def directory(t: p.Tables) -> np.ndarray:
 
 
 def count(loop: Loop, t: p.Tables) -> None:
-    """Bring the loop's clock and counters up to date."""
+    """Bring the loop's clock, counters and letters held back up to date."""
     loop.now = int(t.control[p.NOW])
     loop.keeper.now = loop.now
     loop.nodes[0].heard = (int(t.control[p.HEARD_STAMP]), int(t.control[p.HEARD_SEQ]))
@@ -126,22 +126,22 @@ def count(loop: Loop, t: p.Tables) -> None:
         loop.sequence[i] = row[p.SEQUENCE : p.SEQUENCE + TICK]
     for link, row in zip(_links(loop), t.links.tolist(), strict=True):
         link.sent, link.lost = row[p.SENT], row[p.LOST]
+        if link.stale:
+            places = [row[p.HELD] + (row[p.HELD_FIRST] + k) % (link.stale + 1) for k in range(row[p.HELD_COUNT])]
+            link.held = deque((int(t.held[place, 0]), Letter(link.channel, *_letter(t, t.held[place, 1]))) for place in places)
+
+
+def _letter(t: p.Tables, slot: int) -> tuple[int, np.ndarray]:
+    return int(t.slots[slot, STAMP]), t.pool[slot, : t.slots[slot, SIZE]].copy()
 
 
 def write_back(loop: Loop, t: p.Tables) -> None:
     """Bring all that a Loop holds up to date: it could go on from here."""
     count(loop, t)
-
-    def letter(slot: int) -> tuple[int, np.ndarray]:
-        return int(t.slots[slot, STAMP]), t.pool[slot, : t.slots[slot, SIZE]].copy()
-
     loop.agenda.clear()
     for at, code, seq, port, slot in t.agenda[: t.control[EVENTS]].tolist():
         kind, dst, src = (int(part) for part in _of_who(code))
-        loop.agenda.append((at, kind, dst, src, seq, *((0, None) if kind in (WORLD, TICK) else letter(slot)), port))
-    for link, row in zip(_links(loop), t.links.tolist(), strict=True):
-        places = [row[p.HELD] + (row[p.HELD_FIRST] + k) % (link.stale + 1) for k in range(row[p.HELD_COUNT])]
-        link.held = deque((int(t.held[place, 0]), Letter(link.channel, *letter(t.held[place, 1]))) for place in places)
+        loop.agenda.append((at, kind, dst, src, seq, *((0, None) if kind in (WORLD, TICK) else _letter(t, slot)), port))
 
 
 def _links(loop: Loop) -> list[Link]:

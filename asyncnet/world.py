@@ -1,10 +1,10 @@
 """The world: the node that holds the task, shows observations, takes actions and says what they earned.
 
 A world that does not wait closes decision k every `interval` ticks with the newest action it has heard, which may be one for an earlier observation
-(its stamp tells), or repeats the last one. Like every sender it says its observation again on every tick, so that loss only delays; where nothing can
-be lost that would change nothing, and it saves the breath. A world that waits closes decision k `interval` ticks after the action for k has come; if none comes it
-shows its observation again, so that a lost message only delays. What a decision earned goes out before the next observation, under the stamp of
-the action that was used.
+(its stamp tells), or repeats the last one. Like every sender it says its observation again on every tick, so that loss only delays; where nothing
+can be lost that would change nothing, and it saves the breath. A world that waits closes decision k `interval` ticks after the action for k has
+come; if none comes it shows its observation again, so that a lost message only delays. What a decision earned goes out before the next observation,
+under the stamp of the action that was used.
 
     late = "use"              a late action is taken as the action now, and credited to its own stamp
            "withhold"         it is taken, but earns no credit

@@ -46,8 +46,8 @@ class Adam:
         self.m, self.v, self.delta, self.t = np.zeros(shape), np.zeros(shape), np.zeros(shape), 0
 
     def rate(self):
-        """Learning rate of the next call."""
-        return self.lr + (self.lr_end - self.lr) * min(self.t / self.anneal, 1.0) if self.anneal else self.lr
+        """Learning rate of the next call; the released loop counts decisions from 0 and first updates in decision 1."""
+        return self.lr + (self.lr_end - self.lr) * min((self.t + 1) / self.anneal, 1.0) if self.anneal else self.lr
 
     def step(self, g):
         """Increment to add to the parameters for the ascent direction `g`."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from reference import Adam, Team, ValueNet
+from reference import Team, ValueNet
 from teams import multiplexer, run
 
 from asyncnet import tasks
@@ -13,13 +13,6 @@ from asyncnet.scenario import check
 from asyncnet.timekeeper import Virtual
 
 TOLERANCE = 1e-9
-
-
-class Annealed(Adam):
-    """The reference's optimizer counts its own calls from 0; the released loop counts decisions, and the first update comes in decision 1."""
-
-    def rate(self):
-        return self.lr + (self.lr_end - self.lr) * min((self.t + 1) / self.anneal, 1.0) if self.anneal else self.lr
 
 
 class KeyedDraws:
@@ -69,9 +62,6 @@ def reference_of(scenario):
         for theta in critic.theta:
             theta[:] = flat[at : at + theta.size].reshape(theta.shape)
             at += theta.size
-    for net in (team, critic) if critic else (team,):
-        for adam in net.adam:
-            adam.__class__ = Annealed
     return team, critic
 
 

@@ -1,9 +1,9 @@
 """The tasks. One file a task; each has B streams and the same four verbs.
 
-    observation     (B, n) what the team is shown now
-    episode         (B,) number of the episode each stream is in
-    step(actions)   (B,) ints -> Outcome; moves on to the next observation
-    state()         every number the task's future depends on and that can be read, for the digest
+observation     (B, n) what the team is shown now
+episode         (B,) number of the episode each stream is in
+step(actions)   (B,) ints -> Outcome; moves on to the next observation
+state()         every number the task's future depends on and that can be read, for the digest
 """
 
 from __future__ import annotations

@@ -1,0 +1,316 @@
+"""The compiled loop is held to the readable one: same events, same order, same bits. Everything either holds is compared, not a summary of it."""
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from teams import learners
+
+from asyncnet.compiled_loop import CompiledLoop
+from asyncnet.loop import Loop
+from asyncnet.message import OUTCOME, TICK
+from asyncnet.metrics import Score
+from asyncnet.scenario import ScenarioError, check, overlay
+from asyncnet.timekeeper import Virtual
+
+MULTIPLEXER = {
+    "name": "small",
+    "seed": 5,
+    "tick": 1000,
+    "task": {"name": "multiplexer", "k": 2, "decisions": 400, "world": {"waits": True, "interval": 1.0}},
+    "network": {"hidden": [6, 3], "output": "bernoulli"},
+    "rule": {"name": "weight-max", "learning_rate": [0.03, 0.01, 0.003]},
+}
+RATES = {"learning_rate": [0.02, 0.002, 0.001]}
+CARTPOLE = {
+    "name": "small",
+    "seed": 2,
+    "tick": 1000,
+    "task": {"name": "gymnasium", "id": "CartPole-v1", "episodes": 12, "gamma": 0.98, "world": {"waits": True, "interval": 1.0}},
+    "network": {"hidden": [8, 4]},
+    "rule": {"name": "weight-max", **RATES},
+    "critic": {"hidden": [8, 4], "lambda": 0.8, **RATES},
+}
+FREE = {"task": {"world": {"waits": False, "interval": 8.0}}, "clocks": {"default": {"kind": "periodic", "jitter": 0.2}}, "links": {"activity": {"delay": 0.5}}}
+REINFORCE = {"rule": {"name": "reinforce"}}
+
+
+def clocks(**by_name):
+    return {"clocks": by_name}
+
+
+def links(**by_channel):
+    return {"links": by_channel}
+
+
+def laid(base, *changes):
+    for change in changes:
+        base = overlay(base, change)
+    return check(base, "test")
+
+
+SCENARIOS = {
+    "multiplexer in lock-step": laid(MULTIPLEXER),
+    "cartpole in lock-step": laid(CARTPOLE),
+    "multiplexer on free clocks": laid(MULTIPLEXER, FREE),
+    "cartpole on free clocks": laid(CARTPOLE, FREE),
+    "no jitter, one phase": laid(MULTIPLEXER, FREE, clocks(default={"kind": "periodic", "phase": 0.0})),
+    "drift": laid(MULTIPLEXER, FREE, clocks(default={"kind": "periodic", "drift": 0.3})),
+    "poisson": laid(MULTIPLEXER, FREE, clocks(default={"kind": "poisson"})),
+    "straggler": laid(MULTIPLEXER, FREE, clocks(**{"actor.2": {"kind": "straggler", "slow": 9.0, "start": 100.0, "stop": 900.0}})),
+    "a clock for each": laid(CARTPOLE, FREE, clocks(**{"actor.1": {"kind": "periodic", "period": 3.0}, "critic": {"kind": "on-arrival"}})),
+    "waiting for all": laid(MULTIPLEXER, FREE, {"network": {"ready": "all", "split": "unit"}}),
+    "constant delay": laid(MULTIPLEXER, FREE, links(default={"delay": 0.7})),
+    "uniform delay": laid(CARTPOLE, FREE, links(default={"delay": {"kind": "uniform", "low": 0.1, "high": 3.0}})),
+    "exponential delay": laid(MULTIPLEXER, FREE, links(default={"delay": {"kind": "exponential", "mean": 1.5}})),
+    "lognormal delay": laid(MULTIPLEXER, FREE, links(default={"delay": {"kind": "lognormal", "mean": 2.0, "sigma": 0.7}})),
+    "delays in lock-step": laid(MULTIPLEXER, links(default={"delay": {"kind": "exponential", "mean": 1.5}})),
+    "two hardships": laid(MULTIPLEXER, FREE, links(default={"delay": 0.4}, feedback=[{"delay": {"kind": "exponential", "mean": 1.0}}, {"loss": 0.2}])),
+    "loss": laid(MULTIPLEXER, FREE, links(activity={"loss": 0.2}, reward={"loss": 0.2, "reliable": False})),
+    "loss on reliable links": laid(CARTPOLE, FREE, links(activity={"loss": 0.3, "reliable": True}, outcome={"loss": 0.3}, reward={"loss": 0.3})),
+    "loss of activity in lock-step": laid(MULTIPLEXER, {"task": {"world": {"patience": 20.0}}}, links(activity={"loss": 0.1})),
+    "stale reward": laid(MULTIPLEXER, FREE, links(reward={"stale": 5})),
+    "stale reward of a critic's team": laid(CARTPOLE, FREE, links(reward={"stale": 3})),
+    "everything stale": laid(MULTIPLEXER, FREE, links(default={"stale": 2, "delay": 0.3})),
+    "units": laid(MULTIPLEXER, {"network": {"split": "unit"}}),
+    "units on free clocks": laid(MULTIPLEXER, FREE, {"network": {"split": "unit"}}),
+    "groups of two": laid(CARTPOLE, FREE, {"network": {"split": 2}}),
+    "trace credit": laid(MULTIPLEXER, FREE, {"rule": {"credit": "trace", "lambda": 0.5}}),
+    "trace credit and a critic": laid(CARTPOLE, FREE, {"rule": {"credit": "trace", "lambda": 0.7}, "critic": {"credit": "trace"}}),
+    "stamped credit with a trace": laid(CARTPOLE, {"rule": {"lambda": 0.7}}),
+    "three streams": laid(CARTPOLE, FREE, {"task": {"streams": 3}}),
+    "three streams of questions, in units": laid(MULTIPLEXER, FREE, {"task": {"streams": 3}, "network": {"split": "unit"}}),
+    "graded by stamp": laid(MULTIPLEXER, FREE, {"task": {"world": {"interval": 3.0, "late": "grade-by-stamp"}}}, links(activity={"delay": 1.5})),
+    "a dozen grades at once": laid(
+        MULTIPLEXER,
+        {"task": {"world": {"waits": False, "interval": 1.0, "late": "grade-by-stamp"}}},
+        links(activity={"delay": {"kind": "exponential", "mean": 20.0}}),
+    ),
+    "late actions withheld": laid(
+        CARTPOLE, FREE, {"task": {"world": {"interval": 6.0, "late": "withhold"}}}, links(activity={"delay": {"kind": "exponential", "mean": 1.0}})
+    ),
+    "late actions used": laid(CARTPOLE, FREE, {"task": {"world": {"interval": 2.0}}}, links(activity={"delay": 1.5})),
+    "a skip connection": laid(MULTIPLEXER, {"network": {"inputs": {"actor.2": ("actor.1", "observation"), "actor.3": ("observation", "actor.2")}}}),
+    "a skip connection in units": laid(MULTIPLEXER, FREE, {"network": {"inputs": {"actor.3": ("observation", "actor.1", "actor.2")}, "split": 2}}),
+    "reinforce": laid(MULTIPLEXER, REINFORCE),
+    "reinforce in units": laid(CARTPOLE, FREE, REINFORCE, {"network": {"split": "unit"}}),
+    "sign units": laid(MULTIPLEXER, FREE, {"network": {"units": "sign", "output": "sign"}}),
+    "another norm": laid(MULTIPLEXER, {"rule": {"power": 1.0, "feedback_weights": "before"}}),
+}
+
+
+def agenda(loop):
+    return sorted((*event[:6], None if event[6] is None else event[6].tobytes(), event[7]) for event in loop.agenda)
+
+
+def held(loop):
+    return [
+        [(seq, letter.channel, letter.stamp, letter.payload.tobytes()) for seq, letter in link.held]
+        for _, by_channel in sorted(loop.links.items())
+        for outgoing in by_channel.values()
+        for link in outgoing
+    ]
+
+
+def finished(scenario, loop=Loop):
+    made = loop(scenario, Virtual())
+    before = [np.concatenate([node.view.weight.ravel(), [0.0]]) for node in learners(made)]
+    seen = []
+    made.run(lambda running: seen.append((running.score.rows[-1], running.now, running.digest(), running.ledger())))
+    changed = [not np.array_equal(old[:-1], node.view.weight.ravel()) for old, node in zip(before, learners(made), strict=True)]
+    return made, seen, changed
+
+
+def assert_same(compiled, readable):
+    assert compiled.stopped == readable.stopped
+    assert compiled.now == readable.now == compiled.keeper.now
+    assert compiled.ledger() == readable.ledger()
+    assert (compiled.ticks, compiled.sequence, compiled.delivered) == (readable.ticks, readable.sequence, readable.delivered)
+    for i, node in readable.nodes.items():
+        assert compiled.nodes[i].state.tobytes() == node.state.tobytes(), node
+        if i:
+            assert compiled.nodes[i].counts() == node.counts()
+    assert compiled.digest() == readable.digest()
+    assert compiled.score.summary() == readable.score.summary()
+    assert compiled.score.rows == readable.score.rows
+    assert agenda(compiled) == agenda(readable)
+    assert held(compiled) == held(readable)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_both_loops_end_in_the_same_bits(name):
+    readable, rows, changed = finished(SCENARIOS[name])
+    compiled, same_rows, _ = finished(SCENARIOS[name], CompiledLoop)
+    assert readable.stopped == "finished"
+    assert all(changed), "every node has learned"
+    assert rows
+    assert rows == same_rows
+    assert_same(compiled, readable)
+
+
+def test_the_scenarios_do_what_their_names_say():
+    ledgers = {name: finished(SCENARIOS[name], CompiledLoop)[0] for name in SCENARIOS if "loss" in name or "stale" in name or "late" in name or "grade" in name}
+    for name, loop in ledgers.items():
+        ledger = loop.ledger()
+        if name in ("loss", "loss of activity in lock-step"):
+            assert ledger["activity"]["lost"] > 0
+        if name == "loss":
+            assert ledger["reward"]["lost"] > 0
+        if name == "loss on reliable links":
+            assert all(row["lost"] == 0 for row in ledger.values())
+        if "stale" in name:
+            assert ledger["reward"]["held"] > 0
+        if "late actions" in name or "grade" in name:
+            assert loop.score.late > 10
+    assert OUTCOME in {kind for kind, count in ledgers["late actions used"].delivered.items() if count}
+
+
+@st.composite
+def scenarios(draw):
+    few = st.sampled_from
+    ticks = st.floats(0.0, 4.0, allow_subnormal=False)
+    period = st.floats(0.3, 3.0)
+    clock = st.one_of(
+        st.just({"kind": "on-arrival"}),
+        st.fixed_dictionaries({"kind": st.just("periodic"), "period": period, "jitter": few([0.0, 0.3]), "drift": few([0.0, 0.2])}),
+        st.fixed_dictionaries({"kind": st.just("poisson"), "period": period}),
+        st.fixed_dictionaries({"kind": st.just("straggler"), "period": period, "slow": st.just(4.0), "start": ticks, "stop": st.just(200.0)}),
+    )
+    delay = st.one_of(
+        ticks,
+        st.fixed_dictionaries({"kind": st.just("uniform"), "low": ticks, "high": st.floats(4.0, 6.0)}),
+        st.fixed_dictionaries({"kind": st.just("exponential"), "mean": period}),
+        st.fixed_dictionaries({"kind": st.just("lognormal"), "mean": period, "sigma": st.floats(0.0, 1.0)}),
+    )
+    condition = st.fixed_dictionaries({}, optional={"delay": delay, "loss": few([0.1, 0.5]), "reliable": st.booleans(), "stale": few([0, 1, 4])})
+    conditions = st.lists(condition, max_size=2)
+    hidden = draw(st.lists(st.integers(1, 4), min_size=1, max_size=3))
+    names = ["default", *(f"actor.{i + 1}" for i in range(len(hidden) + 1))]
+    waits = draw(st.booleans())
+    world = {
+        "waits": waits,
+        "interval": draw(st.floats(0.5, 8.0)),
+        "patience": 15.0,
+        "late": "use" if waits else draw(few(["use", "withhold", "grade-by-stamp"])),
+    }
+    rule = {"name": draw(few(["weight-max", "reinforce"])), "learning_rate": 0.02, "credit": draw(few(["stamped", "trace"])), "lambda": draw(few([0.0, 0.6]))}
+    return {
+        "name": "any",
+        "seed": draw(st.integers(0, 2**53 - 1)),
+        "tick": draw(few([1, 10, 1000])),
+        "task": {"name": "multiplexer", "k": draw(st.integers(1, 2)), "decisions": 200, "streams": draw(few([1, 1, 2])), "world": world},
+        "network": {
+            "hidden": hidden,
+            "output": draw(few(["bernoulli", "softmax", "sign"])),
+            "split": draw(few(["layer", "unit", 2])),
+            "ready": draw(few(["auto", "revise", "all"])),
+            "patience": draw(st.integers(1, 5)),
+        },
+        "rule": rule,
+        "clocks": draw(st.dictionaries(few(names), clock, max_size=3)),
+        "links": {"default": draw(conditions), "activity": draw(conditions), "reward": draw(conditions), "feedback": draw(conditions)},
+    }
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(scenarios())
+def test_both_loops_agree_on_whatever_hypothesis_thinks_of(data):
+    try:
+        scenario = check(data, "test")
+    except ScenarioError:
+        return
+    readable, _, changed = finished(scenario)
+    compiled, _, _ = finished(scenario, CompiledLoop)
+    learned = sum(node.counts()["learned"] for node in learners(readable))
+    assert any(changed) or not learned
+    assert_same(compiled, readable)
+
+
+@pytest.mark.parametrize("first", [Loop, CompiledLoop])
+def test_a_run_that_is_stopped_goes_on_in_either_loop_as_if_it_had_not_been(first):
+    scenario = laid(MULTIPLEXER, FREE, {"network": {"split": 2}}, links(default={"delay": 1.3}, reward={"stale": 4}))
+    whole, _, _ = finished(scenario)
+    second = CompiledLoop if first is Loop else Loop
+    loop = first(scenario, Virtual())
+    loop.run(lambda running: running.score.decisions >= 150 and running.stop("for a moment"))
+    assert loop.stopped == "for a moment"
+    assert agenda(loop)
+    assert 150 <= loop.score.decisions < 200
+    loop.stopped = None
+    loop.__class__ = second
+    loop.run()
+    assert_same(loop, whole)
+
+
+def test_tables_grow_when_a_delay_fills_the_agenda():
+    scenario = laid(MULTIPLEXER, FREE, {"network": {"split": "unit"}}, links(default={"delay": 100.0}))
+    readable, compiled = finished(scenario)[0], finished(scenario, CompiledLoop)[0]
+    assert len(readable.agenda) > 2000, "more than the tables hold at first"
+    assert_same(compiled, readable)
+
+
+def test_a_network_with_nothing_left_to_do_says_so_in_the_same_words():
+    said = []
+    for loop in (Loop, CompiledLoop):
+        made = loop(laid(MULTIPLEXER), Virtual())
+        world, asked = made.nodes[0], []
+
+        def act(now, world=world, asked=asked, act=made.nodes[0].act):
+            asked.append(now)
+            return act(now) if len(asked) < 20 else ([], None)
+
+        world.act = act
+        made.run()
+        said.append(made.stopped)
+    assert said[0] == said[1]
+    assert said[0].startswith("stalled: nobody had anything to do after 1.000 s")
+
+
+def test_stop_from_another_thread_is_heard_though_the_world_sleeps():
+    loop = CompiledLoop(laid(MULTIPLEXER, FREE, {"task": {"world": {"interval": 1e8}}}), Virtual())
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    while loop.nodes[0].decision < 0:
+        pass
+    loop.stop("enough")
+    thread.join(timeout=10.0)
+    assert not thread.is_alive()
+    assert loop.stopped == "enough"
+    assert max(loop.ticks.values()) > 0
+
+
+def test_an_exception_of_the_world_leaves_a_loop_whose_books_are_in_order():
+    loop = CompiledLoop(laid(MULTIPLEXER, FREE), Virtual())
+    act = loop.nodes[0].act
+
+    def interrupted(now):
+        if loop.nodes[0].decision == 50:
+            raise KeyboardInterrupt
+        return act(now)
+
+    loop.nodes[0].act = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        loop.run()
+    ledger = loop.ledger()
+    in_flight = sum(event[1] != TICK for event in loop.agenda)
+    assert sum(row["sent"] - row["lost"] - row["delivered"] for row in ledger.values()) == in_flight > 0
+    assert loop.score.decisions == 50
+
+
+def test_python_is_not_troubled_with_repetitions():
+    calls = []
+    loop = CompiledLoop(laid(MULTIPLEXER, FREE), Virtual())
+    hear = loop.nodes[0].hear
+    loop.nodes[0].hear = lambda *event: calls.append(event) or hear(*event)
+    loop.run()
+    heard = loop.ledger()["activity"]["delivered"]
+    assert loop.score.decisions <= len(calls) < 2 * loop.score.decisions < heard
+
+
+def test_an_answer_counts_once_however_often_it_is_repeated():
+    loop, _, _ = finished(laid(MULTIPLEXER, FREE, {"task": {"world": {"late": "grade-by-stamp"}}}))
+    assert loop.score.late or loop.score.on_time
+    assert abs(sum(loop.score.rewards)) <= loop.score.decisions
+    assert isinstance(loop.score, Score)
