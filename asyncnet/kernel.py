@@ -42,25 +42,7 @@ def cache_folder() -> Path:
 
 def kernel(function: Callable) -> Callable:
     """Compile an inner kernel: called from other kernels only (from Python its text is `.py_func`)."""
-    made = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_HOW)(function)
-    compiler = made._compiler
-    if LIGHT:
-        core = compiler._compile_core
-
-        def lightly(args, return_type):
-            before = config.OPT, config.LOOP_VECTORIZE, config.SLP_VECTORIZE
-            config.OPT, config.LOOP_VECTORIZE, config.SLP_VECTORIZE = type(before[0])("1"), 0, 0
-            try:
-                return core(args, return_type)
-            finally:
-                config.OPT, config.LOOP_VECTORIZE, config.SLP_VECTORIZE = before
-
-        compiler._compile_core = lightly
-    return made
-
-
-LIGHT = int(os.environ.get("LIGHT", "1"))
-from numba.core import config
+    return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_HOW)(function)
 
 
 def inlined(function: Callable) -> Callable:
