@@ -114,15 +114,22 @@ def _key(scenario: str, under: Any, settings: Any, seed: int) -> str:
     return json.dumps([scenario, list(under), list(settings), seed])
 
 
-def main(table: Literal["published", "hardship", "units", "free"], /, store: Path = Path("runs/tables.jsonl"), workers: int = os.cpu_count() or 1) -> None:
+def main(
+    table: Literal["published", "hardship", "units", "free"],
+    /,
+    store: Path = Path("runs/tables.jsonl"),
+    workers: int = os.cpu_count() or 1,
+    seeds: int | None = None,
+) -> None:
     """Run what is missing of a table and print it.
 
     Args:
         table: which one.
         store: finished runs, one JSON object a line.
         workers: processes at a time.
+        seeds: so many for each cell, 1, 2, ...; default: each cell's own number.
     """
-    cells = TABLES[table]()
+    cells = [cell._replace(seeds=seeds or cell.seeds) for cell in TABLES[table]()]
     store.parent.mkdir(parents=True, exist_ok=True)
     done = {_key(r["scenario"], r["under"], r["settings"], r["seed"]): r for r in map(json.loads, store.read_text().splitlines())} if store.exists() else {}
     wanted = {_key(c.scenario, c.under, c.settings, s): (c.scenario, c.under, c.settings, s) for c in cells for s in range(1, c.seeds + 1)}
