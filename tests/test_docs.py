@@ -26,6 +26,16 @@ def test_readme_runs_a_scenario_that_ships_and_tests_with_pytest():
     assert test.rstrip().endswith("python -m pytest")
 
 
+def test_readmes_python_example_runs_as_printed(tmp_path):
+    program = block((ROOT / "README.md").read_text(), "In Python")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, timeout=250, check=False)
+    assert done.returncode == 0, done.stderr
+    reward, digest = done.stdout.split()
+    assert float(reward) > 0.5  # chance is 0
+    assert re.fullmatch("[0-9a-f]{12}", digest)
+    assert (tmp_path / "runs" / "latest" / "summary.json").exists()
+
+
 def test_every_scenario_condition_and_rule_is_in_the_readme():
     from asyncnet.rules import RULES
     from asyncnet.scenario import shipped
