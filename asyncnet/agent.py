@@ -4,7 +4,7 @@ The machine hears messages and takes turns: at each tick of its clock or, on an 
 
     turn    1. learn from one complete credit          rule: learn      -> feedback to the inputs
             2. sample for the newest ready stamp       rule: respond    -> activity
-            3. say the current activity again, so that loss of a message only delays
+            3. say the current activity again, so that loss of a message only delays (`repeats`; where it can change nothing it is not said)
 
 READY, when it samples for stamp s (ASYNCHRONY section 8):
     revise  at the first turn that knows of s; when more pieces of s come, again with the *same* draws, and overwrite the archive
@@ -66,7 +66,7 @@ FIELDS = (
     Field("told_stamp", "1"),  # the stamp of the feedback just told
     Field("counts", "8"),
 )
-SETTINGS = (("seed", int), ("patience", int), ("lag", int), ("revise", int), ("on_arrival", int), ("stamped", int), ("decay", float))
+SETTINGS = (("seed", int), ("patience", int), ("lag", int), ("revise", int), ("on_arrival", int), ("repeats", int), ("stamped", int), ("decay", float))
 
 
 @entry
@@ -263,7 +263,7 @@ def turn(v, c, now, ticked, said, told):
         flags = take_credit(v, c, now, due, told)
         if ready_credit(v, c) >= 0:
             return flags | MORE
-    speaks = ticked > 0 and v.stamp[0] >= 0.0
+    speaks = ticked > 0 and c.repeats == 1 and v.stamp[0] >= 0.0
     if ready_sample(v, c):
         sample(v, c, now, int(v.newest[0]))
         speaks = True

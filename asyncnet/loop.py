@@ -94,8 +94,8 @@ class Loop:
         score = Score(scenario.task.decisions, scenario.task.episodes)
         one_hot = scenario.network.output == "softmax"
         task = tasks.build(scenario.task, scenario.seed)
-        lossy = not scenario.links.reliable("activity") and any(condition.loss for condition in scenario.links.of("activity"))
-        return World(task, scenario.task.world, scenario.tick, score, one_hot=one_hot, dopamine=scenario.critic is not None, lossy=lossy)
+        dopamine, repeats = scenario.critic is not None, scenario.links.repeats()
+        return World(task, scenario.task.world, scenario.tick, score, one_hot=one_hot, dopamine=dopamine, repeats=repeats)
 
     def _link(self, link: LinkPlan) -> Link:
         return Link(link, self.plan.nodes[link.dst].identity, self.scenario.links, self.tick, wired=link.dst not in self.nodes)

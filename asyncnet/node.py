@@ -159,6 +159,7 @@ def _learner(scenario: Scenario, learner: object, values: dict[str, float]) -> d
         "patience": scenario.network.patience,
         "lag": scenario.network.lag,
         "revise": int(ready == "revise" or (ready == "auto" and not values["on_arrival"])),
+        "repeats": int(scenario.links.repeats()),
         "stamped": int(learner.credit == "stamped"),
         "decay": scenario.task.gamma * learner.lambda_,
         "anneal": learner.anneal,

@@ -132,6 +132,10 @@ class Links(Model):
         said = [condition.reliable for condition in self.of(channel) if condition.reliable is not None]
         return said[-1] if said else channel != "activity"
 
+    def repeats(self) -> bool:
+        """Whether it can matter that activity is said again: if it may be lost or held back, or if a repetition may arrive before the original."""
+        return any(c.loss or c.stale or (c.delay and c.delay.kind != "constant") for c in self.of("activity"))
+
     def stale(self, channel: str) -> int:
         """How many messages of a channel are held back."""
         return sum(condition.stale or 0 for condition in self.of(channel))

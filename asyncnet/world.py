@@ -1,8 +1,8 @@
 """The world: the node that holds the task, shows observations, takes actions and says what they earned.
 
 A world that does not wait closes decision k every `interval` ticks with the newest action it has heard, which may be one for an earlier observation
-(its stamp tells), or repeats the last one. Like every sender it says its observation again on every tick, so that loss only delays; where nothing
-can be lost that would change nothing, and it saves the breath. A world that waits closes decision k `interval` ticks after the action for k has
+(its stamp tells), or repeats the last one. Like every sender it says its observation again on every tick, so that loss only delays; where that
+can change nothing (Links.repeats) it saves its breath. A world that waits closes decision k `interval` ticks after the action for k has
 come; if none comes it shows its observation again, so that a lost message only delays. What a decision earned goes out before the next observation,
 under the stamp of the action that was used.
 
@@ -23,11 +23,11 @@ from asyncnet.scenario import World as Settings
 class World:
     """A node like any other to its loop: it hears, it acts, it returns letters. Times are in microseconds."""
 
-    def __init__(self, task: object, settings: Settings, tick: int, score: Score, *, one_hot: bool, dopamine: bool, lossy: bool) -> None:
+    def __init__(self, task: object, settings: Settings, tick: int, score: Score, *, one_hot: bool, dopamine: bool, repeats: bool) -> None:
         self.task, self.score = task, score
         self.waits, self.policy = settings.waits, settings.late
         self.interval = max(1, round(settings.interval * tick))
-        self.repeat = tick if lossy else 0
+        self.repeat = tick if repeats else 0
         self.patience = max(1, round(settings.patience * tick))
         self.one_hot, self.dopamine = one_hot, dopamine
         self.streams = len(task.episode)
