@@ -245,7 +245,7 @@ def test_a_run_that_is_stopped_goes_on_in_either_loop_as_if_it_had_not_been(firs
 
 
 def test_tables_grow_when_a_delay_fills_the_agenda():
-    scenario = laid(MULTIPLEXER, FREE, {"network": {"split": "unit"}}, links(default={"delay": 100.0}))
+    scenario = laid(MULTIPLEXER, FREE, {"network": {"split": "unit"}}, links(default={"delay": {"kind": "uniform", "low": 99.0, "high": 101.0}}))
     readable, compiled = finished(scenario)[0], finished(scenario, CompiledLoop)[0]
     assert len(readable.agenda) > 2000, "more than the tables hold at first"
     assert_same(compiled, readable)
@@ -282,7 +282,7 @@ def test_stop_from_another_thread_is_heard_though_the_world_sleeps():
 
 
 def test_an_exception_of_the_world_leaves_a_loop_whose_books_are_in_order():
-    loop = CompiledLoop(laid(MULTIPLEXER, FREE), Virtual())
+    loop = CompiledLoop(laid(MULTIPLEXER, FREE, links(default={"delay": 20.0})), Virtual())
     act = loop.nodes[0].act
 
     def interrupted(now):

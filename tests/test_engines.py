@@ -82,7 +82,7 @@ def test_a_run_makes_every_decision_moves_every_weight_and_accounts_for_its_mess
 def test_a_lossy_link_loses_its_share_on_every_engine(engine):
     scenario = asyncnet.load("multiplexer3-weight-max", ["lossy"]).replace(FREE)
     row = engine(scenario).summary()["links"]["activity"]
-    assert row["sent"] > 5000
+    assert row["sent"] > 2000  # three standard errors are 0.02 there
     assert 0.07 < row["lost"] / row["sent"] < 0.13
 
 
