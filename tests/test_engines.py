@@ -138,7 +138,7 @@ def test_a_lost_actor_ends_the_run_and_is_named(ray_session):
     assert Result(scenario, "ray", record, None).verdict()[0] == "fail"
 
 
-LONG = ["run", "multiplexer3-weight-max", "--engine", "ray", "--json", "--set", "task.decisions=1000000"]
+LONG = ["run", "multiplexer3-weight-max", "--engine", "ray", "--json", "--set", "task.decisions=40000"]
 
 
 def drive(tmp_path):
