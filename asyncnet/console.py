@@ -85,6 +85,7 @@ def show_summary(summary: dict[str, Any]) -> None:
         "mean_return": "mean return",
         "last_mean_return": "mean return, last 100 episodes",
         "on_time": "actions on time",
+        "final": "actions not revised later",
         "staleness": "actions late by, decisions",
         "decisions_per_second": "decisions per second",
     }
@@ -92,8 +93,7 @@ def show_summary(summary: dict[str, Any]) -> None:
         value = summary[key]
         if value is None or (key == "episodes" and value == 0):
             continue
-        text = f"{value:,}" if isinstance(value, int) else f"{value:.1%}" if key == "on_time" else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-        shown.add_row(name, text)
+        shown.add_row(name, _number(key, value))
     for channel, row in summary["links"].items():
         if "wire_p50_us" in row:
             shown.add_row(f"{channel} on the wire", f"p50 {row['wire_p50_us']:,.0f} us, p99 {row['wire_p99_us']:,.0f} us, beside any injected delay")
@@ -102,6 +102,12 @@ def show_summary(summary: dict[str, Any]) -> None:
     if summary["run_dir"]:
         shown.add_row("run", summary["run_dir"])
     _output().print(shown)
+
+
+def _number(key: str, value: float) -> str:
+    if key in ("on_time", "final"):
+        return f"{value:.1%}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def show_lists(lists: dict[str, dict[str, str]]) -> None:

@@ -19,6 +19,7 @@ class Score:
         self.rewards: list[float] = []  # mean over streams, for each decision
         self.returns: list[float] = []
         self.on_time = self.late = self.missing = self.repeated = 0
+        self.revised = 0  # decisions that used an action before its final version
         self.lateness = [0] * (LATENESS + 1)
         self.rows: list[dict[str, Any]] = []
         self._recent: deque[float] = deque(maxlen=100)
@@ -82,6 +83,7 @@ class Score:
             "late": self.late / max(1, self.decisions),
             "repeated": self.repeated / max(1, self.decisions),
             "missing": self.missing / max(1, self.decisions),
+            "final": 1.0 - self.revised / max(1, self.decisions),
             "staleness": float(np.dot(self.lateness, np.arange(LATENESS + 1))) / used if used else 0.0,
         }
 

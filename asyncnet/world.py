@@ -36,6 +36,7 @@ class World:
         self.heard = (-1, -1)  # stamp and sequence number of the newest action
         self.actions = np.zeros(self.streams, dtype=np.int64)
         self.fresh = False  # an action has come since the last decision
+        self.used = -1  # the stamp of the action last used, until it is revised
         self.graded: list[tuple[int, np.ndarray]] = []  # actions that came in this interval, for grade-by-stamp
         self.closes = 0  # when it closes the open decision, as far as it knows
         self.closing = False  # a world that waits has heard what it waited for
@@ -48,11 +49,14 @@ class World:
             return None
         newer = stamp > self.heard[0]
         self.heard = (stamp, seq)
-        values = payload[self.streams :]
+        before, values = self.actions, payload[self.streams :]
         if self.one_hot:
             self.actions = values.reshape(self.streams, -1).argmax(1)
         else:
             self.actions = (values > 0.0).astype(np.int64)
+        if stamp == self.used and (self.actions != before).any():
+            self.score.revised += 1
+            self.used = -1
         self.fresh = self.fresh or newer
         if self.policy == "grade-by-stamp":
             if newer:
@@ -99,7 +103,7 @@ class World:
         return Letter(ACTIVITY, self.decision, np.concatenate((self.task.episode, self.task.observation.ravel())))
 
     def _close(self, now: int, letters: list[Letter]) -> None:
-        stamp = self.heard[0]
+        self.used = stamp = self.heard[0]
         self.score.action(None if stamp < 0 else self.decision - stamp, not self.fresh)
         if self.policy == "grade-by-stamp":
             rewards = [(s, self.task.grade(s, actions)) for s, actions in self.graded]
