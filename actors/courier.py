@@ -1,18 +1,22 @@
 """How a loop's messages reach loops in other actors: over ZeroMQ, or as plain Ray actor calls. Both carry the same frames.
 
-A courier batches what the loop posts until the loop is about to wait, one frame for each peer; it measures what each message took on the way,
-from the moment it was posted to the moment it was unpacked, injected delay not included.
+A courier is the wire of one loop (compiled_loop.Wire). It measures what each message took on the way, from the moment it was packed to the moment it was
+unpacked, injected delay not included.
 """
 
 from __future__ import annotations
 
 import queue
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
+from asyncnet.agenda import KIND_SHIFT
 from asyncnet.message import CHANNELS
 
-from .frames import BadFrame, pack, unpack
+from .frames import MAX_FRAME, BadFrame, Batch, pack, unpack
 from .gauge import Gauge
 from .wire import ZmqWire
 
@@ -25,37 +29,38 @@ class Courier:
         self.where: Mapping[int, str] = {}
         self.gauges = {channel: Gauge() for channel in CHANNELS.values()}
         self.malformed = 0
-        self._outgoing: dict[str, list[tuple]] = {}
 
-    def post(self, event: tuple, now: int) -> None:
-        """Take an event for a node hosted elsewhere."""
-        del now  # the sender's turn began then; what the wire takes begins here
-        self._outgoing.setdefault(self.where[event[2]], []).append((*event, self.clock()))
+    def send(self, peer: str, rows: np.ndarray, numbers: np.ndarray) -> None:
+        """Send messages (frames.Batch) to a peer."""
+        if rows.nbytes + numbers.nbytes > MAX_FRAME - 64 and len(rows) > 1:
+            half = len(rows) // 2
+            at = int(rows[:half, 4].sum())
+            self.send(peer, rows[:half], numbers[:at])
+            self.send(peer, rows[half:], numbers[at:])
+            return
+        self._send(peer, pack(rows, numbers, self.clock()))
 
-    def flush(self) -> None:
-        """Send what was posted, a frame for each peer."""
-        if self._outgoing:
-            for peer, messages in self._outgoing.items():
-                self._send(peer, pack(messages))
-            self._outgoing = {}
-
-    def collect(self, timeout: int) -> list[tuple]:
-        """Events that have come; waits up to `timeout` microseconds for the first."""
-        events: list[tuple] = []
+    def receive(self, timeout: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Messages that have come, a pair (rows, numbers) for each frame; waits up to `timeout` microseconds for the first."""
+        came = []
         for frame in self._receive(timeout):
             try:
-                messages = unpack(frame)
+                batch = unpack(frame)
             except BadFrame:
                 self.malformed += 1
                 continue
-            now = self.clock()
-            for *event, sent in messages:
-                self.gauges[event[1]].add(now - sent)
-                events.append(tuple(event))
-        return events
+            self._measure(batch)
+            came.append((batch.rows, batch.numbers))
+        return came
+
+    def _measure(self, batch: Batch) -> None:
+        took = self.clock() - batch.sent
+        for code, count in Counter((batch.rows[:, 1] >> KIND_SHIFT).tolist()).items():
+            if code in self.gauges:  # else the loop will refuse it
+                self.gauges[code].add(took, count)
 
     def wake(self) -> None:
-        """Make a waiting `collect` return; from any thread."""
+        """Make a waiting `receive` return; from any thread."""
         raise NotImplementedError
 
     def close(self) -> None:

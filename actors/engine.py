@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from asyncnet.loop import Loop, digest
+from asyncnet.compiled_loop import CompiledLoop
+from asyncnet.loop import digest
 from asyncnet.network import Plan, plan
 from asyncnet.record import Record, Reporter
 from asyncnet.scenario import Scenario, ScenarioError
@@ -43,7 +44,7 @@ def run(scenario: Scenario, reporter: Reporter, *, time: str = "wall", pack: int
 
 def run_in(held: Session, scenario: Scenario, reporter: Reporter, *, pack: int = 1, wire: str = "zmq") -> Record:
     """The same, in a Ray session that is there already; its actors are ended afterwards."""
-    Loop(scenario, None).prepare()  # compiles, once, what the hosts of this machine will find in the cache
+    CompiledLoop(scenario, None).prepare(wired=True)  # compiles, once, what the hosts of this machine will find in the cache
     started = _Run(scenario, plan(scenario), reporter, pack, wire, private=held.mark is not None)
     try:
         return started.run()

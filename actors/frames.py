@@ -1,17 +1,14 @@
 """The bytes of one frame: a batch of messages between two event loops.
 
-A frame is an eight-byte head (magic, version, length of the body) and a msgpack body of two byte strings: every integer of every
-message as little-endian int64, column by column, and every payload value as little-endian float64, one message after the other.
-Columns of fixed width decode several times faster than a list of integers per message, and they leave nothing to validate per
-integer: eight bytes are always an int64. There is no checksum; the CURVE transport authenticates each frame.
+A frame is an eight-byte head (magic, version, length of the body) and a msgpack body of two byte strings: the whole numbers (when it was sent, then five
+for each message, as rows) as little-endian int64, and every payload value as little-endian float64, one message after the other. Both sides
+have them as arrays, so nothing is copied but the bytes themselves. There is no checksum; the CURVE transport authenticates each frame.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
-from itertools import accumulate
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import msgpack
 import numpy as np
@@ -20,70 +17,55 @@ from numpy.typing import NDArray
 MAX_FRAME = 8 * 1024 * 1024
 """Longest frame in bytes, head included."""
 
-Message = tuple[int, int, int, int, int, int, NDArray[np.float64], int]
-"""`(at, kind, dst, src, seq, stamp, payload, sent)`; `at`, `stamp` and `sent` are in microseconds where they are times."""
+COLUMNS = 5
+"""`(at, who, seq, stamp, size)` of each message: who packs kind, receiver and sender (asyncnet/agenda.py), size counts its payload's values."""
 
 _HEAD = struct.Struct("<3sBI")
 _MAGIC = b"anf"
-_VERSION = 1
-_INTS = 8  # the seven integers of a message and the number of values in its payload
-_F8 = np.dtype("<f8")
-_ONE = struct.Struct(f"<{_INTS}q")
+_VERSION = 2
+
+
+class Batch(NamedTuple):
+    """Messages as arrays: rows (n, COLUMNS) int64, their payloads one after another, and when they were sent, in microseconds."""
+
+    rows: NDArray[np.int64]
+    numbers: NDArray[np.float64]
+    sent: int
 
 
 class BadFrame(ValueError):
     """The bytes are not a frame of this format; the text says in one line what is wrong."""
 
 
-def pack(messages: Sequence[Message]) -> bytes:
+def pack(rows: NDArray[np.int64], numbers: NDArray[np.float64], sent: int) -> bytes:
     """Return one frame with the messages in their order.
 
-    Every float64 bit pattern travels unchanged, NaN and infinities included. ValueError: a payload is not a one-dimensional
-    float64 array, an integer does not fit int64, a message has not eight fields, or the frame would exceed `MAX_FRAME`.
+    Every float64 bit pattern travels unchanged, NaN and infinities included. ValueError: the arrays are not of the form of a Batch, or the frame would
+    exceed `MAX_FRAME`.
     """
-    try:
-        if messages:
-            at, kind, dst, src, seq, stamp, payload, sent = zip(*messages, strict=True)
-            size = [array.size for array in payload]
-            if [1 for array in payload if array.dtype != _F8 or array.ndim != 1]:
-                raise ValueError("a payload must be a one-dimensional float64 array")
-            layout = _ONE if len(at) == 1 else struct.Struct(f"<{_INTS * len(at)}q")
-            ints = layout.pack(*at, *kind, *dst, *src, *seq, *stamp, *sent, *size)
-            floats = b"".join([array.tobytes() for array in payload])
-        else:
-            ints = floats = b""
-    except (struct.error, AttributeError, TypeError) as error:
-        raise ValueError(f"not a message: {error}") from error
-    body = msgpack.packb((ints, floats))
+    if rows.dtype != np.int64 or numbers.dtype != np.float64 or rows.ndim != 2 or rows.shape[1] != COLUMNS or numbers.ndim != 1:
+        raise ValueError(f"rows must be (n, {COLUMNS}) int64 and numbers (m,) float64")
+    body = msgpack.packb((sent.to_bytes(8, "little", signed=True) + rows.tobytes(), numbers.tobytes()))
     if _HEAD.size + len(body) > MAX_FRAME:
         raise ValueError(f"a frame of {_HEAD.size + len(body)} bytes exceeds {MAX_FRAME}")
     return _HEAD.pack(_MAGIC, _VERSION, len(body)) + body
 
 
-def unpack(frame: bytes) -> list[Message]:
-    """Return the messages of a frame in their order.
+def unpack(frame: bytes) -> Batch:
+    """Return the messages of a frame in their order; its arrays are read-only and share the frame's memory.
 
-    Payloads are writable and contiguous. Those of one frame are disjoint parts of one buffer, so keeping one keeps the payloads of
-    its whole frame alive: copy what is to be held for long. BadFrame: anything but a whole, well-formed frame.
+    BadFrame: anything but a whole, well-formed frame, whose sizes add up to its payload.
     """
     ints, floats = _body(frame)
-    count, rest = divmod(len(ints), 8 * _INTS)
-    if rest:
+    if len(ints) < 8 or (len(ints) - 8) % (8 * COLUMNS):
         raise BadFrame(f"{len(ints)} bytes of integers are not whole messages")
     if len(floats) % 8:
         raise BadFrame(f"{len(floats)} bytes of payload are not whole float64 values")
-    layout = _ONE if count == 1 else struct.Struct(f"<{_INTS * count}q")
-    values = layout.unpack(ints)
-    size = values[7 * count :]
-    if sum(size) * 8 != len(floats) or (count and min(size) < 0):
+    rows = np.frombuffer(ints, dtype="<i8", offset=8).reshape(-1, COLUMNS)
+    sizes = rows[:, 4].tolist()
+    if sum(sizes) * 8 != len(floats) or (sizes and min(sizes) < 0):
         raise BadFrame("the payload sizes do not add up to the payload")
-    # A bytearray is the one copy that makes the result writable.
-    whole = np.frombuffer(bytearray(floats), dtype=_F8)
-    if count == 1:
-        return [(*values[:6], whole, values[6])]
-    payload = [whole[end - length : end] for end, length in zip(accumulate(size), size, strict=True)]
-    at, kind, dst, src, seq, stamp, sent = (values[column * count : (column + 1) * count] for column in range(7))
-    return list(zip(at, kind, dst, src, seq, stamp, payload, sent, strict=True))
+    return Batch(rows, np.frombuffer(floats, dtype="<f8"), int.from_bytes(ints[:8], "little", signed=True))
 
 
 def _body(frame: bytes) -> tuple[bytes, bytes]:

@@ -17,9 +17,9 @@ class Gauge:
         self.bins = [0] * BINS  # a list: one count at a time, a tenth of an array's cost
         self.total = 0
 
-    def add(self, duration: int) -> None:
-        self.bins[min(BINS - 1, int(PER_OCTAVE * math.log2(duration)) if duration > 1 else 0)] += 1
-        self.total += duration
+    def add(self, duration: int, count: int = 1) -> None:
+        self.bins[min(BINS - 1, int(PER_OCTAVE * math.log2(duration)) if duration > 1 else 0)] += count
+        self.total += duration * count
 
     def merge(self, bins: list[int], total: int) -> None:
         self.bins = [mine + theirs for mine, theirs in zip(self.bins, bins, strict=True)]

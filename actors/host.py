@@ -12,8 +12,8 @@ import traceback
 from typing import Any
 
 from asyncnet import clock
+from asyncnet.compiled_loop import CompiledLoop
 from asyncnet.embedded import weights
-from asyncnet.loop import Loop
 from asyncnet.message import CHANNEL_NAMES
 from asyncnet.scenario import check
 from asyncnet.timekeeper import Wall
@@ -28,8 +28,8 @@ class Host:
         # A request from Ray should not keep the loop from its next tick for Python's usual 5 ms.
         sys.setswitchinterval(0.0005)
         self.courier = COURIERS[wire](address)
-        self.loop = Loop(check(scenario, "scenario"), None, numbers, self.courier)
-        self.loop.prepare()
+        self.loop = CompiledLoop(check(scenario, "scenario"), None, numbers, self.courier)
+        self.loop.prepare(wired=True)
         self.failure: str | None = None
         self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
         self._told = 0
@@ -93,7 +93,7 @@ class Host:
             "links": loop.ledger(),
             "measured": {CHANNEL_NAMES[c]: [g.bins, g.total] for c, g in self.courier.gauges.items()},
             "refused": self.courier.refused,
-            "malformed": self.courier.malformed,
+            "malformed": self.courier.malformed + loop.malformed,
             "elapsed": loop.now,
         }
 

@@ -13,9 +13,7 @@ from ipaddress import ip_address
 import zmq
 import zmq.utils.z85
 
-from .frames import MAX_FRAME, BadFrame, Message, pack, unpack
-
-__all__ = ["HANDSHAKE_MS", "MAX_BATCH", "MAX_FRAME", "MAX_WAITING", "Address", "BadFrame", "Message", "ZmqWire", "pack", "unpack"]
+from .frames import MAX_FRAME
 
 MAX_WAITING = 1000
 """Frames that may wait on each side of one connection; then `send` refuses."""

@@ -16,6 +16,7 @@ EVENTS, FREE, FREE_COUNT = range(3)  # places in `control`, shared with the loop
 
 _BITS = np.int64(29)
 _MASK = np.int64((1 << 29) - 1)
+KIND_SHIFT = 58
 
 
 @kernel

@@ -98,8 +98,6 @@ def _run(command: Run) -> int:
         options = {"pack": command.pack, "wire": command.wire, "address": command.address}
     elif (command.pack, command.wire, command.address) != (1, "zmq", None):
         raise ScenarioError("--pack, --wire, --address", "", "are for the ray engine")
-    elif command.time == "wall" and command.loop == "compiled":
-        raise ScenarioError("--loop", "", "the compiled loop knows simulated time only")
     elif command.loop:
         options = {"loop": command.loop}
     if command.time:

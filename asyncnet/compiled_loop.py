@@ -1,25 +1,48 @@
-"""The compiled loop: what loop.py does in simulated time, as machine code that comes back to Python for the world only.
+"""The compiled loop: what loop.py does, as machine code that comes back to Python only for a task that lives there, for the score, and for the wire.
 
-Python builds it all (nodes, links, first ticks) and lays it out in tables; `go` handles events until one belongs to Python. At the end of `run` the
+Python builds it all (nodes, links, first ticks) and lays it out in tables; `go` handles events until one needs Python. At the end of `run` the
 tables are written back, so between runs both loops hold the same in the same places. Same events, same order, same bits.
+
+It may host a part of a team, in real time: what its nodes say to others is then collected for each peer and handed to the wire before the loop waits, and
+what comes from there is put on its agenda. It sleeps until its next tick and takes all that has come at once, at a fraction of the wake-ups, unless a
+node of it acts on arrival.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
 
 from asyncnet import agenda as row_of
+from asyncnet import clock
 from asyncnet import posting as p
-from asyncnet.agenda import EVENTS, SIZE, STAMP, drop_first, leave_slot, of_who, push, take_slot, who
+from asyncnet.agenda import EVENTS, STAMP, drop_first, leave_slot, of_who, push, take_slot, who
 from asyncnet.clock import next_tick
 from asyncnet.kernel import entry, inlined, view
 from asyncnet.loop import Loop
-from asyncnet.message import ACTIVITY, TICK, WORLD, Letter
+from asyncnet.message import TICK, WORLD
 from asyncnet.pointer import call
+from asyncnet.scenario import Scenario
 from asyncnet.tables import count, directory, grown, lay_out, write_back
+from asyncnet.timekeeper import NEVER
+from asyncnet.world import LOOK, STEP, TURN
 
-PAUSED, STALLED, FULL, TURN, HEARD = range(5)  # why `go` came back
+PAUSED, IDLE, FULL, STEPS, LOOKS = range(5)  # why `go` came back
 PATIENCE = 100_000  # events handled without looking up, so that a request to stop is heard
+
+
+class Wire(Protocol):
+    """How a loop's messages reach other loops, and theirs reach it."""
+
+    where: Mapping[int, str]  # which peer hosts a node
+
+    def send(self, peer: str, rows: np.ndarray, numbers: np.ndarray) -> None:
+        """Send messages: rows (n, 5) as in posting.out, and their payloads one after another."""
+
+    def receive(self, timeout: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Messages that have come, in the same form; waits up to `timeout` microseconds for the first."""
 
 
 @inlined
@@ -34,150 +57,177 @@ def wake(t, now, node, kind, port, seq, stamp, slot, size):
 
 
 @inlined
-def go_on_ticking(t, seed, at, node):
+def go_on_ticking(t, seed, at, now, node):
     row = t.nodes[node]
     row[p.TICKS] += 1
-    due = next_tick(view(t.real, row[p.CLOCK], (8,)), seed, row[p.IDENTITY], row[p.TICKS], at)
-    push(t.control, t.agenda, due, who(TICK, node, node), row[p.TICKS], 0, -1)
-
-
-@inlined
-def is_news(t, seq, stamp, slot):
-    """Whether this action tells the world anything; if it does it is in the inbox now. A mere repetition is noted, and Python need not know."""
-    control = t.control
-    if stamp < control[p.HEARD_STAMP] or (stamp == control[p.HEARD_STAMP] and seq <= control[p.HEARD_SEQ]):
-        return False
-    size = t.slots[slot, SIZE]
-    t.slots[p.INBOX, SIZE] = size
-    here, there = p.payload_of(t, slot, size), p.payload_of(t, p.INBOX, size)
-    news = stamp > control[p.HEARD_STAMP]
-    for i in range(size):
-        if there[i] != here[i]:
-            there[i] = here[i]
-            news = True
-    control[p.HEARD_STAMP] = stamp
-    control[p.HEARD_SEQ] = seq
-    return news
+    times = view(t.real, row[p.CLOCK], (8,))
+    due = next_tick(times, seed, row[p.IDENTITY], row[p.TICKS] + row[p.SKIPPED], at)
+    while due <= now:  # real time only: ticks that have passed are skipped, not made up for, and counted
+        row[p.SKIPPED] += 1
+        due = next_tick(times, seed, row[p.IDENTITY], row[p.TICKS] + row[p.SKIPPED], due)
+    push(t.control, t.agenda, due, who(TICK, node, node), row[p.TICKS] + row[p.SKIPPED], 0, -1)
 
 
 @entry
-def go(directory, seed, patience):
-    """Post what the world hands over, then handle events until one belongs to Python; returns (why, now, stamp, seq)."""
+def go(directory, seed, patience, limit):
+    """Handle events up to the time `limit` until Python is needed; returns (why, time of the first event left)."""
     t = p.opened(directory)
-    control, agenda, slots, outbox = t.control, t.agenda, t.slots, t.outbox
-    if not p.roomy(t):
-        return FULL, 0, 0, 0
-    if control[p.RETURN] >= 0:
-        push(control, agenda, control[p.RETURN], who(WORLD, 0, 0), 0, 0, -1)
-        control[p.RETURN] = -1
-    for i in range(control[p.LETTERS]):
-        size = int(outbox[i, 3])
-        slot = take_slot(control, slots, int(outbox[i, 1]), size)
-        payload = p.payload_of(t, slot, size)
-        for n in range(size):
-            payload[n] = outbox[i, 4 + n]
-        p.post(directory, seed, control[p.NOW], 0, int(outbox[i, 0]), int(outbox[i, 2]), slot)
-        leave_slot(control, slots, slot)
-    control[p.LETTERS] = 0
+    control, agenda, slots = t.control, t.agenda, t.slots
     left = patience
     while left > 0 or control[p.MORE] >= 0:
         left -= 1
         if not p.roomy(t):
-            return FULL, 0, 0, 0
+            return FULL, 0
         node = control[p.MORE]
         if node >= 0:
             now = control[p.NOW]
-            flags = wake(t, now, node, TICK, control[p.TICKED], 0, 0, p.INBOX, 0)
+            flags = wake(t, now, node, TICK, control[p.TICKED], 0, 0, p.NOWHERE, 0)
         else:
             if control[EVENTS] == 0:
-                return STALLED, 0, 0, 0
-            now, seq, port, slot = agenda[0, row_of.AT], agenda[0, row_of.SEQ], agenda[0, row_of.PORT], agenda[0, row_of.SLOT]
+                return IDLE, NEVER
+            at = agenda[0, row_of.AT]
+            if at > limit:
+                return IDLE, at
+            now = limit if control[p.WALL] == 1 else at
+            seq, port, slot = agenda[0, row_of.SEQ], agenda[0, row_of.PORT], agenda[0, row_of.SLOT]
             kind, node, _src = of_who(agenda[0, row_of.WHO])
             drop_first(control, agenda)
             control[p.NOW] = now
-            if kind == WORLD:
-                return TURN, now, 0, 0
-            if kind == TICK:
+            if kind in (TICK, WORLD):
                 control[p.TICKED] = 2
-                flags = wake(t, now, node, TICK, 1, 0, 0, p.INBOX, 0)
-                go_on_ticking(t, seed, now, node)
+                flags = wake(t, now, node, TICK, 1, 0, 0, p.NOWHERE, 0)
+                if kind == TICK:
+                    go_on_ticking(t, seed, at, now, node)
             else:
                 control[p.DELIVERED + kind] += 1
                 control[p.TICKED] = 0
-                stamp = slots[slot, STAMP]
-                if node == 0:
-                    news = is_news(t, seq, stamp, slot)
-                    leave_slot(control, slots, slot)
-                    if news:
-                        return HEARD, now, stamp, seq
-                    continue
-                flags = wake(t, now, node, kind, port, seq, stamp, slot, slots[slot, SIZE])
+                flags = wake(t, now, node, kind, port, seq, slots[slot, STAMP], slot, slots[slot, row_of.SIZE])
                 leave_slot(control, slots, slot)
         control[p.MORE] = node if flags & p.AGAIN else -1
-        if flags != 0:
-            p.send(directory, t, seed, now, node, flags)
-    return PAUSED, 0, 0, 0
+        if flags == 0:
+            continue
+        p.send(directory, t, seed, now, node, flags)
+        if node == 0:
+            if flags & TURN:
+                turn = t.nodes[0, p.NEXT_TURN]
+                push(control, agenda, max(now, np.int64(t.real[turn])), who(WORLD, 0, 0), 0, 0, -1)
+                t.real[turn] = -1.0
+            if flags & STEP:
+                return STEPS, now
+            if flags & LOOK:
+                return LOOKS, now
+    return PAUSED, 0
+
+
+@entry
+def admit(directory, rows, numbers, first, at):
+    """Put messages from the wire on the agenda, from row `first`, whose payload starts at `at`; returns (rows done, numbers used, how many were refused)."""
+    t = p.opened(directory)
+    refused = 0
+    for n in range(first, rows.shape[0]):
+        if not p.roomy(t):
+            return n, at, refused
+        size = rows[n, 4]
+        place = p.expected(t, rows[n, 1])
+        if place < 0 or t.arrive[place, 2] != size:
+            refused += 1
+        else:
+            slot = take_slot(t.control, t.slots, rows[n, 3], size)
+            payload = p.payload_of(t, slot, size)
+            for i in range(size):
+                payload[i] = numbers[at + i]
+            push(t.control, t.agenda, rows[n, 0], rows[n, 1], rows[n, 2], t.arrive[place, 1], slot)
+        at += size
+    return rows.shape[0], at, refused
 
 
 class CompiledLoop(Loop):
-    """A Loop of all nodes of a scenario in virtual time; same constructor (without hosts and wire), same results."""
+    """A Loop, with the same constructor and the same results; with a `wire` it hosts the nodes `mine` of a team whose others are elsewhere."""
 
-    def prepare(self) -> None:
+    def __init__(self, scenario: Scenario, keeper: Any, mine: Iterable[int] | None = None, wire: Wire | None = None, *, reverse: bool = False) -> None:
+        super().__init__(scenario, keeper, mine, reverse=reverse)
+        self.wire = wire
+        self.malformed = 0  # messages from the wire that nobody here expects
+        acts_on_arrival = any(row[0] == clock.ON_ARRIVAL for row in self.clocks.values())
+        self.listens = acts_on_arrival or (0 in self.nodes and scenario.task.world.waits)
+
+    def prepare(self, *, wired: bool = False) -> None:
+        """Compile what the run will need, or find it compiled; `wired`: also what a wire needs."""
         super().prepare()
-        self._take(lay_out(self))
-        self._post()  # posts nothing, but compiles `go`
+        self._lay_out()
+        go(self._directory, self.seed, 0, 0)
+        if wired:
+            admit(self._directory, *_nothing(), 0, 0)
 
-    def run(self, progress: Callable[[Loop], None] | None = None) -> None:
-        """Handle events until the world has finished, somebody calls `stop`, or nobody has anything left to do."""
-        self._take(lay_out(self))
+    def _run(self, progress: Callable[[Loop], None] | None) -> None:
+        self._lay_out()
         try:
-            self._run(progress)
+            self._handle(None if progress is None else lambda _: (count(self, self._tables), progress(self)))
         finally:
             write_back(self, self._tables)
 
-    def _run(self, progress: Callable[[Loop], None] | None) -> None:
-        world, score, control = self.nodes[0], self.score, self._tables.control
-        rows = 0
+    def _handle(self, progress: Callable[[Loop], Any] | None) -> None:
+        real = bool(self._tables.control[p.WALL])
+        limit = self.keeper.now if real else NEVER - 1
         while self.stopped is None:
-            why, now, stamp, seq = go(self._directory, self.seed, PATIENCE)
-            if why == TURN:
-                letters, turn = world.act(now)
-                if turn is not None:
-                    control[p.RETURN] = max(turn, now)
-                if score.finished:
-                    self.stopped = "finished"
-                if progress is not None and len(score.rows) > rows:
-                    rows = len(score.rows)
-                    count(self, self._tables)
-                    progress(self)
-                self._hand_over(letters)
-            elif why == HEARD:
-                tables = self._tables
-                turn = world.hear(now, ACTIVITY, 0, seq, stamp, tables.pool[p.INBOX, : tables.slots[p.INBOX, SIZE]])
-                if turn is not None:
-                    control[p.RETURN] = turn
+            why, at = go(self._directory, self.seed, PATIENCE, limit)
+            if why == IDLE:
+                if self.wire is not None:
+                    self._exchange(self.keeper.left(at))
+                elif at == NEVER:
+                    self.now = int(self._tables.control[p.NOW])
+                    self._stall()
+                else:
+                    self.keeper.reach(at)
+                if real:
+                    limit = self.keeper.now
+            elif why == STEPS:
+                self.nodes[0].outside.step(self.nodes[0].view)
+            elif why == LOOKS:
+                self.now = at
+                self._look(progress)
             elif why == FULL:
-                self._take(grown(self._tables))
-            elif why == STALLED:
-                self.stopped = self._stalled(int(control[p.NOW]))
-        self._post()
+                self._make_room()
+        if self.wire is not None:
+            self._flush()
+
+    def _lay_out(self) -> None:
+        where = {} if self.wire is None else {i: self.wire.where[i] for i in range(len(self.plan.nodes)) if i not in self.nodes and i in self.wire.where}
+        self._peers = sorted(set(where.values()))
+        self._take(lay_out(self, {i: self._peers.index(peer) for i, peer in where.items()}))
 
     def _take(self, tables: p.Tables) -> None:
-        self._tables, self._directory, self._rows = tables, directory(tables), list(tables.outbox)
+        self._tables, self._directory = tables, directory(tables)
 
-    def _hand_over(self, letters: list[Letter]) -> None:
-        """Lay the world's letters out for `go` to post."""
-        filled = 0
-        for channel, stamp, payload, link in letters:
-            if filled == p.OUTBOX:
-                self._post()
-                filled = 0
-            row, size = self._rows[filled], payload.size
-            row[0], row[1], row[2], row[3] = channel, stamp, link, size
-            row[4 : 4 + size] = payload
-            filled += 1
-            self._tables.control[p.LETTERS] = filled
+    def _make_room(self) -> None:
+        if self.wire is not None:
+            self._flush()
+        self._take(grown(self._tables))
 
-    def _post(self) -> None:
-        while go(self._directory, self.seed, 0)[0] == FULL:
-            self._take(grown(self._tables))
+    def _exchange(self, wait: int) -> None:
+        """Send what waits to be sent, wait, and take in what has come."""
+        self._flush()
+        if self.listens:
+            came = self.wire.receive(wait)
+        else:
+            self.keeper.reach(self.keeper.now + wait)
+            came = self.wire.receive(0)
+        for rows, numbers in came:
+            done = at = 0
+            while done < len(rows):
+                done, at, refused = admit(self._directory, rows, numbers, done, at)
+                self.malformed += refused
+                if done < len(rows):
+                    self._make_room()
+
+    def _flush(self) -> None:
+        tables = self._tables
+        for peer, (rows, numbers) in enumerate(tables.out_count.tolist()):
+            if rows:
+                self.wire.send(self._peers[peer], tables.out[peer, :rows], tables.out_numbers[peer, :numbers])
+        tables.out_count[:] = 0
+
+
+def _nothing() -> tuple[np.ndarray, np.ndarray]:
+    """No messages, in the form in which the wire hands them over: memory that is not to be written."""
+    return np.frombuffer(b"", dtype=np.int64).reshape(0, p.OUT_COLUMNS), np.frombuffer(b"", dtype=np.float64)

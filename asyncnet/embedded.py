@@ -14,17 +14,14 @@ from asyncnet.scenario import Scenario
 LOOPS = {"compiled": "asyncnet.compiled_loop:CompiledLoop", "readable": "asyncnet.loop:Loop"}
 
 
-def run(scenario: Scenario, reporter: Reporter, *, time: str = "virtual", loop: str | None = None) -> Record:
-    """Run a scenario to its end or to KeyboardInterrupt; time is "virtual" or "wall", loop "compiled" (virtual time only) or "readable"."""
+def run(scenario: Scenario, reporter: Reporter, *, time: str = "virtual", loop: str = "compiled") -> Record:
+    """Run a scenario to its end or to KeyboardInterrupt; time is "virtual" or "wall", loop "compiled" or "readable"."""
     from asyncnet.kernel import cache_folder
     from asyncnet.timekeeper import Virtual, Wall
 
-    chosen = loop or ("compiled" if time == "virtual" else "readable")
-    if chosen == "compiled" and time == "wall":
-        raise ValueError("the compiled loop knows simulated time only; use loop='readable' for real time")
     if not any(cache_folder().rglob("*.nbi")):
         reporter.note("compiling kernels (this machine's first run only, about a minute)")
-    module, _, name = LOOPS[chosen].partition(":")
+    module, _, name = LOOPS[loop].partition(":")
     made = getattr(importlib.import_module(module), name)(scenario, Virtual() if time == "virtual" else None)
     made.prepare()
     began = clock_time.perf_counter()
@@ -35,7 +32,7 @@ def run(scenario: Scenario, reporter: Reporter, *, time: str = "virtual", loop: 
     except KeyboardInterrupt:
         made.stop("interrupted")
     seconds = clock_time.perf_counter() - began
-    made.nodes[0].task.close()
+    made.nodes[0].close()
     return Record(
         stopped=made.stopped or "interrupted",
         score=made.score.summary(),

@@ -1,8 +1,9 @@
 """The event loop: it hosts nodes, keeps the agenda, applies conditions to what they send, and knows no rule.
 
-    take the first event of the agenda -> give it to its node -> put what the node sends on the agenda (or on the wire)
+    take the first event of the agenda -> give it to its node -> put what the node sends on the agenda
 
-The agenda is a heap of events ordered by content (message.py). One loop with virtual time is the embedded engine; a Ray run is many loops in wall time.
+The agenda is a heap of events ordered by content (message.py). This is the loop to read, and the oracle of the one that runs (compiled_loop.py), which
+takes what is built here and also hosts a part of a team, joined to the others by a wire.
 """
 
 from __future__ import annotations
@@ -15,15 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from asyncnet import clock, tasks
+from asyncnet import clock
 from asyncnet.link import CONSTANT, EXPONENTIAL, LOGNORMAL, LOSS, UNIFORM, fate
 from asyncnet.message import CHANNEL_NAMES, CHANNELS, TICK, WORLD, Letter
-from asyncnet.metrics import Score
 from asyncnet.network import LinkPlan, Plan, plan
 from asyncnet.node import Node, build, clock_of
 from asyncnet.scenario import Links, Scenario
-from asyncnet.timekeeper import NEVER, Wire
-from asyncnet.world import World
+from asyncnet.timekeeper import NEVER
+from asyncnet.world import LOOK, TURN
 
 _DELAYS = {"constant": CONSTANT, "uniform": UNIFORM, "exponential": EXPONENTIAL, "lognormal": LOGNORMAL}
 
@@ -31,10 +31,10 @@ _DELAYS = {"constant": CONSTANT, "uniform": UNIFORM, "exponential": EXPONENTIAL,
 class Link:
     """A link as its sender's loop uses it: where it goes, what it does to messages, and what became of them."""
 
-    __slots__ = ("channel", "conditions", "dst", "dst_identity", "fixed", "held", "lost", "port", "retry", "sent", "src", "stale", "wired")
+    __slots__ = ("channel", "conditions", "dst", "dst_identity", "fixed", "held", "lost", "port", "retry", "sent", "src", "stale")
 
-    def __init__(self, plan: LinkPlan, dst_identity: int, links: Links, tick: int, wired: bool) -> None:
-        self.channel, self.src, self.dst, self.port, self.dst_identity, self.wired = plan.channel, plan.src, plan.dst, plan.port, dst_identity, wired
+    def __init__(self, plan: LinkPlan, dst_identity: int, links: Links, tick: int) -> None:
+        self.channel, self.src, self.dst, self.port, self.dst_identity = plan.channel, plan.src, plan.dst, plan.port, dst_identity
         channel = CHANNEL_NAMES[plan.channel]
         rows, fixed = [], True
         for condition in links.of(channel):
@@ -59,22 +59,20 @@ class Loop:
     `reverse` builds the nodes in reverse order; it must change nothing (a test sees to that).
     """
 
-    def __init__(self, scenario: Scenario, keeper: Any, mine: Iterable[int] | None = None, wire: Wire | None = None, *, reverse: bool = False) -> None:
-        self.scenario, self.keeper, self.wire = scenario, keeper, wire
+    def __init__(self, scenario: Scenario, keeper: Any, mine: Iterable[int] | None = None, *, reverse: bool = False) -> None:
+        self.scenario, self.keeper = scenario, keeper
         self.plan: Plan = plan(scenario)
         self.stopped: str | None = None  # why the loop stopped, once it has
         self.now = 0
         self.seed, self.tick = scenario.seed, scenario.tick
         numbers = sorted(range(len(self.plan.nodes)) if mine is None else mine, reverse=reverse)
-        self.nodes: dict[int, Node | World] = {i: self._build(i) for i in numbers}
+        self.nodes: dict[int, Node] = {i: build(scenario, self.plan, self.plan.nodes[i]) for i in numbers}
         self.score = self.nodes[0].score if 0 in self.nodes else None
         self.clocks = {i: clock_of(scenario, self.plan.nodes[i]) for i in sorted(self.nodes) if i}
-        self.listens = any(row[0] == clock.ON_ARRIVAL for row in self.clocks.values()) or (0 in self.nodes and scenario.task.world.waits)
         self.links: dict[int, dict[int, list[Link]]] = {i: {channel: [] for channel in CHANNELS.values()} for i in self.nodes}
         for link in sorted(self.plan.links, key=lambda link: (link.src, link.channel, link.slot)):
             if link.src in self.nodes:
-                self.links[link.src][link.channel].append(self._link(link))
-        self.ports = {(link.channel, link.dst, link.src): link.port for link in self.plan.links if link.dst in self.nodes}
+                self.links[link.src][link.channel].append(Link(link, self.plan.nodes[link.dst].identity, scenario.links, self.tick))
         self.sequence = {i: [0] * TICK for i in self.nodes}
         self.ticks = dict.fromkeys(self.nodes, 0)
         self.skipped = dict.fromkeys(self.nodes, 0)
@@ -87,74 +85,62 @@ class Loop:
             if first < NEVER:
                 heappush(self.agenda, (first, TICK, i, i, 0, 0, None, 0))
 
-    def _build(self, index: int) -> Node | World:
-        node, scenario = self.plan.nodes[index], self.scenario
-        if node.role != "world":
-            return build(scenario, self.plan, node)
-        score = Score(scenario.task.decisions, scenario.task.episodes)
-        one_hot = scenario.network.output == "softmax"
-        task = tasks.build(scenario.task, scenario.seed)
-        dopamine, repeats = scenario.critic is not None, scenario.links.repeats()
-        return World(task, scenario.task.world, scenario.tick, score, one_hot=one_hot, dopamine=dopamine, repeats=repeats)
-
-    def _link(self, link: LinkPlan) -> Link:
-        return Link(link, self.plan.nodes[link.dst].identity, self.scenario.links, self.tick, wired=link.dst not in self.nodes)
-
     def prepare(self) -> None:
         """Compile what the run will need, or find it compiled, so that no clock waits for it."""
-        for i, node in self.nodes.items():
-            if i:
-                node.prepare()
+        for node in self.nodes.values():
+            node.prepare()
         row = clock.row("periodic", 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0)
         clock.next_tick(row, self.seed, 0, 1, 0)
         fate(np.zeros((0, 3)), self.seed, 0, 0, 0, 0, -1.0)
 
     def run(self, progress: Callable[[Loop], None] | None = None) -> None:
         """Handle events until the world has finished, somebody calls `stop`, or nobody has anything left to do."""
-        agenda, nodes, score = self.agenda, self.nodes, self.score
+        try:
+            self._run(progress)
+        finally:
+            self._look(None)
+
+    def _run(self, progress: Callable[[Loop], None] | None) -> None:
+        agenda, nodes = self.agenda, self.nodes
         now = self.now
-        rows = 0
         while self.stopped is None:
             at = agenda[0][0] if agenda else NEVER
             if at > now:
-                if at == NEVER and self.wire is None:
-                    self.stopped = self._stalled(now)
+                if at == NEVER:
+                    self._stall()
                     break
-                now, came = self.keeper.reach(at, self.wire, self.listens)
-                for event in came:
-                    heappush(agenda, (*event, self.ports[event[1], event[2], event[3]]))
-                self.now = now
-                if not agenda or agenda[0][0] > now:
-                    continue
+                self.now = now = self.keeper.reach(at)
+                continue
             at, kind, dst, _, seq, stamp, payload, port = heappop(agenda)
             node = nodes[dst]
             if kind == TICK:
                 letters = node.act(now)
                 self._next_tick(node, dst, at, now)
             elif kind == WORLD:
-                letters, turn = node.act(now)
-                if turn is not None:
-                    heappush(agenda, (max(turn, now), WORLD, 0, 0, 0, 0, None, 0))
-                if score.finished:
-                    self.stopped = "finished"
-                if progress is not None and len(score.rows) > rows:
-                    rows = len(score.rows)
-                    progress(self)
+                letters = node.act(now)
             else:
                 self.delivered[kind] += 1
-                if dst == 0:
-                    turn = node.hear(now, kind, port, seq, stamp, payload)
-                    if turn is not None:
-                        heappush(agenda, (turn, WORLD, 0, 0, 0, 0, None, 0))
-                    continue
                 letters = node.hear(now, kind, port, seq, stamp, payload)
             for letter in letters:
                 self._send(dst, letter, now)
-        if self.wire is not None:
-            self.wire.flush()
+            if dst == 0:
+                if node.flags & TURN:
+                    heappush(agenda, (max(node.take_turn(), now), WORLD, 0, 0, 0, 0, None, 0))
+                if node.flags & LOOK:
+                    self._look(progress)
 
-    def _stalled(self, now: int) -> str:
-        return f"stalled: nobody had anything to do after {now / 1e6:.3f} s; the world waited for decision {self.nodes[0].decision}"
+    def _look(self, progress: Callable[[Loop], None] | None) -> None:
+        """Bring the score up to date; tell `progress` of a new row."""
+        if 0 in self.nodes:
+            rows = len(self.score.rows)
+            self.nodes[0].look(self.now)
+            if self.score.finished:
+                self.stop("finished")
+            if progress is not None and len(self.score.rows) > rows:
+                progress(self)
+
+    def _stall(self) -> None:
+        self.stop(f"stalled: nobody had anything to do after {self.now / 1e6:.3f} s; the world waited for decision {int(self.nodes[0].view.stamp[0])}")
 
     def stop(self, why: str) -> None:
         """Make `run` return before its next event; may be called from another thread."""
@@ -196,10 +182,7 @@ class Loop:
                 link.lost += 1
                 return
             delay = int(delay)
-        if link.wired:
-            self.wire.post((now + delay, link.channel, link.dst, src, seq, stamp, payload), now)
-        else:
-            heappush(self.agenda, (now + delay, link.channel, link.dst, src, seq, stamp, payload, link.port))
+        heappush(self.agenda, (now + delay, link.channel, link.dst, src, seq, stamp, payload, link.port))
 
     def digest(self) -> str:
         """A hash over every hosted node's full state, in the order of their numbers; equal exactly when two runs ended in the same bits."""

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections import deque
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-LATENESS = 64  # decisions; later actions count as that late
-
 
 class Score:
-    """Rewards, returns and punctuality, and one row of progress now and then."""
+    """Rewards, returns and punctuality, taken from the world's state when it asks for it, and one row of progress now and then."""
 
     def __init__(self, decisions: int | None, episodes: int | None, rows: int = 200) -> None:
-        self.decisions, self.episodes = 0, 0
+        self.decisions = self.episodes = 0
         self.goal_decisions, self.goal_episodes = decisions, episodes
         self.rewards: list[float] = []  # mean over streams, for each decision
         self.returns: list[float] = []
         self.on_time = self.late = self.missing = self.repeated = 0
         self.revised = 0  # decisions that used an action before its final version
-        self.lateness = [0] * (LATENESS + 1)
+        self.lateness: list[float] = []  # decisions whose action was so many decisions late
         self.rows: list[dict[str, Any]] = []
-        self._recent: deque[float] = deque(maxlen=100)
         self._every = max(1, (decisions or episodes or 1) // rows)
-        self._since = 0
+        self.look_at = self._every  # the decision or episode at which the next row is due
 
     @property
     def finished(self) -> bool:
@@ -37,35 +34,25 @@ class Score:
         """The share of the run that is behind us."""
         return self.decisions / self.goal_decisions if self.goal_decisions else self.episodes / self.goal_episodes
 
-    def action(self, lateness: int | None, repeated: bool) -> None:
-        """Count the action a decision used: how many decisions late, None if there never was one; `repeated` if none had come since the last."""
-        if lateness is None:
-            self.missing += 1
-            return
-        self.lateness[min(lateness, LATENESS)] += 1
-        self.on_time += lateness == 0
-        self.late += lateness > 0
-        self.repeated += repeated
-
-    def decision(self, reward: float, returns: list[float], now: int) -> None:
-        """Count one decision, its mean reward and the returns of episodes it ended; `now` in microseconds."""
-        self.decisions += 1
-        self.rewards.append(reward)
-        for value in returns:
-            self.returns.append(value)
-            self._recent.append(value)
-            self.episodes += 1
+    def take(self, v: SimpleNamespace, now: int) -> None:
+        """Take what the world (world.py) has logged since the last time, and write a row if one is due; `now` in microseconds."""
+        for log, count, kept in ((v.log, v.log_count, self.rewards), (v.return_log, v.return_count, self.returns)):
+            kept.extend(log[: int(count[0])].tolist())
+            count[0] = 0.0
+        self.decisions, self.episodes, self.on_time, self.late, self.missing, self.repeated, self.revised = v.counts[:7].astype(int).tolist()
+        self.lateness = v.lateness.tolist()
         unit = self.decisions if self.goal_decisions is not None else self.episodes
-        if unit // self._every > self._since or self.finished:
-            self._since = unit // self._every
+        if unit >= self.look_at:
             self.rows.append(self.row(now))
+            self.look_at = min((unit // self._every + 1) * self._every, max(unit + 1, self.goal_decisions or self.goal_episodes))
+            v.look_at[0] = self.look_at
 
     def row(self, now: int) -> dict[str, Any]:
         """Progress so far; names as in Stable-Baselines3 where it has one."""
         window = self.rewards[-max(1, len(self.rewards) // 20) :]
         row = {"decisions": self.decisions, "time/simulated_s": now / 1e6, "rollout/mean_reward": float(np.mean(window)) if window else 0.0}
-        if self._recent:
-            row |= {"rollout/episodes": self.episodes, "rollout/ep_rew_mean": float(np.mean(self._recent))}
+        if self.returns:
+            row |= {"rollout/episodes": self.episodes, "rollout/ep_rew_mean": float(np.mean(self.returns[-100:]))}
         return row | {"world/on_time": self.on_time / max(1, self.decisions), "done": self.done}
 
     def summary(self) -> dict[str, Any]:
@@ -84,7 +71,7 @@ class Score:
             "repeated": self.repeated / max(1, self.decisions),
             "missing": self.missing / max(1, self.decisions),
             "final": 1.0 - self.revised / max(1, self.decisions),
-            "staleness": float(np.dot(self.lateness, np.arange(LATENESS + 1))) / used if used else 0.0,
+            "staleness": float(np.dot(self.lateness, np.arange(len(self.lateness)))) / used if used else 0.0,
         }
 
 

@@ -206,6 +206,14 @@ def pieces(plan: Plan, node: NodePlan) -> int:
     return node.part[1] if len(plan.layers[node.layer].parts) > 1 else 1
 
 
+def values_of(plan: Plan, node: NodePlan) -> int:
+    """How many values a node says for each stream."""
+    if node.role == "agent":
+        layer = plan.layers[node.layer]
+        return node.part[1] + layer.values - layer.columns
+    return plan.inputs if node.role == "world" else 1
+
+
 def dimensions(plan: Plan, node: NodePlan, scenario: Scenario) -> dict[str, int]:
     """The dimension letters of a node's layout (layout.py)."""
     streams = scenario.task.streams
@@ -220,10 +228,9 @@ def dimensions(plan: Plan, node: NodePlan, scenario: Scenario) -> dict[str, int]
         sizes = critic_sizes(plan, scenario)
         dims |= {"I": plan.inputs, "O": 1, "N": 1, "S": 1, "D": 1, "J": 1, "M": 1}
         return dims | {"L": len(sizes), "A": sum(sizes[1:]), "P": sum((n + 1) * m for n, m in pairwise(sizes))}
-    layer = plan.layers[node.layer]
     sources, senders = source_slices(plan, node), credit_slices(plan, node)
     dims |= {"I": sum(width for _, width in sources), "S": len(sources), "D": len(senders), "J": sum(width for _, width in senders)}
-    return dims | {"O": node.part[1], "N": node.part[1] + layer.values - layer.columns, "M": pieces(plan, node)}
+    return dims | {"O": node.part[1], "N": values_of(plan, node), "M": pieces(plan, node)}
 
 
 def critic_sizes(plan: Plan, scenario: Scenario) -> list[int]:

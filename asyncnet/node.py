@@ -10,8 +10,9 @@ import importlib
 
 import numpy as np
 
-from asyncnet import agent, clock, dopamine, layout, network
-from asyncnet.message import ACTIVITY, FEEDBACK, REWARD, TICK, Letter
+from asyncnet import agent, clock, dopamine, layout, network, tasks, world
+from asyncnet.message import ACTIVITY, FEEDBACK, OUTCOME, REWARD, TICK, Letter
+from asyncnet.metrics import Score
 from asyncnet.network import NodePlan, Plan
 from asyncnet.pointer import address
 from asyncnet.rules import RULES, coagent, value
@@ -37,6 +38,7 @@ class Node:
         self._handle = bound.module.handle
         self._begin = bound.module.begin
         self.buffers = self._said, self._told = np.zeros(said), np.zeros(told)  # where the kernels write what to send
+        self.flags = 0  # what the last event called for: the world asks more of its host than to send
 
     def seat(self, state: np.ndarray) -> None:
         """Live in this array from now on; its contents are the node's state."""
@@ -53,12 +55,12 @@ class Node:
 
     def hear(self, now: int, channel: int, port: int, seq: int, stamp: int, payload: np.ndarray) -> list[Letter] | tuple[Letter, ...]:
         """Take in one message (on an on-arrival clock: and act on it)."""
-        flags = self._handle(self.state, self.config, now, channel, port, seq, stamp, payload, self._said, self._told)
+        self.flags = flags = self._handle(self.state, self.config, now, channel, port, seq, stamp, payload, self._said, self._told)
         return self._letters(flags, now, 0) if flags else _NOTHING
 
     def act(self, now: int) -> list[Letter] | tuple[Letter, ...]:
         """Take the turn of a tick."""
-        flags = self._handle(self.state, self.config, now, TICK, 1, 0, 0, _NO_PAYLOAD, self._said, self._told)
+        self.flags = flags = self._handle(self.state, self.config, now, TICK, 1, 0, 0, _NO_PAYLOAD, self._said, self._told)
         return self._letters(flags, now, 2) if flags else _NOTHING
 
     def _letters(self, flags: int, now: int, ticked: int) -> list[Letter]:
@@ -67,7 +69,7 @@ class Node:
             self._write(flags, letters)
             if not flags & agent.MORE:
                 return letters
-            flags = self._handle(self.state, self.config, now, TICK, ticked, 0, 0, _NO_PAYLOAD, self._said, self._told)
+            self.flags = flags = self._handle(self.state, self.config, now, TICK, ticked, 0, 0, _NO_PAYLOAD, self._said, self._told)
 
     def _write(self, flags: int, letters: list[Letter]) -> None:
         raise NotImplementedError
@@ -116,6 +118,40 @@ class Dopamine(Node):
         return dict(zip(dopamine.COUNT_NAMES, self.view.counts.astype(int).tolist(), strict=True))
 
 
+class World(Node):
+    """The node that holds the task (world.py); its task, if it lives in Python, is stepped here, and here its score is kept."""
+
+    def __init__(self, *args: object, outside: object, score: Score) -> None:
+        super().__init__(*args)
+        self.outside, self.score = outside, score
+        self.earns = OUTCOME if self._told.size > len(self.view.episode) else REWARD
+
+    def _write(self, flags: int, letters: list[Letter]) -> None:
+        if flags & world.TELL:
+            letters.append(Letter(self.earns, int(self.view.told_stamp[0]), self._told.ravel().copy()))
+        if flags & world.SAY:
+            letters.append(Letter(ACTIVITY, int(self.view.stamp[0]), self._said.copy()))
+        if flags & world.STEP:
+            self.outside.step(self.view)
+
+    def take_turn(self) -> int:
+        """When the world wants its next turn, once; -1 if it has not said so since the last call."""
+        due, self.view.turn[0] = int(self.view.turn[0]), -1.0
+        return due
+
+    def look(self, now: int) -> None:
+        """Bring the score up to date."""
+        self.score.take(self.view, now)
+
+    def counts(self) -> dict[str, int]:
+        return dict(zip(world.COUNT_NAMES, self.view.counts.astype(int).tolist(), strict=True))
+
+    def close(self) -> None:
+        """Give back what the task holds."""
+        if self.outside is not None:
+            self.outside.close()
+
+
 def clock_of(scenario: Scenario, plan: NodePlan) -> np.ndarray:
     """The clock row of a node: named for it, for its layer, or the default."""
     tick = scenario.tick
@@ -138,10 +174,40 @@ def clock_of(scenario: Scenario, plan: NodePlan) -> np.ndarray:
 
 def build(scenario: Scenario, plan: Plan, node: NodePlan) -> Node:
     """A node of the team with its state filled; the only place where nodes are made."""
+    if node.role == "world":
+        return _world(scenario, plan, node)
     dims = network.dimensions(plan, node, scenario)
     on_arrival = int(clock_of(scenario, node)[0] == clock.ON_ARRIVAL)
     made = {"critic": _critic, "dopamine": _dopamine, "agent": _agent}[node.role](scenario, plan, node, dims, {"on_arrival": on_arrival})
     made.begin()
+    return made
+
+
+def _world(scenario: Scenario, plan: Plan, node: NodePlan) -> Node:
+    settings, tick, b = scenario.task.world, scenario.tick, scenario.task.streams
+    task = tasks.build(scenario.task, scenario.seed)
+    dims = {"B": b, "I": plan.inputs, "G": world.MOST_GRADED if settings.late == "grade-by-stamp" else 0, "W": max(1024, 2 * b)}
+    values = {
+        "seed": scenario.seed,
+        "waits": int(settings.waits),
+        "late": {"use": world.USE, "withhold": world.WITHHOLD, "grade-by-stamp": world.GRADE}[settings.late],
+        "interval": max(1, round(settings.interval * tick)),
+        "repeat": tick if scenario.links.repeats() else 0,
+        "patience": max(1, round(settings.patience * tick)),
+        "one_hot": int(scenario.network.output == "softmax"),
+        "dopamine": int(scenario.critic is not None),
+        "zero_at_limit": int(getattr(scenario.task, "truncation", "zero") == "zero"),
+        "by_episode": int(scenario.task.episodes is not None),
+        **task.values,
+    }
+    told = 1 + 3 * b if scenario.critic else b
+    score = Score(scenario.task.decisions, scenario.task.episodes)
+    made = World(node, layout.bind(world, task.kernels), dims, values, b + b * plan.inputs, (1, 1, told), outside=task.outside, score=score)
+    if task.fill:
+        task.fill(made.view)
+    made.begin()
+    made.view.look_at[:] = score.look_at
+    made.view.turn[:] = -1.0
     return made
 
 

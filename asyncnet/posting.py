@@ -4,33 +4,36 @@ nodes   one row a node: where its parts lie in `real`, how to call it, its seque
 links   one row a link, all links of one sender and channel side by side in the order of their slots
 held    rings of (sequence number, slot), for links that hold letters back
 real    all float64 numbers that never move: states, configs, clocks, conditions
+out     what goes to other loops over the wire, for each peer: rows (AT, WHO, SEQ, STAMP, SIZE) and the payloads one after another
+arrive  which messages may come from there: rows (WHO, port, size), sorted
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from asyncnet.agenda import EVENT_COLUMNS, EVENTS, FREE_COUNT, SLOT_COLUMNS, USERS, leave_slot, push, take_slot, who
+from asyncnet.agenda import EVENT_COLUMNS, EVENTS, FREE_COUNT, SIZE, SLOT_COLUMNS, STAMP, USERS, leave_slot, push, take_slot, who
 from asyncnet.kernel import inlined, kernel, view
 from asyncnet.link import fate
-from asyncnet.message import ACTIVITY, FEEDBACK, REWARD, TICK
+from asyncnet.message import ACTIVITY, FEEDBACK, OUTCOME, REWARD, TICK
 from asyncnet.pointer import numbers_at, wholes_at
 
 # Columns of `nodes`. Places are in `real`; SEQUENCE, FIRST_LINK and LINK_COUNT have a column for each channel.
-ADDRESS, IDENTITY, IS_DOPAMINE, STATE, STATE_SIZE, CONFIG, CONFIG_SIZE, CLOCK, SAID, SAID_SIZE, TOLD, TOLD_B, TOLD_I, TOLD_M = range(14)
-SAYS_STAMP, TELLS_STAMP, TICKS = range(14, 17)
-SEQUENCE, FIRST_LINK, LINK_COUNT = 17, 17 + TICK, 17 + 2 * TICK
-NODE_COLUMNS = 17 + 3 * TICK
+ADDRESS, IDENTITY, ROLE, STATE, STATE_SIZE, CONFIG, CONFIG_SIZE, CLOCK, SAID, SAID_SIZE, TOLD, TOLD_B, TOLD_I, TOLD_M = range(14)
+SAYS_STAMP, TELLS_STAMP, TICKS, SKIPPED, NEXT_TURN = range(14, 19)
+SEQUENCE, FIRST_LINK, LINK_COUNT = 19, 19 + TICK, 19 + 2 * TICK
+NODE_COLUMNS = 19 + 3 * TICK
+LEARNER, DOPAMINE, WORLD_OF_REWARD, WORLD_OF_OUTCOME = range(4)  # roles: what they tell, and to whom
 # Columns of `links`. CONDITIONS is the place of `retry`, which the rows follow; START and WIDTH are the receiver's slice of what is told.
-DST, DST_IDENTITY, IN_PORT, FIXED, CONDITIONS, CONDITION_COUNT, STALE, HELD, HELD_FIRST, HELD_COUNT, START, WIDTH, SENT, LOST = range(14)
-LINK_COLUMNS = 14
+DST, DST_IDENTITY, IN_PORT, FIXED, CONDITIONS, CONDITION_COUNT, STALE, HELD, HELD_FIRST, HELD_COUNT, START, WIDTH, SENT, LOST, PEER = range(15)
+LINK_COLUMNS = 15  # PEER: who hosts the receiver, -1: this loop
+OUT_COLUMNS = 5
 
-# Places in `control`, after those of agenda.py. MORE is the node that wants another turn at once (or -1), TICKED why; LETTERS and RETURN are what the
-# world hands over: how many letters, and when it wants its turn (or -1); HEARD_* the newest action it heard; DELIVERED has a place for each channel.
-NOW, MORE, TICKED, LETTERS, RETURN, HEARD_STAMP, HEARD_SEQ, NEED_EVENTS, NEED_SLOTS, DELIVERED = range(3, 13)
-CONTROL_SIZE = 12 + TICK
-OUTBOX = 8  # letters the world can hand over at once
-INBOX = 0  # the slot that holds the newest action the world has heard
+# Places in `control`, after those of agenda.py. MORE is the node that wants another turn at once (or -1), TICKED why; WALL says whether time is
+# real; DELIVERED has a place for each channel.
+NOW, MORE, TICKED, WALL, NEED_EVENTS, NEED_SLOTS, DELIVERED = range(3, 10)
+CONTROL_SIZE = 9 + TICK
+NOWHERE = 0  # a slot that nobody uses
 
 SAY, TELL, AGAIN = 1, 2, 4  # as in agent.py (there: MORE)
 
@@ -46,7 +49,10 @@ class Tables(NamedTuple):
     agenda: np.ndarray
     slots: np.ndarray
     pool: np.ndarray
-    outbox: np.ndarray  # a row: channel, stamp, link (or -1), size, payload
+    out: np.ndarray
+    out_numbers: np.ndarray
+    out_count: np.ndarray  # for each peer: rows, numbers
+    arrive: np.ndarray
 
 
 @inlined
@@ -61,7 +67,10 @@ def opened(d):
         wholes_at(d[5, 0], (d[5, 1], EVENT_COLUMNS)),
         wholes_at(d[6, 0], (d[6, 1], SLOT_COLUMNS)),
         numbers_at(d[7, 0], (d[7, 1], d[7, 2])),
-        numbers_at(d[8, 0], (d[8, 1], d[8, 2])),
+        wholes_at(d[8, 0], (d[8, 1], d[8, 2], OUT_COLUMNS)),
+        numbers_at(d[9, 0], (d[9, 1], d[9, 2])),
+        wholes_at(d[10, 0], (d[10, 1], 2)),
+        wholes_at(d[11, 0], (d[11, 1], 3)),
     )
 
 
@@ -84,7 +93,19 @@ def carry(d, seed, now, src, channel, n, seq, slot):
             links[n, LOST] += 1
             leave_slot(t.control, t.slots, slot)
             return
-    push(t.control, t.agenda, now + delay, who(channel, links[n, DST], src), seq, links[n, IN_PORT], slot)
+    peer = links[n, PEER]
+    if peer < 0:
+        push(t.control, t.agenda, now + delay, who(channel, links[n, DST], src), seq, links[n, IN_PORT], slot)
+        return
+    row, at, size = t.out_count[peer, 0], t.out_count[peer, 1], t.slots[slot, SIZE]
+    out = t.out[peer, row]
+    out[0], out[1], out[2], out[3], out[4] = now + delay, who(channel, links[n, DST], src), seq, t.slots[slot, STAMP], size
+    payload = payload_of(t, slot, size)
+    for i in range(size):
+        t.out_numbers[peer, at + i] = payload[i]
+    t.out_count[peer, 0] = row + 1
+    t.out_count[peer, 1] = at + size
+    leave_slot(t.control, t.slots, slot)
 
 
 @kernel
@@ -127,7 +148,7 @@ def put_letter(t, stamp, values):
 
 @kernel
 def send_said(d, seed, now, node):
-    """A learning node's activity."""
+    """Activity: a learning node's values, or what the world shows."""
     t = opened(d)
     row = t.nodes[node]
     slot = put_letter(t, np.int64(t.real[row[SAYS_STAMP]]), view(t.real, row[SAID], (row[SAID_SIZE],)))
@@ -172,14 +193,28 @@ def send_error(d, seed, now, node):
         leave_slot(t.control, t.slots, slot)
 
 
+@kernel
+def send_earned(d, seed, now, channel):
+    """What the world says that a decision earned."""
+    t = opened(d)
+    row = t.nodes[0]
+    slot = put_letter(t, np.int64(t.real[row[TELLS_STAMP]]), view(t.real, row[TOLD], (row[TOLD_M],)))
+    post(d, seed, now, 0, channel, -1, slot)
+    leave_slot(t.control, t.slots, slot)
+
+
 @inlined
 def send(d, t, seed, now, node, flags):
-    if t.nodes[node, IS_DOPAMINE] == 1:
+    role = t.nodes[node, ROLE]
+    if role == DOPAMINE:
         if flags & SAY:
             send_error(d, seed, now, node)
         return
     if flags & TELL:
-        send_told(d, seed, now, node)
+        if role == LEARNER:
+            send_told(d, seed, now, node)
+        else:
+            send_earned(d, seed, now, REWARD if role == WORLD_OF_REWARD else OUTCOME)
     if flags & SAY:
         send_said(d, seed, now, node)
 
@@ -187,4 +222,22 @@ def send(d, t, seed, now, node, flags):
 @inlined
 def roomy(t):
     """Whether what one event can cause still fits."""
-    return t.control[EVENTS] + t.control[NEED_EVENTS] <= t.agenda.shape[0] and t.control[FREE_COUNT] >= t.control[NEED_SLOTS]
+    control = t.control
+    need = control[NEED_EVENTS]
+    fits = control[EVENTS] + need <= t.agenda.shape[0] and control[FREE_COUNT] >= control[NEED_SLOTS]
+    for peer in range(t.out.shape[0]):
+        fits = fits and t.out_count[peer, 0] + need <= t.out.shape[1]
+    return fits
+
+
+@kernel
+def expected(t, code):
+    """The row of `arrive` for messages of that kind, receiver and sender, or -1."""
+    low, high = 0, t.arrive.shape[0]
+    while low < high:
+        middle = (low + high) >> 1
+        if t.arrive[middle, 0] < code:
+            low = middle + 1
+        else:
+            high = middle
+    return low if low < t.arrive.shape[0] and t.arrive[low, 0] == code else -1

@@ -332,6 +332,8 @@ def _check_whole(scenario: Scenario, where: str) -> None:
         raise ScenarioError(where, "task.episodes", "the multiplexer has no episodes; give decisions")
     if scenario.task.name != "multiplexer" and scenario.task.world.late == "grade-by-stamp":
         raise ScenarioError(where, "task.world.late", "grade-by-stamp needs a task of independent questions (multiplexer)")
+    if scenario.critic and scenario.task.world.late == "grade-by-stamp":
+        raise ScenarioError(where, "task.world.late", "grade-by-stamp rewards answers directly; a critic needs use or withhold")
     if scenario.task.world.waits and scenario.task.world.late != "use":
         raise ScenarioError(where, "task.world.late", "a world that waits never sees a late action")
     layers = len(scenario.network.hidden) + 1

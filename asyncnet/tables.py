@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from asyncnet import network
 from asyncnet import posting as p
 from asyncnet.agenda import EVENT_COLUMNS, EVENTS, FREE, FREE_COUNT, SIZE, SLOT_COLUMNS, STAMP, USERS, of_who, who
-from asyncnet.message import CHANNELS, FEEDBACK, TICK, WORLD, Letter
-from asyncnet.node import Agent, Dopamine, Node
+from asyncnet.message import ACTIVITY, CHANNELS, FEEDBACK, OUTCOME, REWARD, TICK, WORLD, Letter
+from asyncnet.node import Dopamine, Node, World
 from asyncnet.pointer import address
+from asyncnet.timekeeper import Virtual
 
 if TYPE_CHECKING:
     from asyncnet.link import Link
@@ -33,16 +36,16 @@ class _Shelf:
         return self.size - part.size
 
 
-def lay_out(loop: Loop) -> p.Tables:
-    """The tables of a loop that hosts all nodes. Its nodes move into them: a node's state is now a slice of `real`."""
+def lay_out(loop: Loop, peers: Mapping[int, int]) -> p.Tables:
+    """The tables of a loop; `peers` numbers the host of each node that is not here. Its nodes move into them: a node's state is now a slice of `real`."""
     shelf = _Shelf()
-    nodes = np.zeros((len(loop.nodes), p.NODE_COLUMNS), dtype=np.int64)
+    nodes = np.zeros((len(loop.plan.nodes), p.NODE_COLUMNS), dtype=np.int64)
     links = _links(loop)
     table = np.zeros((len(links), p.LINK_COLUMNS), dtype=np.int64)
     first = rings = 0
-    for i, row in enumerate(nodes):
-        node = loop.nodes[i]
-        row[p.IDENTITY] = loop.plan.nodes[i].identity
+    for i in sorted(loop.nodes):
+        row, node = nodes[i], loop.nodes[i]
+        row[p.IDENTITY] = node.identity
         row[p.SEQUENCE : p.SEQUENCE + TICK] = loop.sequence[i]
         for channel in CHANNELS.values():
             count = len(loop.links[i][channel])
@@ -50,32 +53,33 @@ def lay_out(loop: Loop) -> p.Tables:
             if channel == FEEDBACK and count:
                 table[first : first + count, p.START : p.WIDTH + 1] = [(start, width) for _, start, width in node.slices]
             first += count
-        if isinstance(node, Node):
-            _seat(row, node, shelf)
+        _seat(row, node, shelf)
+        if i:
             row[p.CLOCK] = shelf.put(loop.clocks[i])
-            row[p.TICKS] = loop.ticks[i] + loop.skipped[i]
+        row[p.TICKS], row[p.SKIPPED] = loop.ticks[i], loop.skipped[i]
+    places: dict[tuple[float, bytes], int] = {}  # links under the same conditions share them
     for row, link in zip(table, links, strict=True):
-        conditions = shelf.put(np.concatenate(([link.retry], link.conditions.ravel())))
-        row[: p.HELD + 1] = link.dst, link.dst_identity, link.port, link.fixed, conditions, len(link.conditions), link.stale, rings
-        row[p.SENT], row[p.LOST] = link.sent, link.lost
+        key = (link.retry, link.conditions.tobytes())
+        if key not in places:
+            places[key] = shelf.put(np.concatenate(([link.retry], link.conditions.ravel())))
+        row[: p.HELD + 1] = link.dst, link.dst_identity, link.port, link.fixed, places[key], len(link.conditions), link.stale, rings
+        row[p.SENT], row[p.LOST], row[p.PEER] = link.sent, link.lost, peers.get(link.dst, -1)
         rings += link.stale + 1 if link.stale else 0
     real = np.concatenate(shelf.parts)
-    for i, row in enumerate(nodes):
-        if isinstance(loop.nodes[i], Node):
-            loop.nodes[i].seat(real[row[p.STATE] : row[p.STATE] + row[p.STATE_SIZE]])
-    control = np.zeros(p.CONTROL_SIZE, dtype=np.int64)
+    for i, node in loop.nodes.items():
+        node.seat(real[nodes[i, p.STATE] : nodes[i, p.STATE] + nodes[i, p.STATE_SIZE]])
     fan_out = nodes[:, p.LINK_COUNT : p.LINK_COUNT + TICK]
-    control[p.NEED_EVENTS] = max(fan_out.sum(axis=1).max(), p.OUTBOX * fan_out[0].max()) + 2
-    control[p.NEED_SLOTS] = max(fan_out[:, FEEDBACK].max() + 2, p.OUTBOX)
-    control[p.NOW], control[p.MORE], control[p.RETURN] = loop.now, -1, -1
-    control[p.HEARD_STAMP], control[p.HEARD_SEQ] = loop.nodes[0].heard
+    control = np.zeros(p.CONTROL_SIZE, dtype=np.int64)
+    control[p.NEED_EVENTS] = fan_out.sum(axis=1).max() + 2
+    control[p.NEED_SLOTS] = fan_out[:, FEEDBACK].max() + 2
+    control[p.NOW], control[p.MORE], control[p.WALL] = loop.now, -1, not isinstance(loop.keeper, Virtual)
     control[p.DELIVERED : p.DELIVERED + TICK] = [loop.delivered.get(channel, 0) for channel in range(TICK)]
-    said, told = nodes[:, p.SAID_SIZE].max(), (nodes[:, p.TOLD_B] * nodes[:, p.TOLD_M]).max() * table[:, p.WIDTH].max()
-    streams = loop.scenario.task.streams
-    width = max(said, told, streams * (1 + loop.plan.inputs), 1 + 3 * streams)
+    arrive = _arrive(loop)
+    told = (nodes[:, p.TOLD_B] * nodes[:, p.TOLD_M] * np.where(nodes[:, p.ROLE] == p.LEARNER, nodes[:, p.TOLD_I], 1)).max()
+    width = int(max(nodes[:, p.SAID_SIZE].max(), told, arrive[:, 2].max(initial=0)))
     events = np.zeros((len(loop.agenda), EVENT_COLUMNS), dtype=np.int64)
-    letters: list[tuple[int, np.ndarray]] = [(0, np.zeros(0))]  # the inbox
-    for row, (at, kind, dst, src, seq, stamp, payload, port) in zip(events, loop.agenda, strict=True):
+    letters: list[tuple[int, np.ndarray]] = [(0, np.zeros(0))]  # p.NOWHERE
+    for row, (at, kind, dst, src, seq, stamp, payload, port) in zip(events, sorted(loop.agenda, key=lambda event: event[:5]), strict=True):
         row[:] = at, _who(kind, dst, src), seq, port, len(letters)
         if payload is not None:
             letters.append((stamp, payload))
@@ -90,7 +94,28 @@ def lay_out(loop: Loop) -> p.Tables:
         slots[slot, STAMP], slots[slot, SIZE], slots[slot, USERS] = stamp, payload.size, 1
         pool[slot, : payload.size] = payload
     control[EVENTS], control[FREE], control[FREE_COUNT] = len(events), -1, 0
-    return grown(p.Tables(control, nodes, table, held, real, events, slots, pool, np.zeros((p.OUTBOX, 4 + width))))
+    away = 1 + max(peers.values(), default=-1)
+    room = 4 * int(control[p.NEED_EVENTS])
+    out = np.zeros((away, room, p.OUT_COLUMNS), dtype=np.int64), np.zeros((away, room * width)), np.zeros((away, 2), dtype=np.int64)
+    return grown(p.Tables(control, nodes, table, held, real, events, slots, pool, *out, arrive))
+
+
+def _arrive(loop: Loop) -> np.ndarray:
+    """Which messages may come from other loops: rows (who, port, size), sorted."""
+    plan, streams = loop.plan, loop.scenario.task.streams
+    rows = []
+    for link in plan.links:
+        if link.dst in loop.nodes and link.src not in loop.nodes:
+            source = plan.nodes[link.src]
+            width = network.values_of(plan, source)
+            size = {
+                ACTIVITY: streams + streams * width,
+                FEEDBACK: streams * plan.nodes[link.dst].part[1] * network.pieces(plan, source),
+                REWARD: streams,
+                OUTCOME: 1 + 3 * streams,
+            }[link.channel]
+            rows.append((_who(link.channel, link.dst, link.src), link.port, size))
+    return np.array(sorted(rows), dtype=np.int64).reshape(-1, 3)
 
 
 def grown(t: p.Tables) -> p.Tables:
@@ -116,13 +141,13 @@ def directory(t: p.Tables) -> np.ndarray:
 def count(loop: Loop, t: p.Tables) -> None:
     """Bring the loop's clock, counters and letters held back up to date."""
     loop.now = int(t.control[p.NOW])
-    loop.keeper.now = loop.now
-    loop.nodes[0].heard = (int(t.control[p.HEARD_STAMP]), int(t.control[p.HEARD_SEQ]))
+    if isinstance(loop.keeper, Virtual):
+        loop.keeper.now = loop.now
     for channel in CHANNELS.values():
         loop.delivered[channel] = int(t.control[p.DELIVERED + channel])
-    for i, row in enumerate(t.nodes.tolist()):
-        if i:
-            loop.ticks[i] = row[p.TICKS] - loop.skipped[i]
+    for i in loop.nodes:
+        row = t.nodes[i].tolist()
+        loop.ticks[i], loop.skipped[i] = row[p.TICKS], row[p.SKIPPED]
         loop.sequence[i] = row[p.SEQUENCE : p.SEQUENCE + TICK]
     for link, row in zip(_links(loop), t.links.tolist(), strict=True):
         link.sent, link.lost = row[p.SENT], row[p.LOST]
@@ -151,11 +176,14 @@ def _links(loop: Loop) -> list[Link]:
 def _seat(row: np.ndarray, node: Node, shelf: _Shelf) -> None:
     said, told = node.buffers
     row[p.ADDRESS] = address(node.bound.module.handle)
-    row[p.IS_DOPAMINE] = isinstance(node, Dopamine)
     row[p.STATE], row[p.STATE_SIZE] = shelf.put(node.state), node.state.size
     row[p.CONFIG], row[p.CONFIG_SIZE] = shelf.put(node.config), node.config.size
     row[p.SAID], row[p.SAID_SIZE] = shelf.put(said), said.size
     row[p.TOLD], row[[p.TOLD_B, p.TOLD_I, p.TOLD_M]] = shelf.put(told.ravel()), told.shape
     starts = dict(zip((field.name for field in node.bound.fields), node.config[-len(node.bound.fields) :].astype(int).tolist(), strict=True))
     row[p.SAYS_STAMP] = row[p.STATE] + starts["stamp"]
-    row[p.TELLS_STAMP] = row[p.STATE] + starts["told_stamp" if isinstance(node, Agent) else "credited"]
+    row[p.TELLS_STAMP] = row[p.STATE] + starts["credited" if isinstance(node, Dopamine) else "told_stamp"]
+    row[p.ROLE] = p.DOPAMINE if isinstance(node, Dopamine) else p.LEARNER
+    if isinstance(node, World):
+        row[p.ROLE] = p.WORLD_OF_OUTCOME if node.earns == OUTCOME else p.WORLD_OF_REWARD
+        row[p.NEXT_TURN] = row[p.STATE] + starts["turn"]

@@ -1,133 +1,309 @@
-"""The world: the node that holds the task, shows observations, takes actions and says what they earned.
+"""The world: the node that holds the task. It shows observations, takes actions and says what they earned.
 
-A world that does not wait closes decision k every `interval` ticks with the newest action it has heard, which may be one for an earlier observation
-(its stamp tells), or repeats the last one. Like every sender it says its observation again on every tick, so that loss only delays; where that
-can change nothing (Links.repeats) it saves its breath. A world that waits closes decision k `interval` ticks after the action for k has
+A machine like the learning node's (agent.py), bound to a task as that one is bound to a rule (tasks/__init__.py says what a task must bring). A world that
+does not wait closes decision k every `interval` ticks with the newest action, and shows its observation on every tick, so that loss only delays;
+where that can change nothing (Links.repeats) it saves its breath. A world that waits closes decision k `interval` ticks after the action for k has
 come; if none comes it shows its observation again, so that a lost message only delays. What a decision earned goes out before the next observation,
 under the stamp of the action that was used.
 
     late = "use"              a late action is taken as the action now, and credited to its own stamp
            "withhold"         it is taken, but earns no credit
            "grade-by-stamp"   it is judged against the question it was meant for (independent questions only)
+
+An episode that ends takes one more decision, whose action is ignored and which resets it (as in the released code and in Gymnasium's NEXT_STEP mode). It
+teaches nothing: live = 0. After a terminal state boot = 0. At a time limit, `zero` makes the transition teach nothing, as published; `bootstrap` takes the
+value of the last observation.
 """
 
-from __future__ import annotations
+from asyncnet.kernel import entry, kernel
+from asyncnet.layout import Field, unbound
+from asyncnet.tasks.multiplexer import grade, move, pose  # bound: rule
 
-import numpy as np
+cut = unbound  # bound: layout
 
-from asyncnet.message import ACTIVITY, OUTCOME, REWARD, Letter
-from asyncnet.metrics import Score
-from asyncnet.scenario import World as Settings
+SAY, TELL, MORE, STEP, TURN, LOOK = 1, 2, 4, 8, 16, 32
+"""What a turn asks of its host: send the observation, send what was earned, come back at once, step the task (it lives in Python), book the
+turn it wants next, look at the score."""
+
+_ACTIVITY, _TICK = 4, 5  # as in message.py
+USE, WITHHOLD, GRADE = range(3)
+IDLE, GRADING, STEPPING, STEPPED = range(4)  # what it is in the middle of
+TERMINATED, TRUNCATED = 1, 2
+
+DECISIONS, EPISODES, ON_TIME, LATE, MISSING, REPEATED, REVISED, UNGRADED = range(8)
+COUNT_NAMES = ("decisions", "episodes", "on_time", "late", "missing", "repeated", "revised", "ungraded")
+LATENESS = 64  # decisions; later actions count as that late
+MOST_GRADED = 64  # answers graded in one interval
+
+FIELDS = (
+    Field("observation", "B I"),  # what is shown
+    Field("episode", "B"),
+    Field("action", "B"),  # the newest action heard
+    Field("reward", "B"),  # what the last decision led to
+    Field("ended", "B"),  # 0, TERMINATED or TRUNCATED
+    Field("over", "B"),  # the episode has ended; the next decision resets it
+    Field("total", "B"),  # return so far
+    Field("stamp", "1"),  # the decision that is open
+    Field("shown", "1"),  # when its observation was last shown
+    Field("heard_stamp", "1"),  # the newest action
+    Field("heard_seq", "1"),
+    Field("fresh", "1"),  # an action has come since the last decision
+    Field("used", "1"),  # the stamp of the action last used, until it is revised
+    Field("closes", "1"),  # when it closes the open decision, as far as it knows
+    Field("closing", "1"),  # a world that waits has heard what it waited for
+    Field("guarded", "1"),  # the turn that watches for silence is on the agenda
+    Field("turn", "1"),  # when it wants its next turn
+    Field("phase", "1"),
+    Field("graded_count", "1"),  # answers that came in this interval, for GRADE
+    Field("graded_next", "1"),
+    Field("graded_stamp", "G"),
+    Field("graded_action", "G B"),
+    Field("earned", "1"),  # what they earned
+    Field("told_stamp", "1"),  # the stamp of what is told
+    Field("counts", "8"),
+    Field("lateness", "65"),
+    Field("log_count", "1"),  # rewards and returns that Python has not taken yet
+    Field("log", "W"),
+    Field("return_count", "1"),
+    Field("return_log", "W"),
+    Field("look_at", "1"),  # the decision or episode at which Python wants to look
+)
+SETTINGS = (
+    ("seed", int),
+    ("waits", int),
+    ("late", int),
+    ("interval", int),  # microseconds, like the next two
+    ("repeat", int),
+    ("patience", int),
+    ("one_hot", int),
+    ("dopamine", int),
+    ("zero_at_limit", int),
+    ("by_episode", int),
+)
 
 
-class World:
-    """A node like any other to its loop: it hears, it acts, it returns letters. Times are in microseconds."""
+@entry
+def begin(state, config):
+    """Fill a fresh state: nothing heard, the first observation posed."""
+    v, c = cut(state, config)
+    for array in (v.stamp, v.heard_stamp, v.heard_seq, v.used):
+        array[:] = -1.0
+    pose(v, c)
 
-    def __init__(self, task: object, settings: Settings, tick: int, score: Score, *, one_hot: bool, dopamine: bool, repeats: bool) -> None:
-        self.task, self.score = task, score
-        self.waits, self.policy = settings.waits, settings.late
-        self.interval = max(1, round(settings.interval * tick))
-        self.repeat = tick if repeats else 0
-        self.patience = max(1, round(settings.patience * tick))
-        self.one_hot, self.dopamine = one_hot, dopamine
-        self.streams = len(task.episode)
-        self.decision = -1  # the decision that is open
-        self.shown = 0  # when its observation was last shown
-        self.heard = (-1, -1)  # stamp and sequence number of the newest action
-        self.actions = np.zeros(self.streams, dtype=np.int64)
-        self.fresh = False  # an action has come since the last decision
-        self.used = -1  # the stamp of the action last used, until it is revised
-        self.graded: list[tuple[int, np.ndarray]] = []  # actions that came in this interval, for grade-by-stamp
-        self.closes = 0  # when it closes the open decision, as far as it knows
-        self.closing = False  # a world that waits has heard what it waited for
-        self.guarded = False
 
-    def hear(self, now: int, channel: int, port: int, seq: int, stamp: int, payload: np.ndarray) -> int | None:
-        """Take in an action; returns when the world wants its turn, if that has just become clear."""
-        del channel, port
-        if (stamp, seq) <= self.heard:
-            return None
-        newer = stamp > self.heard[0]
-        self.heard = (stamp, seq)
-        before, values = self.actions, payload[self.streams :]
-        if self.one_hot:
-            self.actions = values.reshape(self.streams, -1).argmax(1)
+@kernel
+def chosen(v, c, payload, b):
+    """Stream b's action in an activity message."""
+    width = (payload.size - c.B) // c.B
+    first = c.B + b * width
+    if c.one_hot == 0:
+        return 1.0 if payload[first] > 0.0 else 0.0
+    best = 0
+    for n in range(1, width):
+        if payload[first + n] > payload[first + best]:
+            best = n
+    return float(best)
+
+
+@kernel
+def hear(v, c, now, seq, stamp, payload):
+    """Take in an action."""
+    if stamp < v.heard_stamp[0] or (stamp == v.heard_stamp[0] and seq <= v.heard_seq[0]):
+        return 0
+    newer = stamp > v.heard_stamp[0]
+    v.heard_stamp[0] = stamp
+    v.heard_seq[0] = seq
+    changed = False
+    for b in range(c.B):
+        action = chosen(v, c, payload, b)
+        if action != v.action[b]:
+            v.action[b] = action
+            changed = True
+    if stamp == v.used[0] and changed:
+        v.counts[REVISED] += 1.0
+        v.used[0] = -1.0
+    if newer:
+        v.fresh[0] = 1.0
+    if c.late == GRADE:
+        if newer and v.graded_count[0] == c.G:
+            v.counts[UNGRADED] += 1.0
+        elif newer:
+            v.graded_stamp[int(v.graded_count[0])] = stamp
+            v.graded_count[0] += 1.0
+        last = int(v.graded_count[0]) - 1
+        if last >= 0 and v.graded_stamp[last] == stamp:  # else its grade has gone out: an answer counts once, however often it is repeated
+            for b in range(c.B):
+                v.graded_action[last, b] = v.action[b]
+    if c.waits == 1 and stamp == v.stamp[0] and v.closing[0] == 0.0:
+        v.closing[0] = 1.0
+        v.closes[0] = now + c.interval
+        v.turn[0] = v.closes[0]
+        return TURN
+    return 0
+
+
+@kernel
+def show(v, c, now, said):
+    v.shown[0] = now
+    for b in range(c.B):
+        said[b] = v.episode[b]
+        for i in range(c.I):
+            said[c.B + b * c.I + i] = v.observation[b, i]
+    return SAY
+
+
+@kernel
+def open_next(v, c, now, said):
+    v.stamp[0] += 1.0
+    v.closing[0] = 0.0
+    v.fresh[0] = 0.0
+    if c.waits == 0:
+        v.closes[0] = now + c.interval
+        v.turn[0] = v.closes[0]
+        if c.repeat > 0:
+            v.turn[0] = min(v.closes[0], float(now + c.repeat))
+        return show(v, c, now, said) | TURN
+    if v.guarded[0] == 1.0:
+        return show(v, c, now, said)
+    v.guarded[0] = 1.0
+    v.turn[0] = now + c.patience
+    return show(v, c, now, said) | TURN
+
+
+@kernel
+def show_again(v, c, now, said):
+    """A turn at which nothing is to be closed."""
+    if c.waits == 0:
+        v.turn[0] = v.closes[0]
+        if c.repeat > 0:
+            v.turn[0] = min(v.closes[0], float(now + c.repeat))
+        return show(v, c, now, said) | TURN
+    if now < v.shown[0] + c.patience:
+        v.turn[0] = v.shown[0] + c.patience
+        return TURN
+    v.turn[0] = now + c.patience
+    return show(v, c, now, said) | TURN
+
+
+@kernel
+def account(v, c):
+    """Count the action that the open decision uses."""
+    stamp = v.heard_stamp[0]
+    v.used[0] = stamp
+    if stamp < 0.0:
+        v.counts[MISSING] += 1.0
+        return
+    late = int(v.stamp[0] - stamp)
+    v.lateness[min(late, LATENESS)] += 1.0
+    v.counts[ON_TIME if late == 0 else LATE] += 1.0
+    if v.fresh[0] == 0.0:
+        v.counts[REPEATED] += 1.0
+
+
+@kernel
+def mean(values):
+    total = 0.0
+    for b in range(values.size):
+        total += values[b]
+    return total / values.size
+
+
+@kernel
+def grade_next(v, c, told):
+    """Tell what the next of this interval's answers earned."""
+    n = int(v.graded_next[0])
+    v.graded_next[0] += 1.0
+    v.told_stamp[0] = v.graded_stamp[n]
+    for b in range(c.B):
+        told[0, 0, b] = grade(v, c, int(v.graded_stamp[n]), b, v.graded_action[n, b])
+    v.earned[0] += mean(told[0, 0])
+    return TELL | MORE
+
+
+@kernel
+def note(log, count, value):
+    """Add to a log; the host has been asked to empty it in time."""
+    if count[0] < log.size:
+        log[int(count[0])] = value
+        count[0] += 1.0
+
+
+@kernel
+def settle(v, c, told):
+    """Draw up what the decision led to: credit into `told`, episodes, the log."""
+    credited = v.used[0]
+    if c.late == WITHHOLD and credited != v.stamp[0]:
+        credited = -1.0
+    if c.dopamine == 1:
+        told[0, 0, 0] = credited
+    for b in range(c.B):
+        boot, live = 1.0, 1.0
+        if v.over[b] == 1.0:
+            live = 0.0
+            v.reward[b] = 0.0
+            v.over[b] = 0.0
+            v.episode[b] += 1.0
         else:
-            self.actions = (values > 0.0).astype(np.int64)
-        if stamp == self.used and (self.actions != before).any():
-            self.score.revised += 1
-            self.used = -1
-        self.fresh = self.fresh or newer
-        if self.policy == "grade-by-stamp":
-            if newer:
-                self.graded.append((stamp, self.actions))
-            elif self.graded:  # else its grade has gone out: an answer counts once, however often it is repeated
-                self.graded[-1] = (stamp, self.actions)
-        if self.waits and stamp == self.decision and not self.closing:
-            self.closing = True
-            self.closes = now + self.interval
-            return self.closes
-        return None
-
-    def act(self, now: int) -> tuple[list[Letter], int | None]:
-        """Take a turn: close the open decision and show the next observation, or show the open one again. Returns letters and when to come back."""
-        if not self.waits:
-            if now < self.closes:
-                letters = [self._show(now)]
-            else:
-                letters = self._next(now)
-                self.closes = now + self.interval
-            return letters, min(self.closes, now + self.repeat) if self.repeat else self.closes
-        if self.decision < 0 or (self.closing and now >= self.closes):
-            letters = self._next(now)
-            if self.guarded:  # the turn that watches for silence is already on the agenda
-                return letters, None
-            self.guarded = True
-            return letters, now + self.patience
-        if now < self.shown + self.patience:
-            return [], self.shown + self.patience
-        return [self._show(now)], now + self.patience
-
-    def _next(self, now: int) -> list[Letter]:
-        letters: list[Letter] = []
-        if self.decision >= 0:
-            self._close(now, letters)
-        self.decision += 1
-        self.closing = False
-        self.fresh = False
-        letters.append(self._show(now))
-        return letters
-
-    def _show(self, now: int) -> Letter:
-        self.shown = now
-        return Letter(ACTIVITY, self.decision, np.concatenate((self.task.episode, self.task.observation.ravel())))
-
-    def _close(self, now: int, letters: list[Letter]) -> None:
-        self.used = stamp = self.heard[0]
-        self.score.action(None if stamp < 0 else self.decision - stamp, not self.fresh)
-        if self.policy == "grade-by-stamp":
-            rewards = [(s, self.task.grade(s, actions)) for s, actions in self.graded]
-            self.graded = []
-            returns = self.task.step(self.actions).returns
-            letters += [Letter(REWARD, s, reward) for s, reward in rewards]
-            # Each question counts when its answer comes; an unanswered one counts as chance.
-            self.score.decision(float(np.sum([mean(r) for _, r in rewards])), returns, now)
-            return
-        reward, boot, live, returns = self.task.step(self.actions)
-        credited = -1 if self.policy == "withhold" and stamp != self.decision else stamp
-        if self.dopamine:
-            letters.append(Letter(OUTCOME, self.decision, np.array((credited, *reward, *boot, *live))))
-        elif credited >= 0:
-            letters.append(Letter(REWARD, credited, reward))
-        self.score.decision(mean(reward), returns, now)
-
-    @property
-    def state(self) -> np.ndarray:
-        """What the digest covers."""
-        own = [float(self.decision), float(self.heard[0]), float(self.heard[1]), *self.actions.astype(np.float64)]
-        return np.concatenate((own, self.task.state(), [float(np.sum(self.score.rewards))]))
+            v.total[b] += v.reward[b]
+            if v.ended[b] > 0.0:
+                v.over[b] = 1.0
+                note(v.return_log, v.return_count, v.total[b])
+                v.counts[EPISODES] += 1.0
+                v.total[b] = 0.0
+                if v.ended[b] == TERMINATED:
+                    boot = 0.0
+                elif c.zero_at_limit == 1:
+                    live = 0.0
+        if c.dopamine == 1:
+            told[0, 0, 1 + b], told[0, 0, 1 + c.B + b], told[0, 0, 1 + 2 * c.B + b] = v.reward[b], boot, live
+        elif c.late != GRADE:
+            told[0, 0, b] = v.reward[b]
+    # Each graded question counts when its answer comes; an unanswered one counts as chance.
+    note(v.log, v.log_count, v.earned[0] if c.late == GRADE else mean(v.reward))
+    v.counts[DECISIONS] += 1.0
+    flags = 0
+    if c.dopamine == 1:
+        v.told_stamp[0] = v.stamp[0]
+        flags = TELL
+    elif c.late != GRADE and credited >= 0.0:
+        v.told_stamp[0] = credited
+        flags = TELL
+    unit = v.counts[EPISODES] if c.by_episode == 1 else v.counts[DECISIONS]
+    if unit >= v.look_at[0] or v.log_count[0] == c.W or v.return_count[0] + c.B > c.W:
+        flags |= LOOK
+    return flags
 
 
-def mean(rewards: np.ndarray) -> float:
-    """The mean over streams, without the microseconds that NumPy's takes over one number."""
-    return float(rewards[0] if rewards.size == 1 else rewards.mean())
+@kernel
+def turn(v, c, now, said, told):
+    """Close the open decision and show the next observation, or show the open one again; in steps, if others have a part in it."""
+    if v.phase[0] == IDLE:
+        closes = v.stamp[0] < 0.0 or (now >= v.closes[0] and (c.waits == 0 or v.closing[0] == 1.0))
+        if not closes:
+            return show_again(v, c, now, said)
+        if v.stamp[0] < 0.0:
+            return open_next(v, c, now, said)
+        account(v, c)
+        v.graded_next[0] = 0.0
+        v.earned[0] = 0.0
+        v.phase[0] = GRADING
+    if v.phase[0] == GRADING:
+        if v.graded_next[0] < v.graded_count[0]:
+            return grade_next(v, c, told)
+        v.graded_count[0] = 0.0
+        v.phase[0] = STEPPING
+    if v.phase[0] == STEPPING:
+        v.phase[0] = STEPPED
+        if not move(v, c):
+            return STEP | MORE
+    v.phase[0] = IDLE
+    return settle(v, c, told) | open_next(v, c, now, said)
+
+
+@entry
+def handle(state, config, now, kind, port, seq, stamp, payload, said, told):
+    """Take in one event, an action or its turn (TICK); returns what to do (SAY | TELL | MORE | STEP | TURN | LOOK)."""
+    v, c = cut(state, config)
+    if kind == _ACTIVITY:
+        return hear(v, c, now, seq, stamp, payload)
+    return turn(v, c, now, said, told)

@@ -23,13 +23,18 @@ import tyro
 import asyncnet
 from asyncnet.actors.courier import ZmqCourier
 from asyncnet.actors.session import session
+from asyncnet.agenda import who
 from asyncnet.message import ACTIVITY
 
-PAYLOAD = np.zeros(2)  # an episode number and one value
+WHO = who.py_func(ACTIVITY, 1, 0)
+SIZE = 2  # an episode number and one value
 
 
-def event(seq: int) -> tuple:
-    return (0, ACTIVITY, 1, 0, seq, seq, PAYLOAD)
+def messages(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """So many small messages as a loop hands them over: (at, who, seq, stamp, size) each, and their payloads."""
+    rows = np.zeros((count, 5), dtype=np.int64)
+    rows[:, 1], rows[:, 2], rows[:, 3], rows[:, 4] = WHO, np.arange(count), np.arange(count), SIZE
+    return rows, np.zeros(SIZE * count)
 
 
 class Peer:
@@ -44,27 +49,26 @@ class Peer:
         return self.courier.address
 
     def connect(self, address: list[str], other: Any) -> None:
-        self.courier.where = {1: "other"}
         self.courier.connect({"other": address}, {})
         self.other = other
 
     def answer(self, hops: int) -> list[float]:
         """Take messages, answer each, and say how long each was on its way, in microseconds."""
-        out = []
+        out, (rows, numbers) = [], messages(1)
         for _ in range(hops):
-            while not (came := self.courier.collect(1_000_000)):
+            while not (came := self.courier.receive(1_000_000)):
                 pass
-            out.append((time.monotonic_ns() - came[0][0]) / 1e3)
-            self.courier.post(event(0), 0)
-            self.courier.flush()
+            out.append((time.monotonic_ns() - int(came[0][0][0, 0])) / 1e3)
+            self.courier.send("other", rows, numbers)
         return out
 
     def ask(self, hops: int) -> None:
         """Send messages that carry the time, each after the answer to the last."""
-        for seq in range(hops):
-            self.courier.post((time.monotonic_ns(), *event(seq)[1:]), 0)
-            self.courier.flush()
-            while not self.courier.collect(1_000_000):
+        rows, numbers = messages(1)
+        for _ in range(hops):
+            rows[0, 0] = time.monotonic_ns()
+            self.courier.send("other", rows, numbers)
+            while not self.courier.receive(1_000_000):
                 pass
 
     def hear(self, sent: int) -> float:
@@ -81,7 +85,7 @@ class Peer:
         """Take `count` messages; seconds from the first to the last."""
         seen, began = 0, 0.0
         while seen < count:
-            came = len(self.courier.collect(1_000_000))
+            came = sum(len(rows) for rows, _ in self.courier.receive(1_000_000))
             if came and not seen:
                 began = time.perf_counter()
             seen += came
@@ -89,18 +93,15 @@ class Peer:
 
     def pour(self, count: int, batch: int) -> None:
         """Send `count` messages, so many a frame."""
-        wire = self.courier
+        rows, numbers = messages(count)
         for first in range(0, count, batch):
-            for seq in range(first, min(first + batch, count)):
-                wire.post(event(seq), 0)
-            before = wire.refused
-            kept = wire._outgoing
-            wire.flush()
-            while wire.refused > before:  # the peer's queue is full: the same frame again
+            part = rows[first : first + batch]
+            refused = self.courier.refused
+            self.courier.send("other", part, numbers[SIZE * first : SIZE * (first + len(part))])
+            while self.courier.refused > refused:  # the peer's queue is full: the same frame again
                 time.sleep(0.0005)
-                before = wire.refused
-                wire._outgoing = kept
-                wire.flush()
+                refused = self.courier.refused
+                self.courier.send("other", part, numbers[SIZE * first : SIZE * (first + len(part))])
 
     def take(self, frame: bytes) -> None:
         self.calls += 1

@@ -1,6 +1,11 @@
-"""Small scenarios, and a loop whose nodes' inboxes are written down."""
+"""Small scenarios, a loop whose nodes' inboxes are written down, and a task to be played with."""
+
+import numpy as np
 
 from asyncnet.loop import Loop
+from asyncnet.message import ACTIVITY, OUTCOME
+from asyncnet.network import plan
+from asyncnet.node import build
 from asyncnet.scenario import check
 from asyncnet.timekeeper import Virtual
 
@@ -63,3 +68,53 @@ def play(node, tape):
     for verb, *event in tape:
         letters += [(letter.channel, letter.stamp, letter.payload.tolist(), letter.link) for letter in getattr(node, verb)(*event)]
     return letters
+
+
+class Probe:
+    """A task driven through the world that holds it: `step(actions)` answers the open decision and gives what came of it as (reward, boot, live, returns)."""
+
+    def __init__(self, streams=3, seed=1, late="use", **task):
+        waits = late == "use"
+        gym = task["name"] == "gymnasium"
+        data = {
+            "name": "probe",
+            "seed": seed,
+            "tick": 1,
+            "task": {"episodes" if gym else "decisions": 10**6, "streams": streams, "world": {"waits": waits, "interval": 1.0, "late": late}, **task},
+            "network": {"hidden": [1], "output": "softmax"},
+            "rule": {"name": "reinforce", "learning_rate": 0.01},
+        }
+        if late == "use":
+            data["critic"] = {"hidden": [1], "learning_rate": 0.01}
+        scenario = check(data, "probe")
+        team = plan(scenario)
+        self.actions = team.actions
+        self.node = build(scenario, team, team.nodes[0])
+        self.now = 0
+        self.node.act(0)
+
+    @property
+    def observation(self):
+        return self.node.view.observation
+
+    @property
+    def episode(self):
+        return self.node.view.episode
+
+    def answer(self, stamp, actions):
+        """Let the world hear actions for a decision."""
+        one_hot = np.eye(self.actions)[np.asarray(actions, dtype=int)]
+        self.node.hear(self.now, ACTIVITY, 0, stamp + 1, stamp, np.concatenate((np.zeros(len(one_hot)), one_hot.ravel())))
+
+    def act(self):
+        self.now += 1
+        letters = self.node.act(self.now)
+        self.node.look(self.now)
+        return letters
+
+    def step(self, actions):
+        self.answer(int(self.node.view.stamp[0]), actions)
+        before = len(self.node.score.returns)
+        (earned,) = (letter for letter in self.act() if letter.channel == OUTCOME)
+        reward, boot, live = earned.payload[1:].reshape(3, -1)
+        return reward, boot, live, self.node.score.returns[before:]

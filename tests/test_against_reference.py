@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 from reference import Team, ValueNet
-from teams import multiplexer, run
+from teams import Probe, multiplexer, run
 
-from asyncnet import tasks
 from asyncnet.chance import SAMPLE, identity, uniform_of
 from asyncnet.loop import Loop
 from asyncnet.message import REWARD
@@ -68,7 +67,8 @@ def reference_of(scenario):
 def train(scenario, decisions):
     """The reference, free-running on the same task: (team, critic, rewards or TD errors, mean rewards)."""
     team, critic = reference_of(scenario)
-    task, gamma = tasks.build(scenario.task, scenario.seed), scenario.task.gamma
+    settings = scenario.task.model_dump(exclude={"streams", "world", "decisions", "episodes"})
+    task, gamma = Probe(scenario.task.streams, scenario.seed, **settings), scenario.task.gamma
     softmax, told, rewards = scenario.network.output == "softmax", [], []
     before, value, episode = None, 0.0, task.episode.copy()
     for _ in range(decisions):
@@ -78,7 +78,8 @@ def train(scenario, decisions):
         if critic:  # the order of reinforcement learning: the TD error of a decision needs the value of the next
             v = critic.forward(task.observation).copy()
             if before is not None:
-                error = before.live * (before.reward + gamma * before.boot * v - value)
+                reward, boot, live = before
+                error = live * (reward + gamma * boot * v - value)
                 critic.learn(error)
                 team.learn(error)
                 told.append(error.tolist())
@@ -88,12 +89,12 @@ def train(scenario, decisions):
             value, episode = v, task.episode.copy()
         else:
             team.record()
-        before = task.step(actions)
-        rewards.append(before.reward.mean())
+        before = task.step(actions)[:3]
+        rewards.append(before[0].mean())
         if not critic:
-            told.append(before.reward.tolist())
+            told.append(before[0].tolist())
             if len(rewards) < decisions:  # asyncnet's world has finished when its last reward goes out
-                team.learn(before.reward)
+                team.learn(before[0])
     return team, critic, told, rewards
 
 

@@ -274,7 +274,6 @@ def test_every_verb_has_help(command):
         "run multiplexer2-units --under",
         "run multiplexer2-units --time later",
         "run multiplexer2-units --engine ray --loop readable",
-        "run multiplexer2-units --time wall --loop compiled",
         "run multiplexer2-units --pack 3",
         "run multiplexer2-units --wire ray",
         "run multiplexer2-units --address auto",

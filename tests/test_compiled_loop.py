@@ -1,6 +1,8 @@
 """The compiled loop is held to the readable one: same events, same order, same bits. Everything either holds is compared, not a summary of it."""
 
+import re
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -8,9 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from teams import learners
 
+from asyncnet import compiled_loop
 from asyncnet.compiled_loop import CompiledLoop
 from asyncnet.loop import Loop
-from asyncnet.message import OUTCOME, TICK
+from asyncnet.message import OUTCOME, TICK, WORLD
 from asyncnet.metrics import Score
 from asyncnet.scenario import ScenarioError, check, overlay
 from asyncnet.timekeeper import Virtual
@@ -239,9 +242,10 @@ def test_a_run_that_is_stopped_goes_on_in_either_loop_as_if_it_had_not_been(firs
     assert agenda(loop)
     assert 150 <= loop.score.decisions < 200
     loop.stopped = None
-    loop.__class__ = second
-    loop.run()
-    assert_same(loop, whole)
+    other = second(scenario, Virtual())
+    other.__dict__.update(loop.__dict__)
+    other.run()
+    assert_same(other, whole)
 
 
 def test_tables_grow_when_a_delay_fills_the_agenda():
@@ -255,25 +259,22 @@ def test_a_network_with_nothing_left_to_do_says_so_in_the_same_words():
     said = []
     for loop in (Loop, CompiledLoop):
         made = loop(laid(MULTIPLEXER), Virtual())
-        world, asked = made.nodes[0], []
-
-        def act(now, world=world, asked=asked, act=made.nodes[0].act):
-            asked.append(now)
-            return act(now) if len(asked) < 20 else ([], None)
-
-        world.act = act
+        made.run(lambda running: running.score.decisions >= 20 and running.stop("for a moment"))
+        made.agenda.clear()
+        made.stopped = None
         made.run()
         said.append(made.stopped)
     assert said[0] == said[1]
-    assert said[0].startswith("stalled: nobody had anything to do after 1.000 s")
+    assert re.fullmatch(r"stalled: nobody had anything to do after 0\.02\d s; the world waited for decision 2\d", said[0])
 
 
 def test_stop_from_another_thread_is_heard_though_the_world_sleeps():
     loop = CompiledLoop(laid(MULTIPLEXER, FREE, {"task": {"world": {"interval": 1e8}}}), Virtual())
+    loop.prepare()
     thread = threading.Thread(target=loop.run)
     thread.start()
-    while loop.nodes[0].decision < 0:
-        pass
+    while loop.nodes[0].view.stamp[0] < 0:
+        time.sleep(0.001)
     loop.stop("enough")
     thread.join(timeout=10.0)
     assert not thread.is_alive()
@@ -281,32 +282,44 @@ def test_stop_from_another_thread_is_heard_though_the_world_sleeps():
     assert max(loop.ticks.values()) > 0
 
 
-def test_an_exception_of_the_world_leaves_a_loop_whose_books_are_in_order():
-    loop = CompiledLoop(laid(MULTIPLEXER, FREE, links(default={"delay": 20.0})), Virtual())
-    act = loop.nodes[0].act
+@pytest.mark.parametrize("where", ["progress", "task"])
+def test_an_exception_leaves_a_loop_whose_books_are_in_order(where):
+    far = links(default={"delay": 20.0})
+    acrobot = {"task": {"id": "Acrobot-v1"}, "network": {"output": "softmax"}}
+    loop = CompiledLoop(laid(CARTPOLE, FREE, acrobot, far) if where == "task" else laid(MULTIPLEXER, FREE, far), Virtual())
 
-    def interrupted(now):
-        if loop.nodes[0].decision == 50:
+    def interrupt(_):
+        if loop.nodes[0].view.stamp[0] >= 50:
             raise KeyboardInterrupt
-        return act(now)
 
-    loop.nodes[0].act = interrupted
+    if where == "task":
+        loop.nodes[0].outside.step = interrupt
     with pytest.raises(KeyboardInterrupt):
-        loop.run()
+        loop.run(interrupt)
     ledger = loop.ledger()
-    in_flight = sum(event[1] != TICK for event in loop.agenda)
+    in_flight = sum(event[1] not in (TICK, WORLD) for event in loop.agenda)
     assert sum(row["sent"] - row["lost"] - row["delivered"] for row in ledger.values()) == in_flight > 0
     assert loop.score.decisions == 50
+    assert len(loop.score.rewards) == 50
 
 
-def test_python_is_not_troubled_with_repetitions():
-    calls = []
-    loop = CompiledLoop(laid(MULTIPLEXER, FREE), Virtual())
-    hear = loop.nodes[0].hear
-    loop.nodes[0].hear = lambda *event: calls.append(event) or hear(*event)
+def test_an_environment_of_gymnasium_is_stepped_in_python_with_the_same_bits_in_both_loops():
+    scenario = laid(CARTPOLE, FREE, {"task": {"id": "MountainCar-v0", "episodes": 3, "streams": 2}})
+    readable, _, _ = finished(scenario)
+    compiled, _, _ = finished(scenario, CompiledLoop)
+    assert readable.nodes[0].outside is not None
+    assert readable.score.returns[0] == -200.0
+    assert_same(compiled, readable)
+
+
+@pytest.mark.parametrize("task", [MULTIPLEXER, CARTPOLE])
+def test_a_compiled_task_never_comes_back_to_python_but_for_the_score(task, monkeypatch):
+    loop = CompiledLoop(laid(task, FREE), Virtual())
+    reasons = []
+    monkeypatch.setattr(compiled_loop, "go", lambda *arguments, go=compiled_loop.go: reasons.append(go(*arguments)) or reasons[-1])
     loop.run()
-    heard = loop.ledger()["activity"]["delivered"]
-    assert loop.score.decisions <= len(calls) < 2 * loop.score.decisions < heard
+    assert {why for why, _ in reasons} <= {compiled_loop.LOOKS, compiled_loop.FULL}
+    assert len(reasons) < 0.6 * loop.score.decisions
 
 
 def test_an_answer_counts_once_however_often_it_is_repeated():

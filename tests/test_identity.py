@@ -10,6 +10,7 @@ import pytest
 from teams import learners, multiplexer, run
 
 from asyncnet.loop import Loop
+from asyncnet.message import REWARD
 from asyncnet.scenario import check, condition, overlay
 from asyncnet.timekeeper import Virtual
 
@@ -108,14 +109,14 @@ class Heard(Loop):
     def __init__(self, scenario, keeper):
         super().__init__(scenario, keeper)
         self.log, world = [], self.nodes[0]
-        step = world.task.step
+        act = world.act
 
-        def noted(actions):
-            outcome = step(actions)
-            self.log.append((world.heard[0], actions.tolist(), outcome.reward.tolist()))
-            return outcome
+        def noted(now):
+            letters = act(now)
+            self.log += [(letter.stamp, world.view.action.tolist(), letter.payload.tolist()) for letter in letters if letter.channel == REWARD]
+            return letters
 
-        world.task.step = noted
+        world.act = noted
 
 
 DELAYS = {

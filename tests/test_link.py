@@ -23,7 +23,7 @@ SEED, SRC, DST = 1, 1 << 20, 2 << 20
 
 def link(channel: str = "activity", **links: Any) -> Link:
     """A link of the small scenario under these conditions."""
-    return Link(LinkPlan(CHANNELS[channel], 1, 2, 0, 0), DST, check(small(links={"default": [], **links}), "small").links, TICK, wired=False)
+    return Link(LinkPlan(CHANNELS[channel], 1, 2, 0, 0), DST, check(small(links={"default": [], **links}), "small").links, TICK)
 
 
 def fates(made: Link, n: int = MANY, seed: int = SEED) -> tuple[np.ndarray, np.ndarray]:

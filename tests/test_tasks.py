@@ -6,13 +6,18 @@ import gymnasium
 import numpy as np
 import pytest
 from conftest import GONE, small
+from teams import Probe
 
 from asyncnet import tasks
+from asyncnet.message import REWARD
 from asyncnet.scenario import ScenarioError, check
 from asyncnet.tasks.gym import Gym, spaces
-from asyncnet.tasks.multiplexer import REMEMBERED, Multiplexer
 
 STREAMS = 3
+
+
+def multiplexer(k, **more):
+    return Probe(name="multiplexer", k=k, **more)
 
 
 def answer(question: np.ndarray, k: int) -> int:
@@ -23,7 +28,7 @@ def answer(question: np.ndarray, k: int) -> int:
 
 @pytest.mark.parametrize("k", [1, 2, 3, 4, 5, 6])
 def test_the_multiplexer_grades_every_address_rightly(k):
-    task = Multiplexer(k, STREAMS, seed=1)
+    task = multiplexer(k)
     seen = set()
     for _ in range(60 * 2**k // STREAMS):
         questions = task.observation.copy()
@@ -31,10 +36,8 @@ def test_the_multiplexer_grades_every_address_rightly(k):
         assert set(np.unique(questions)) <= {-1.0, 1.0}
         right = np.array([answer(question, k) for question in questions])
         seen |= {(tuple(question[:k]), int(bit)) for question, bit in zip(questions, right, strict=True)}
-        assert np.array_equal(task.grade(task.asked, right), np.ones(STREAMS))
-        assert np.array_equal(task.grade(task.asked, 1 - right), -np.ones(STREAMS))
         said = np.array([right[0], 1 - right[1], right[2]])
-        assert task.step(said).reward.tolist() == [1.0, -1.0, 1.0]
+        assert task.step(said)[0].tolist() == [1.0, -1.0, 1.0]
     assert len(seen) == 2 * 2**k
 
 
@@ -42,18 +45,18 @@ def test_the_multiplexer_grades_every_address_rightly(k):
 def test_a_perfect_policy_earns_one_and_a_constant_one_nothing(k):
     n = 4000
     for policy, low, high in (("perfect", 1.0, 1.0), ("zero", -2.576, 2.576), ("one", -2.576, 2.576)):
-        task = Multiplexer(k, STREAMS, seed=3)
+        task = multiplexer(k, seed=3)
         earned = []
         for _ in range(n):
             right = np.array([answer(question, k) for question in task.observation])
-            earned.append(task.step({"perfect": right, "zero": np.zeros(STREAMS), "one": np.ones(STREAMS)}[policy]).reward)
+            earned.append(task.step({"perfect": right, "zero": np.zeros(STREAMS), "one": np.ones(STREAMS)}[policy])[0])
         mean = float(np.mean(earned))
         scale = 1.0 if policy == "perfect" else math.sqrt(n * STREAMS)
         assert low <= mean * scale <= high
 
 
 def questions(k: int, n: int, seed: int = 1, streams: int = STREAMS) -> np.ndarray:
-    task = Multiplexer(k, streams, seed)
+    task = multiplexer(k, seed=seed, streams=streams)
     asked = [task.observation.copy()]
     for _ in range(n - 1):
         task.step(np.zeros(streams))
@@ -77,26 +80,32 @@ def test_a_question_depends_on_seed_stream_and_number_alone():
     assert np.array_equal(asked[:, :1], questions(3, 50, streams=1))
     assert not np.array_equal(asked, questions(3, 50, seed=2))
     assert not np.array_equal(asked[:, 0], asked[:, 1])
-    task = Multiplexer(3, STREAMS, 1)
+    task = multiplexer(3)
     for n in range(20):
         task.step(np.full(STREAMS, n % 2))  # whatever is answered
     assert np.array_equal(task.observation, asked[20])
 
 
 def test_a_late_answer_is_graded_against_its_own_question():
-    task = Multiplexer(2, STREAMS, 1)
+    task = multiplexer(2, late="grade-by-stamp")
     right = []
-    for _ in range(REMEMBERED):
+    for _ in range(5000):
         right.append([answer(question, 2) for question in task.observation])
-        task.step(np.zeros(STREAMS))
-    assert all(np.all(task.grade(n, np.array(right[n])) == 1.0) for n in range(1, REMEMBERED))
+        task.act()
+    for n in (0, 1, 4000, 4998):
+        said = np.array(right[n])
+        said[1] = 1 - said[1]
+        task.answer(n, said)
+    told = [(letter.stamp, letter.payload.tolist()) for letter in task.act() if letter.channel == REWARD]
+    assert told == [(n, [1.0, -1.0, 1.0]) for n in (0, 1, 4000, 4998)]
+    assert len({tuple(answers) for answers in right}) == 8
 
 
 def test_the_multiplexer_is_one_endless_episode():
-    task = Multiplexer(2, STREAMS, 1)
+    task = multiplexer(2)
     outcomes = [task.step(np.zeros(STREAMS)) for _ in range(100)]
     assert not task.episode.any()
-    assert all(np.all(outcome.boot == 1.0) and np.all(outcome.live == 1.0) and outcome.returns == [] for outcome in outcomes)
+    assert all(np.all(boot == 1.0) and np.all(live == 1.0) and returns == [] for _, boot, live, returns in outcomes)
 
 
 class Plain:
@@ -122,7 +131,7 @@ class Plain:
 @pytest.mark.parametrize("truncation", ["zero", "bootstrap"])
 @pytest.mark.parametrize(("name", "ends"), [("CartPole-v1", "terminated"), ("MountainCar-v0", "truncated")])
 def test_environments_are_stepped_as_gymnasium_steps_them(name, ends, truncation):
-    task = Gym(name, STREAMS, 5, truncation)
+    task = Probe(STREAMS, 5, name="gymnasium", id=name, truncation=truncation)
     seeds = np.random.SeedSequence(5).generate_state(STREAMS, np.uint64)
     plain = [Plain(name, int(seed % 2**31)) for seed in seeds]
     rng = np.random.default_rng(0)
@@ -133,11 +142,11 @@ def test_environments_are_stepped_as_gymnasium_steps_them(name, ends, truncation
         actions = rng.integers(0, plain[0].env.action_space.n, STREAMS)
         outcome = task.step(actions)
         rewards, boot, live, returns = zip(*(one.step(int(action), truncation) for one, action in zip(plain, actions, strict=True)), strict=True)
-        assert (outcome.reward.tolist(), outcome.boot.tolist(), outcome.live.tolist()) == (list(rewards), list(boot), list(live))
-        assert outcome.returns == [value for some in returns for value in some]
+        assert [part.tolist() for part in outcome[:3]] == [list(rewards), list(boot), list(live)]
+        assert outcome[3] == [value for some in returns for value in some]
         counts["live"] += live.count(0.0)
         counts["boot"] += boot.count(0.0)
-        counts["returns"] += len(outcome.returns)
+        counts["returns"] += len(outcome[3])
     resets = sum(one.episode for one in plain)
     assert resets >= 9
     assert counts["returns"] - resets <= STREAMS  # an end, then a reset
@@ -145,37 +154,61 @@ def test_environments_are_stepped_as_gymnasium_steps_them(name, ends, truncation
         assert counts == {"live": resets, "boot": counts["returns"], "returns": counts["returns"]}
     else:
         assert counts == {"live": resets + (counts["returns"] if truncation == "zero" else 0), "boot": 0, "returns": counts["returns"]}
-    task.close()
+    task.node.close()
+
+
+def test_cartpole_in_compiled_code_is_gymnasiums_to_the_last_bit():
+    streams, steps = 4, 10_000
+    task = Probe(streams, 7, name="gymnasium", id="CartPole-v1")
+    assert task.node.outside is None
+    plain = [Plain("CartPole-v1", seed) for seed in tasks.seeds(7, streams)]
+    rng = np.random.default_rng(1)
+    ends = set()
+    for n in range(steps):
+        # Some streams are balanced by hand, so that poles also stand until the time limit.
+        balanced = [int(one.seen[2] + 0.5 * one.seen[3] + 0.05 * one.seen[0] + 0.1 * one.seen[1] > 0.0) for one in plain]
+        actions = np.where(np.arange(streams) < 2, balanced, rng.integers(0, 2, streams))
+        outcome = task.step(actions)
+        rewards, boot, live, returns = zip(*(one.step(int(action), "zero") for one, action in zip(plain, actions, strict=True)), strict=True)
+        assert task.observation.tobytes() == np.array([one.seen for one in plain], dtype=np.float64).tobytes(), n
+        inside = np.array([one.env.unwrapped.state for one in plain])
+        assert task.node.view.physics.tobytes() == inside.tobytes(), n
+        assert [part.tolist() for part in outcome[:3]] == [list(rewards), list(boot), list(live)]
+        assert outcome[3] == [value for some in returns for value in some]
+        ends |= set(outcome[3])
+    assert 500.0 in ends
+    assert min(ends) < 20.0
 
 
 def test_the_action_of_a_resetting_decision_is_ignored():
-    one, other = (Gym("CartPole-v1", 1, 5, "zero") for _ in range(2))
-    while not one.step(np.array([1])).returns:
-        other.step(np.array([1]))
-    other.step(np.array([1]))
-    one.step(np.array([0]))
-    other.step(np.array([1]))
+    one, other = (Probe(1, 5, name="gymnasium", id="CartPole-v1") for _ in range(2))
+    while not one.step([1])[3]:
+        other.step([1])
+    other.step([1])
+    one.step([0])
+    other.step([1])
     assert one.episode[0] == 1.0
-    assert np.array_equal(one.state(), other.state())
+    assert np.array_equal(one.observation, other.observation)
 
 
-def test_environments_start_from_the_seed_and_each_stream_from_its_own():
-    starts = [Gym("CartPole-v1", STREAMS, seed, "zero").observation for seed in (5, 5, 6)]
+@pytest.mark.parametrize("name", ["CartPole-v1", "Acrobot-v1"])
+def test_environments_start_from_the_seed_and_each_stream_from_its_own(name):
+    starts = [Probe(STREAMS, seed, name="gymnasium", id=name).observation for seed in (5, 5, 6)]
     assert np.array_equal(starts[0], starts[1])
     assert not np.array_equal(starts[0], starts[2])
     assert len({tuple(row) for row in starts[0]}) == STREAMS
 
 
 def test_a_task_is_built_as_the_scenario_says():
+    made = Probe(4, name="multiplexer", k=3)
+    assert made.node.outside is None
     scenario = check(small(task={"k": 3, "streams": 4}), "small")
-    made = tasks.build(scenario.task, scenario.seed)
-    assert isinstance(made, Multiplexer)
     assert made.observation.shape == (4, tasks.spaces(scenario.task)[0]) == (4, 11)
     scenario = check(small(task={"name": "gymnasium", "id": "Acrobot-v1", "k": GONE, "streams": 2}, network={"output": "softmax"}), "small")
-    made = tasks.build(scenario.task, scenario.seed)
-    assert isinstance(made, Gym)
+    made = Probe(2, name="gymnasium", id="Acrobot-v1")
+    assert isinstance(made.node.outside, Gym)
     assert made.observation.shape == (2, tasks.spaces(scenario.task)[0]) == (2, 6)
-    assert tasks.spaces(scenario.task)[1] == 3
+    assert made.actions == tasks.spaces(scenario.task)[1] == 3
 
 
 @pytest.mark.parametrize("name", sorted(gymnasium.registry))

@@ -19,43 +19,44 @@ import pytest
 import zmq
 from hypothesis import example, given
 
-from asyncnet.actors.frames import MAX_FRAME, BadFrame, Message, pack, unpack
+from asyncnet.actors.courier import Courier
+from asyncnet.actors.frames import COLUMNS, MAX_FRAME, BadFrame, Batch, pack, unpack
 from asyncnet.actors.wire import MAX_WAITING, ZmqWire
 
 GUARD = 20.0  # seconds; only a deadlock takes that long
 
 int64 = st.integers(-(2**63), 2**63 - 1)
 payloads = hnp.arrays(np.float64, st.integers(0, 12), elements=st.floats(width=64))
-message = st.tuples(int64, int64, int64, int64, int64, int64, payloads, int64)
+messages = st.lists(st.tuples(int64, int64, int64, int64, payloads), max_size=8)
 
 
-def same(one: Message, other: Message) -> bool:
-    return one[:6] == other[:6] and one[7] == other[7] and one[6].tobytes() == other[6].tobytes()
+def batch_of(messages, sent: int = 0) -> Batch:
+    rows = np.array([(*ints, payload.size) for *ints, payload in messages], dtype=np.int64).reshape(-1, COLUMNS)
+    return Batch(rows, np.concatenate([np.zeros(0), *(payload for *_, payload in messages)]), sent)
 
 
-def assert_well_formed(messages: list[Message]) -> None:
-    for item in messages:
-        assert isinstance(item, tuple)
-        assert len(item) == 8
-        assert all(type(value) is int and -(2**63) <= value < 2**63 for value in (*item[:6], item[7]))
-        array = item[6]
-        assert (array.dtype, array.ndim) == (np.float64, 1)
-        assert all(array.flags[name] for name in ("WRITEABLE", "C_CONTIGUOUS", "ALIGNED"))
+def assert_well_formed(batch: Batch) -> None:
+    assert (batch.rows.dtype, batch.rows.ndim, batch.rows.shape[1]) == (np.int64, 2, COLUMNS)
+    assert (batch.numbers.dtype, batch.numbers.ndim) == (np.float64, 1)
+    assert sum(batch.rows[:, 4].tolist()) == batch.numbers.size
+    assert all(size >= 0 for size in batch.rows[:, 4].tolist())
+    assert not batch.rows.flags.writeable
+    assert not batch.numbers.flags.writeable
 
 
 def assert_bad_or_well_formed(frame: bytes) -> None:
     try:
-        messages = unpack(frame)
+        batch = unpack(frame)
     except BadFrame as error:
         reason = str(error)
     else:
-        assert_well_formed(messages)
+        assert_well_formed(batch)
         return
     assert reason
     assert "\n" not in reason
 
 
-def frame_of(body: object, magic: bytes = b"anf", version: int = 1) -> bytes:
+def frame_of(body: object, magic: bytes = b"anf", version: int = 2) -> bytes:
     data = body if isinstance(body, bytes) else msgpack.packb(body)
     return struct.pack("<3sBI", magic, version, len(data)) + data
 
@@ -63,25 +64,25 @@ def frame_of(body: object, magic: bytes = b"anf", version: int = 1) -> bytes:
 # --- frames -----------------------------------------------------------------------------------------------------------------------
 
 
-@given(st.lists(message, max_size=8))
-def test_a_frame_gives_back_its_messages(messages: list[Message]) -> None:
-    back = unpack(pack(messages))
+@given(messages, int64)
+def test_a_frame_gives_back_its_messages(messages, sent: int) -> None:
+    batch = batch_of(messages, sent)
+    back = unpack(pack(*batch))
     assert_well_formed(back)
-    assert len(back) == len(messages)
-    assert all(same(one, other) for one, other in zip(messages, back, strict=True))
+    assert (back.rows.tobytes(), back.numbers.tobytes(), back.sent) == (batch.rows.tobytes(), batch.numbers.tobytes(), sent)
 
 
-@given(st.lists(message, max_size=4), st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 7)), min_size=1, max_size=4))
-def test_flipped_bits_give_bad_frame_or_messages(messages: list[Message], flips: list[tuple[int, int]]) -> None:
-    frame = bytearray(pack(messages))
+@given(messages, st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 7)), min_size=1, max_size=4))
+def test_flipped_bits_give_bad_frame_or_messages(messages, flips: list[tuple[int, int]]) -> None:
+    frame = bytearray(pack(*batch_of(messages)))
     for at, bit in flips:
         frame[at % len(frame)] ^= 1 << bit
     assert_bad_or_well_formed(bytes(frame))
 
 
-@given(st.lists(message, max_size=4), st.integers(0, 10_000))
-def test_a_shortened_frame_is_bad(messages: list[Message], cut: int) -> None:
-    frame = pack(messages)
+@given(messages, st.integers(0, 10_000))
+def test_a_shortened_frame_is_bad(messages, cut: int) -> None:
+    frame = pack(*batch_of(messages))
     with pytest.raises(BadFrame):
         unpack(frame[: cut % len(frame)])
 
@@ -100,16 +101,17 @@ def test_random_bodies_give_bad_frame_or_messages(body: bytes) -> None:
 
 
 def ints(*sizes: int) -> bytes:
-    return struct.pack(f"<{8 * len(sizes)}q", *([0] * (7 * len(sizes))), *sizes)
+    return struct.pack(f"<{1 + COLUMNS * len(sizes)}q", 0, *(value for size in sizes for value in (0, 0, 0, 0, size)))
 
 
 @pytest.mark.parametrize(
     "frame",
     [
         b"",
-        frame_of([b"", b""], magic=b"xxx"),
-        frame_of([b"", b""], version=2),
-        frame_of([b"", b""]) + b"\0",
+        frame_of([b"\0" * 8, b""], magic=b"xxx"),
+        frame_of([b"\0" * 8, b""], version=1),
+        frame_of([b"", b""]),
+        frame_of([b"\0" * 8, b""]) + b"\0",
         frame_of([b""]),
         frame_of([b"", b"", b""]),
         frame_of(["", b""]),
@@ -136,27 +138,32 @@ def test_only_bytes_are_a_frame() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad",
+    ("rows", "numbers", "why"),
     [
-        (0, 0, 0, 0, 0, 0, np.zeros(2, np.float32), 0),
-        (0, 0, 0, 0, 0, 0, np.zeros(2, np.int64), 0),
-        (0, 0, 0, 0, 0, 0, np.zeros((2, 2)), 0),
-        (0, 0, 0, 0, 0, 0, [1.0], 0),
-        (2**63, 0, 0, 0, 0, 0, np.zeros(2), 0),
-        (0.5, 0, 0, 0, 0, 0, np.zeros(2), 0),
-        (0, 0, 0, 0, 0, 0, np.zeros(2)),
-        (0, 0, 0, 0, 0, 0, np.zeros(MAX_FRAME // 8), 0),
+        (np.zeros((1, COLUMNS)), np.zeros(0), "must be"),
+        (np.zeros((1, COLUMNS), dtype=np.int64), np.zeros(0, dtype=np.float32), "must be"),
+        (np.zeros((1, COLUMNS - 1), dtype=np.int64), np.zeros(0), "must be"),
+        (np.zeros(COLUMNS, dtype=np.int64), np.zeros(0), "must be"),
+        (np.zeros((1, COLUMNS), dtype=np.int64), np.zeros((1, 1)), "must be"),
+        (np.zeros((1, COLUMNS), dtype=np.int64), np.zeros(MAX_FRAME // 8), "exceeds"),
     ],
 )
-def test_what_is_no_message_is_not_packed(bad: Message) -> None:
-    with pytest.raises(ValueError, match=r"payload must be|not a message|exceeds|not enough values"):
-        pack([bad])
+def test_what_are_no_messages_are_not_packed(rows, numbers, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        pack(rows, numbers, 0)
 
 
-def test_writing_to_one_payload_leaves_the_others() -> None:
-    first, second = unpack(pack([(0, 0, 0, 0, 0, 0, np.ones(3), 0), (0, 0, 0, 0, 0, 0, np.ones(3), 0)]))
-    first[6][:] = 5.0
-    assert second[6].tolist() == [1.0, 1.0, 1.0]
+def test_what_is_too_long_for_one_frame_goes_in_several() -> None:
+    sender = Courier()
+    sent = []
+    sender._send = lambda peer, frame: sent.append((peer, unpack(frame)))
+    rows = np.zeros((100, COLUMNS), dtype=np.int64)
+    rows[:, 2], rows[:, 4] = np.arange(100), 20_000
+    numbers = np.arange(100 * 20_000, dtype=np.float64)
+    sender.send("r", rows, numbers)
+    assert len(sent) > 1
+    assert np.array_equal(np.concatenate([batch.rows for _, batch in sent]), rows)
+    assert np.array_equal(np.concatenate([batch.numbers for _, batch in sent]), numbers)
 
 
 # --- wire -------------------------------------------------------------------------------------------------------------------------
@@ -222,7 +229,7 @@ def test_two_processes_talk(wires: Callable[[], ZmqWire]) -> None:
         endpoint, key, client = json.loads(child.stdout.readline())
         wire.connect({"echo": (endpoint, key)}, {client})
         for number in range(300):
-            frame = pack([(number, 1, 2, 3, 4, 5, np.arange(5.0), 6)])
+            frame = pack(*batch_of([(number, 1, 2, 3, np.arange(5.0))]))
             assert wire.send("echo", frame)
             assert gather(wire, 1) == [frame]
         wire.send("echo", b"end")

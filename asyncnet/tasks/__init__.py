@@ -1,43 +1,64 @@
-"""The tasks. One file a task; each has B streams and the same four verbs.
+"""The tasks. One file a task: fields and settings of its part of the world's state, and three kernels that the world (world.py) is bound to.
 
-observation     (B, n) what the team is shown now
-episode         (B,) number of the episode each stream is in
-step(actions)   (B,) ints -> Outcome; moves on to the next observation
-state()         every number the task's future depends on and that can be read, for the digest
+pose(v, c)                      write the first observation
+move(v, c)                      from v.action and v.over to v.observation, v.reward and v.ended; False if it is stepped in Python (`Built.outside`)
+grade(v, c, n, b, action)       the reward of an answer to decision n: for tasks of independent questions
+
+An environment that is Gymnasium's own is stepped in Python; CartPole, with the same bits, in compiled code.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import importlib
+from collections.abc import Callable
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from asyncnet.tasks.outcome import Outcome
+import numpy as np
 
 if TYPE_CHECKING:
     from asyncnet.scenario import GymnasiumTask, MultiplexerTask
-
-__all__ = ["LINES", "Outcome", "build", "spaces"]
 
 LINES = {
     "multiplexer": "name the data bit that the address bits point at; independent one-step questions",
     "gymnasium": "any Gymnasium environment with a flat observation and discrete actions",
 }
+COMPILED = {"CartPole-v1": ("asyncnet.tasks.cartpole", (4, 2))}  # module; numbers in an observation, actions
+
+
+class Built(NamedTuple):
+    """A task as a world's node is made from it: kernels, settings, what fills the state before `pose`, and what steps it if it lives in Python."""
+
+    kernels: ModuleType
+    values: dict[str, float] = {}
+    fill: Callable[[SimpleNamespace], None] | None = None
+    outside: Any = None
 
 
 def spaces(task: MultiplexerTask | GymnasiumTask) -> tuple[int, int]:
     """(numbers in an observation, number of actions); raises ScenarioError if the task cannot be made."""
     if task.name == "multiplexer":
         return task.k + 2**task.k, 2
+    if task.id in COMPILED:
+        return COMPILED[task.id][1]
     from asyncnet.tasks.gym import spaces as of_environment
 
     return of_environment(task.id)
 
 
-def build(task: MultiplexerTask | GymnasiumTask, seed: int) -> object:
-    """The task, ready to show its first observation."""
+def build(task: MultiplexerTask | GymnasiumTask, seed: int) -> Built:
+    """The task of a scenario."""
     if task.name == "multiplexer":
-        from asyncnet.tasks.multiplexer import Multiplexer
-
-        return Multiplexer(task.k, task.streams, seed)
+        return Built(importlib.import_module("asyncnet.tasks.multiplexer"), {"k": task.k})
+    if task.id in COMPILED:
+        kernels = importlib.import_module(COMPILED[task.id][0])
+        return Built(kernels, fill=lambda view: kernels.begin(view, seed))
     from asyncnet.tasks.gym import Gym
 
-    return Gym(task.id, task.streams, seed, task.truncation)
+    made = Gym(task.id, task.streams, seed)
+    return Built(importlib.import_module("asyncnet.tasks.outside"), fill=made.begin, outside=made)
+
+
+def seeds(seed: int, streams: int) -> list[int]:
+    """The seed of each copy of an environment, from the run's."""
+    return [int(s % 2**31) for s in np.random.SeedSequence(seed).generate_state(streams, np.uint64)]

@@ -1,20 +1,16 @@
-"""Gymnasium environments with discrete actions, B copies at once.
-
-An episode that ends takes one more decision, whose action is ignored and which resets the environment (as in the released code and in
-Gymnasium's NEXT_STEP mode). It teaches nothing: live = 0. After a terminal state boot = 0. At a time limit, `zero` makes the transition
-teach nothing, as published; `bootstrap` takes the value of the last observation.
-"""
+"""Gymnasium environments with discrete actions, B copies at once, stepped in Python."""
 
 from __future__ import annotations
 
 import math
 import warnings
+from types import SimpleNamespace
 
 import gymnasium
 import numpy as np
 
 from asyncnet.scenario import ScenarioError
-from asyncnet.tasks.outcome import Outcome
+from asyncnet.tasks import seeds
 
 
 def _make(name: str) -> gymnasium.Env:
@@ -45,43 +41,25 @@ def spaces(name: str) -> tuple[int, int]:
 class Gym:
     """B copies of one environment, seeded from the run's seed and never seeded again."""
 
-    def __init__(self, name: str, streams: int, seed: int, truncation: str) -> None:
+    def __init__(self, name: str, streams: int, seed: int) -> None:
         self.envs = [_make(name) for _ in range(streams)]
-        self.zero_at_limit = truncation == "zero"
-        self.episode = np.zeros(streams)
-        seeds = np.random.SeedSequence(seed).generate_state(streams, np.uint64)
-        first = [env.reset(seed=int(s % 2**31))[0] for env, s in zip(self.envs, seeds, strict=True)]
-        self.observation = np.array([np.ravel(o) for o in first], dtype=np.float64)
-        self._over = [False] * streams
-        self._return = [0.0] * streams
+        self._first = [np.ravel(env.reset(seed=own)[0]) for env, own in zip(self.envs, seeds(seed, streams), strict=True)]
 
-    def step(self, actions: np.ndarray) -> Outcome:
-        streams = len(self.envs)
-        reward, boot, live, returns = np.zeros(streams), np.ones(streams), np.ones(streams), []
+    def begin(self, v: SimpleNamespace) -> None:
+        """Write the first observations into the world's state."""
+        v.observation[:] = self._first
+
+    def step(self, v: SimpleNamespace) -> None:
+        """Move every copy: from `action` and `over` to `observation`, `reward` and `ended` (world.py)."""
         for b, env in enumerate(self.envs):
-            if self._over[b]:
+            if v.over[b]:
                 seen, _ = env.reset()
-                live[b] = 0.0
-                self._over[b] = False
-                self.episode[b] += 1.0
             else:
-                seen, r, terminated, truncated, _ = env.step(int(actions[b]))
-                reward[b] = r
-                self._return[b] += float(r)
-                if terminated or truncated:
-                    self._over[b] = True
-                    returns.append(self._return[b])
-                    self._return[b] = 0.0
-                    if terminated:
-                        boot[b] = 0.0
-                    elif self.zero_at_limit:
-                        live[b] = 0.0
-            self.observation[b] = np.ravel(seen)
-        return Outcome(reward, boot, live, returns)
-
-    def state(self) -> np.ndarray:
-        return np.concatenate((self.observation.ravel(), self.episode, self._return, np.array(self._over, dtype=np.float64)))
+                seen, v.reward[b], terminated, truncated, _ = env.step(int(v.action[b]))
+                v.ended[b] = 1.0 if terminated else 2.0 if truncated else 0.0
+            v.observation[b] = np.ravel(seen)
 
     def close(self) -> None:
+        """Close the environments."""
         for env in self.envs:
             env.close()

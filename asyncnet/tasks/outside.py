@@ -1,0 +1,23 @@
+"""The kernels of a task that lives in Python: the world hands it back to its host (tasks/gym.py), which steps it."""
+
+from asyncnet.kernel import kernel
+
+FIELDS = ()
+SETTINGS = ()
+
+
+@kernel
+def pose(v, c):
+    """Nothing: the host writes the first observation."""
+
+
+@kernel
+def move(v, c):
+    """Not done here."""
+    return False
+
+
+@kernel
+def grade(v, c, n, b, action):
+    """Never asked: its decisions depend on each other, and a scenario that asks for it is refused."""
+    return 0.0
