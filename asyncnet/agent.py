@@ -18,7 +18,8 @@ ELIGIBILITY of a sample: stamped credit keeps the last K samples and finds the o
     credit that comes in the same instant belongs to what was done before it, as in the published order of operations.
 """
 
-from asyncnet.kernel import entry, kernel
+from asyncnet.arithmetic import total
+from asyncnet.kernel import entry, kernel, view
 from asyncnet.layout import Field, unbound
 from asyncnet.rules.coagent import fold, initialise, learn, respond, settle  # bound: rule
 
@@ -86,11 +87,10 @@ def hear_activity(v, c, port, seq, stamp, payload):
     first = stamp > v.heard_stamp[port]
     changed = False
     for b in range(c.B):
+        here, there = view(payload, c.B + b * width, (width,)), v.x[b, start : start + width]
         for i in range(width):
-            value = payload[c.B + b * width + i]
-            if v.x[b, start + i] != value:
-                v.x[b, start + i] = value
-                changed = True
+            changed |= there[i] != here[i]
+            there[i] = here[i]
     v.heard_stamp[port] = stamp
     v.heard_seq[port] = seq
     if stamp > v.newest[0]:
@@ -163,10 +163,7 @@ def take_credit(v, c, now, due, told):
     stamp = int(v.due_stamp[due])
     for b in range(c.B):
         for j in range(c.O):
-            total = 0.0
-            for m in range(c.J):
-                total += v.due[due, b, j, m]
-            v.credit[b, j] = total
+            v.credit[b, j] = total(v.due[due, b, j])
     on = 1.0
     if c.stamped == 1:
         slot = stamp % c.K

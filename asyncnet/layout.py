@@ -6,6 +6,7 @@ A node type declares fields, `("weight", "I O")`, and settings, `("decay", float
     K archived samples C credits in wait    S sources              D credit senders
     J credit pieces per unit                M pieces told per input  Z streams with a trace (B or 0)
     P, A, L            parameters, activations and layers of a network inside one node
+    R weights learned at a time
     G answers graded at once         W decisions logged before Python takes them
 
 Snapshot, digest and shipping a node are then one copy of one array; a whole number is exact in float64 up to 2^53.
@@ -25,7 +26,7 @@ import numpy as np
 
 from asyncnet.kernel import cache_folder
 
-DIMENSIONS = ("B", "I", "O", "N", "K", "C", "S", "D", "J", "M", "Z", "P", "A", "L", "G", "W")
+DIMENSIONS = ("B", "I", "O", "N", "K", "C", "S", "D", "J", "M", "Z", "P", "A", "L", "R", "G", "W")
 
 
 class Field(NamedTuple):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 OBSERVATION = "observation"
 LARGEST = 1_000_000  # links between layers
+AT_A_TIME = 512  # weights: enough for the processor's widest steps, few enough to stay at hand
 MOST_WEIGHTS = 100_000_000  # each takes 24 bytes with its moments, as much again with a trace for each stream
 
 
@@ -230,7 +231,8 @@ def dimensions(plan: Plan, node: NodePlan, scenario: Scenario) -> dict[str, int]
         return dims | {"L": len(sizes), "A": sum(sizes[1:]), "P": sum((n + 1) * m for n, m in pairwise(sizes))}
     sources, senders = source_slices(plan, node), credit_slices(plan, node)
     dims |= {"I": sum(width for _, width in sources), "S": len(sources), "D": len(senders), "J": sum(width for _, width in senders)}
-    return dims | {"O": node.part[1], "N": values_of(plan, node), "M": pieces(plan, node)}
+    units = node.part[1]
+    return dims | {"O": units, "N": values_of(plan, node), "M": pieces(plan, node), "R": units * max(1, min(AT_A_TIME // units, dims["I"]))}
 
 
 def critic_sizes(plan: Plan, scenario: Scenario) -> list[int]:

@@ -15,6 +15,7 @@ softmax has a fixed logit of 0, feedback uses the weights after their update).
 
 import numpy as np
 
+from asyncnet.arithmetic import exp, sigmoid, total
 from asyncnet.chance import BIAS, SAMPLE, WEIGHT, uniform
 from asyncnet.kernel import kernel, view
 from asyncnet.layout import Field
@@ -36,9 +37,10 @@ FIELDS = (
     Field("mean", "B N"),
     Field("ring_e", "K B O"),
     Field("ring_y", "K B N"),
-    Field("gradient", "I O"),
+    Field("gradient", "R"),  # of some inputs' weights
     Field("gradient_bias", "O"),
-    Field("moved", "I O"),  # U of one stream
+    Field("moved", "R"),  # U of one stream
+    Field("pieces", "O"),  # of the feedback for one input
 )
 SETTINGS = (
     ("units", int),  # one of the codes above
@@ -68,26 +70,24 @@ def initialise(v, c):
 
 
 @kernel
-def sigmoid(x):
-    """1 / (1 + exp(-x)), exactly 0 or 1 beyond |x| >= 20 as in the released code."""
-    if x >= 20.0:
-        return 1.0
-    if x <= -20.0:
-        return 0.0
-    return 1.0 / (1.0 + np.exp(-x))
+def add_up(x, weight, bias, pot):
+    """pot = x W + b, inputs in their order; silent ones cost nothing."""
+    units = pot.size
+    for j in range(units):
+        pot[j] = bias[j]
+    for i in range(x.size):
+        value = x[i]
+        if value != 0.0:
+            row = view(weight, i * units, (units,))
+            for j in range(units):
+                pot[j] += value * row[j]
 
 
 @kernel
 def expect(v, c):
     """Potentials and means of all units for the inputs v.x."""
     for b in range(c.B):
-        for j in range(c.O):
-            v.pot[b, j] = v.bias[j]
-        for i in range(c.I):
-            x = v.x[b, i]
-            if x != 0.0:
-                for j in range(c.O):
-                    v.pot[b, j] += x * v.weight[i, j]
+        add_up(v.x[b], v.weight, v.bias, v.pot[b])
         if c.units == SOFTMAX:
             top = 0.0
             for j in range(c.O):
@@ -96,15 +96,16 @@ def expect(v, c):
             total = 0.0
             for n in range(c.N):
                 logit = v.pot[b, n] if n < c.O else 0.0
-                v.mean[b, n] = np.exp(max(logit - top, -30.0))
+                v.mean[b, n] = exp(max(logit - top, -30.0))
                 total += v.mean[b, n]
             for n in range(c.N):
                 v.mean[b, n] /= total
         else:
+            pot, mean = v.pot[b], v.mean[b]
+            scale, shift = (1.0, 0.0) if c.units == BERNOULLI else (2.0, -1.0)
             for j in range(c.O):
-                v.pot[b, j] = v.pot[b, j] / c.temperature
-                p = sigmoid(v.pot[b, j])
-                v.mean[b, j] = p if c.units == BERNOULLI else 2.0 * p - 1.0
+                pot[j] = pot[j] / c.temperature
+                mean[j] = scale * sigmoid(pot[j]) + shift
 
 
 @kernel
@@ -122,12 +123,15 @@ def draw(v, c, stamp):
                     chosen = n
             v.y[b, chosen] = 1.0
         else:
-            for j in range(c.O):
-                u = uniform(c.seed, SAMPLE, c.unit0 + j, b, stamp)
-                if c.units == BERNOULLI:
-                    v.y[b, j] = 1.0 if u < v.mean[b, j] else 0.0
-                else:
-                    v.y[b, j] = 1.0 if u < 0.5 * (v.mean[b, j] + 1.0) else -1.0
+            y, mean = v.y[b], v.mean[b]
+            for j in range(c.O):  # a loop of its own, which vectorises
+                y[j] = uniform(c.seed, SAMPLE, c.unit0 + j, b, stamp)
+            if c.units == BERNOULLI:
+                for j in range(c.O):
+                    y[j] = 1.0 if y[j] < mean[j] else 0.0
+            else:
+                for j in range(c.O):
+                    y[j] = 1.0 if y[j] < 0.5 * (mean[j] + 1.0) else -1.0
 
 
 @kernel
@@ -166,74 +170,88 @@ def fold(v, c, slot):
 
 
 @kernel
-def reckon(v, c, slot, on, b, out):
-    """U of stream b into out (I, O), for the eligibility carry z + on * sample `slot`."""
-    for i in range(c.I):
+def reckon(v, c, slot, on, b, first, last, out):
+    """U of stream b for inputs first..last into out, row by row, for the eligibility carry z + on * sample `slot`."""
+    e, credit = v.ring_e[slot, b], v.credit[b]
+    for i in range(first, last):
         x = on * v.ring_x[slot, b, i]
+        row = view(out, (i - first) * c.O, (c.O,))
         if c.Z > 0:
+            z, carry = v.z_weight[b, i], v.carry[b]
             for j in range(c.O):
-                out[i, j] = (v.carry[b] * v.z_weight[b, i, j] + x * v.ring_e[slot, b, j]) * v.credit[b, j]
+                row[j] = (carry * z[j] + x * e[j]) * credit[j]
         else:
             for j in range(c.O):
-                out[i, j] = x * v.ring_e[slot, b, j] * v.credit[b, j]
+                row[j] = x * e[j] * credit[j]
 
 
 @kernel
-def tell(v, c, b, moved, told):
-    """Feedback for each input, of stream b's U: one sum, or (M > 1) one piece for each unit so that the hearer can sum in unit order."""
-    for i in range(c.I):
-        total = 0.0
-        for j in range(c.O):
-            w = v.weight[i, j]
-            piece = (2.0 * w if c.power == 2.0 else c.power * np.abs(w) ** (c.power - 1.0) * np.sign(w)) * moved[i, j]
-            if c.M > 1:
-                told[b, i, j] = piece
-            total += piece
-        if c.M == 1:
-            told[b, i, 0] = total
+def tell(v, c, b, first, last, moved, told):
+    """Feedback for inputs first..last, of stream b's U: one sum, or (M > 1) one piece for each unit so that the hearer can sum in unit order."""
+    pieces = v.pieces
+    for i in range(first, last):
+        w, u = v.weight[i], view(moved, (i - first) * c.O, (c.O,))
+        if c.power == 2.0:
+            for j in range(c.O):
+                pieces[j] = 2.0 * w[j] * u[j]
+        else:
+            for j in range(c.O):
+                pieces[j] = c.power * np.abs(w[j]) ** (c.power - 1.0) * np.sign(w[j]) * u[j]
+        if c.M > 1:
+            for j in range(c.O):
+                told[b, i, j] = pieces[j]
+        else:
+            told[b, i, 0] = total(pieces)
 
 
 @kernel
-def tell_all(v, c, slot, on, told):
+def tell_all(v, c, slot, on, first, last, told):
     if c.B == 1:
-        tell(v, c, 0, v.gradient, told)
+        tell(v, c, 0, first, last, v.gradient, told)
         return
     for b in range(c.B):
-        reckon(v, c, slot, on, b, v.moved)
-        tell(v, c, b, v.moved, told)
+        reckon(v, c, slot, on, b, first, last, v.moved)
+        tell(v, c, b, first, last, v.moved, told)
 
 
 @kernel
 def learn(v, c, slot, on, told):
-    """One update from v.credit and the eligibility (carry z + on * sample `slot`); returns whether `told` holds feedback for the inputs."""
+    """One update from v.credit and the eligibility (carry z + on * sample `slot`); returns whether `told` holds feedback for the inputs.
+
+    Inputs are taken some at a time, so that gradient, step and feedback of a weight follow each other while it is at hand.
+    """
     v.updates[0] += 1.0
     t = v.updates[0]
     rate = annealed(c.rate, c.rate_end, c.anneal, t)
     c1, c2 = corrections(t, c.beta1, c.beta2)
     tells = c.tells == 1 and c.power > 0.0
     share = 1.0 / c.B
-    weights = (c.I * c.O,)
-    gradient, moved = view(v.gradient, 0, weights), view(v.moved, 0, weights)
-    reckon(v, c, slot, on, 0, v.gradient)
-    if c.B > 1:
-        for b in range(1, c.B):
-            reckon(v, c, slot, on, b, v.moved)
-            for n in range(gradient.size):
-                gradient[n] += moved[n]
-        for n in range(gradient.size):
-            gradient[n] *= share
-    if tells and c.after == 0:
-        tell_all(v, c, slot, on, told)
-    ascend(view(v.weight, 0, weights), view(v.m_weight, 0, weights), view(v.v_weight, 0, weights), gradient, rate, c.beta1, c.beta2, c.epsilon, c1, c2)
-    if tells and c.after == 1:
-        tell_all(v, c, slot, on, told)
+    gradient, moved = v.gradient, v.moved
+    some = c.R // c.O
+    for first in range(0, c.I, some):
+        last = min(c.I, first + some)
+        at, size = first * c.O, ((last - first) * c.O,)
+        reckon(v, c, slot, on, 0, first, last, gradient)
+        if c.B > 1:
+            for b in range(1, c.B):
+                reckon(v, c, slot, on, b, first, last, moved)
+                for n in range(size[0]):
+                    gradient[n] += moved[n]
+            for n in range(size[0]):
+                gradient[n] *= share
+        if tells and c.after == 0:
+            tell_all(v, c, slot, on, first, last, told)
+        w, m, s = view(v.weight, at, size), view(v.m_weight, at, size), view(v.v_weight, at, size)
+        ascend(w, m, s, view(gradient, 0, size), rate, c.beta1, c.beta2, c.epsilon, c1, c2)
+        if tells and c.after == 1:
+            tell_all(v, c, slot, on, first, last, told)
     for j in range(c.O):
-        total = 0.0
+        whole = 0.0
         for b in range(c.B):
             e = on * v.ring_e[slot, b, j]
             if c.Z > 0:
                 e += v.carry[b] * v.z_bias[b, j]
-            total += e * v.credit[b, j]
-        v.gradient_bias[j] = share * total
+            whole += e * v.credit[b, j]
+        v.gradient_bias[j] = share * whole
     ascend(v.bias, v.m_bias, v.v_bias, v.gradient_bias, rate, c.beta1, c.beta2, c.epsilon, c1, c2)
     return tells

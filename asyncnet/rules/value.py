@@ -10,11 +10,11 @@ and, if an update falls into the same instant, with the weights after it.
 
 import numpy as np
 
+from asyncnet.arithmetic import dot, sigmoid, softplus
 from asyncnet.chance import BIAS, WEIGHT, identity, uniform
 from asyncnet.kernel import kernel
 from asyncnet.layout import Field
 from asyncnet.optim import annealed, ascend, corrections
-from asyncnet.rules.coagent import sigmoid
 
 FIELDS = (
     Field("sizes", "L"),  # inputs, hidden units of each layer, 1
@@ -32,6 +32,7 @@ FIELDS = (
 )
 SETTINGS = (("layer0", int), ("anneal", float), ("beta1", float), ("beta2", float), ("epsilon", float))
 _UNITS_PER_LAYER = identity(1, 0)
+AT_A_TIME = 512  # weights whose gradient and step follow each other while they are at hand
 
 
 @kernel
@@ -66,16 +67,13 @@ def respond(v, c, slot, stamp):
                 row = v.weight[at + i * m : at + i * m + m]
                 for j in range(m):
                     here[j] += below[i] * row[j]
-            for j in range(m):
-                pot = here[j]
-                if layer == c.L - 1:
-                    v.slope[b, out + j] = 1.0
-                else:
-                    v.slope[b, out + j] = sigmoid(pot)
-                    if pot < -30.0:
-                        here[j] = 0.0
-                    elif pot <= 30.0:
-                        here[j] = np.log1p(np.exp(pot))
+            slope = v.slope[b, out : out + m]
+            if layer == c.L - 1:
+                slope[:] = 1.0
+            else:
+                for j in range(m):
+                    slope[j] = sigmoid(here[j])
+                    here[j] = softplus(here[j])
             below = here
             at += n * m + m
             out += m
@@ -95,39 +93,35 @@ def settle(v, c, slot):
             at -= n * m + m
             out -= m
             for i in range(n):
-                total = 0.0
-                for j in range(m):
-                    total += v.weight[at + i * m + j] * e[out + j]
-                e[out - n + i] = total * v.slope[b, out - n + i]
+                e[out - n + i] = dot(v.weight[at + i * m : at + i * m + m], e[out : out + m]) * v.slope[b, out - n + i]
 
 
 @kernel
-def outer(v, c, slot, b, carry, on, scale, target, base):
-    """target <- target * base + scale * (carry z + on * dv/dW of sample `slot`), stream b; target is not z."""
-    at = 0
-    out = 0
-    below = v.ring_x[slot, b]
-    for layer in range(1, c.L):
-        n, m = int(v.sizes[layer - 1]), int(v.sizes[layer])
-        e = v.ring_e[slot, b, out : out + m]
-        for i in range(n + 1):
-            x = on * below[i] if i < n else on
-            row = target[at : at + m]
-            if c.Z > 0:
-                z = v.z[b, at : at + m]
-                for j in range(m):
-                    row[j] = row[j] * base + scale * (carry * z[j] + x * e[j])
-            else:
-                for j in range(m):
-                    row[j] = row[j] * base + scale * (x * e[j])
-            at += m
-        below = v.ring_h[slot, b, out : out + m]
-        out += m
+def reckon(v, c, slot, b, at, before, out, m, first, last, on):
+    """The gradient for inputs first..last (the one after the last is the bias) of the layer whose parameters start at `at` and units at `out`.
+
+    credit (carry z + on * dv/dW of sample `slot`) of stream b, added to what is there if b > 0; `before` is the start of the units below, -1: the inputs.
+    """
+    scale = v.credit[b, 0] / c.B
+    below = v.ring_x[slot, b] if before < 0 else v.ring_h[slot, b, before:out]
+    e = v.ring_e[slot, b, out : out + m]
+    for i in range(first, last):
+        x = on * below[i] if i < below.size else on
+        row = v.gradient[at + i * m : at + i * m + m]
+        if b == 0:
+            row[:] = 0.0
+        if c.Z > 0:
+            z, carry = v.z[b, at + i * m : at + i * m + m], v.carry[b]
+            for j in range(m):
+                row[j] += scale * (carry * z[j] + x * e[j])
+        else:
+            for j in range(m):
+                row[j] += scale * (x * e[j])
 
 
 @kernel
 def fold(v, c, slot):
-    """z <- carry z + dv/dW of sample `slot`; not by `outer`, which must not write where it reads if it is to be fast."""
+    """z <- carry z + dv/dW of sample `slot`."""
     for b in range(c.B):
         carry = v.carry[b]
         at = 0
@@ -152,13 +146,18 @@ def learn(v, c, slot, on, told):
     v.updates[0] += 1.0
     t = v.updates[0]
     c1, c2 = corrections(t, c.beta1, c.beta2)
-    for b in range(c.B):
-        outer(v, c, slot, b, v.carry[b] if c.Z > 0 else 0.0, on, v.credit[b, 0] / c.B, v.gradient, 0.0 if b == 0 else 1.0)
-    at = 0
+    at, before, out = 0, -1, 0
     for layer in range(1, c.L):
-        count = (int(v.sizes[layer - 1]) + 1) * int(v.sizes[layer])
+        n, m = int(v.sizes[layer - 1]), int(v.sizes[layer])
         rate = annealed(v.rate[layer], v.rate_end[layer], c.anneal, t)
-        part = slice(at, at + count)
-        ascend(v.weight[part], v.m_weight[part], v.v_weight[part], v.gradient[part], rate, c.beta1, c.beta2, c.epsilon, c1, c2)
-        at += count
+        some = max(1, AT_A_TIME // m)
+        for first in range(0, n + 1, some):
+            last = min(n + 1, first + some)
+            for b in range(c.B):
+                reckon(v, c, slot, b, at, before, out, m, first, last, on)
+            part = slice(at + first * m, at + last * m)
+            ascend(v.weight[part], v.m_weight[part], v.v_weight[part], v.gradient[part], rate, c.beta1, c.beta2, c.epsilon, c1, c2)
+        at += n * m + m
+        before = out
+        out += m
     return False
