@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "conditions": "api",
     "load": "api",
+    "replicate": "replicas",
     "run": "api",
     "scenarios": "api",
     "validate": "api",
@@ -24,7 +25,7 @@ _WHERE = {
     "ScenarioError": "scenario",
 }
 
-__all__ = ["Result", "Scenario", "ScenarioError", "load", "run", "validate"]
+__all__ = ["Result", "Scenario", "ScenarioError", "load", "replicate", "run", "validate"]
 
 
 def __getattr__(name: str) -> object:

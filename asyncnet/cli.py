@@ -53,6 +53,10 @@ class Run:
     """Simulated or real time; default: virtual for embedded, wall for ray."""
     seed: int | None = None
     """Overrides the scenario's seed."""
+    seeds: int = 1
+    """Embedded: so many replicas, with the seeds that follow; the table gives mean and standard error."""
+    workers: int = 1
+    """Embedded: replicas run at a time, a core each."""
     loop: Literal["compiled", "readable"] | None = None
     """Embedded: which of the two equal loops; default: compiled."""
     pack: int = 1
@@ -93,8 +97,8 @@ def _run(command: Run) -> int:
     scenario = api.load(command.scenario, command.under, [*command.set, *([] if command.seed is None else [f"seed={command.seed}"])])
     options: dict[str, Any] = {}
     if command.engine == "ray":
-        if command.loop:
-            raise ScenarioError("--loop", "", "is for the embedded engine")
+        if command.loop or (command.seeds, command.workers) != (1, 1):
+            raise ScenarioError("--loop, --seeds, --workers", "", "are for the embedded engine")
         options = {"pack": command.pack, "wire": command.wire, "address": command.address}
     elif (command.pack, command.wire, command.address) != (1, "zmq", None):
         raise ScenarioError("--pack, --wire, --address", "", "are for the ray engine")
@@ -102,6 +106,11 @@ def _run(command: Run) -> int:
         options = {"loop": command.loop}
     if command.time:
         options["time"] = command.time
+    for name, number in (("--seeds", command.seeds), ("--workers", command.workers)):
+        if number < 1:
+            raise ScenarioError(name, "", f"at least 1, got {number}")
+    if command.seeds > 1:
+        return _replicate(command, scenario, options)
     with reporter() as shown:
         result = api.run(scenario, command.engine, out=command.out, reporter=shown, **options)
     summary = result.summary()
@@ -110,6 +119,22 @@ def _run(command: Run) -> int:
     else:
         show_summary(summary)
     return INTERRUPTED if result.record.stopped == "interrupted" else EXIT[summary["verdict"]]
+
+
+def _replicate(command: Run, scenario: api.Scenario, options: dict[str, Any]) -> int:
+    from asyncnet.console import reporter, show_replicas
+    from asyncnet.replicas import replicate, summarize
+
+    seeds = range(scenario.seed, scenario.seed + command.seeds)
+    with reporter() as shown:
+        results = replicate(scenario, seeds, workers=command.workers, out=command.out, reporter=shown, **options)
+    if results:
+        summary = summarize(results)
+        print(json.dumps(summary)) if command.json else show_replicas(summary)
+    if len(results) < command.seeds or any(result.record.stopped == "interrupted" for result in results):
+        return INTERRUPTED
+    verdicts = {result.verdict()[0] for result in results}
+    return EXIT["fail" if "fail" in verdicts else "unknown" if "unknown" in verdicts else "pass"]
 
 
 def main(arguments: list[str] | None = None) -> None:

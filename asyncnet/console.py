@@ -104,6 +104,19 @@ def show_summary(summary: dict[str, Any]) -> None:
     _output().print(shown)
 
 
+def show_replicas(summary: dict[str, Any]) -> None:
+    """Replicas as a table on standard output: a line for each seed, then mean and standard error."""
+    figures = list(summary["mean"])
+    shown = Table(box=None, pad_edge=False, header_style="")
+    for name in ("seed", *figures, "digest", "verdict"):
+        shown.add_column(name.replace("_", " "), justify="right")
+    for run in summary["runs"]:
+        shown.add_row(str(run["seed"]), *(_number(key, run[key]) for key in figures), run["digest"][:16], run["verdict"])
+    for name in ("mean", "standard_error"):
+        shown.add_row(name.replace("_", " "), *("" if summary[name][key] is None else _number(key, summary[name][key]) for key in figures))
+    _output().print(shown)
+
+
 def _number(key: str, value: float) -> str:
     if key in ("on_time", "final"):
         return f"{value:.1%}"

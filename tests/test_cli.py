@@ -1,5 +1,6 @@
 """The command line and the run directory: what is printed, what is written, and with which exit code it ends."""
 
+import _thread
 import csv
 import json
 import re
@@ -8,12 +9,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tomli_w
 from conftest import small
 
 import asyncnet
 from asyncnet import api, cli
+from asyncnet.api import Quiet
+from asyncnet.cli import main
 from asyncnet.loop import Loop
 from asyncnet.message import CHANNELS
 from asyncnet.rules import RULES
@@ -286,3 +290,44 @@ def test_bad_usage_exits_with_64_and_says_why_on_standard_error(arguments, comma
     assert err.strip()
     assert "Traceback" not in err
     assert not list(tmp_path.iterdir())
+
+
+def test_replicas_have_the_digests_of_runs_of_their_own_whatever_the_number_of_workers(tmp_path):
+    scenario = check(small(task={"decisions": 400}), "small")
+    alone = [asyncnet.run(scenario, seed=seed, out=None).record.digest for seed in (4, 5, 6)]
+    assert len(set(alone)) == 3
+    for workers in (1, 2, 3):
+        results = asyncnet.replicate(scenario, (4, 5, 6), workers=workers, out=tmp_path)
+        assert [result.record.digest for result in results] == alone
+    assert len({result.run_dir for result in results}) == 3
+
+
+def test_seeds_print_a_line_each_with_mean_and_standard_error(tmp_path, capsys):
+    path = tmp_path / "small.toml"
+    path.write_text(check(small(task={"decisions": 400}), "small").toml())
+    arguments = ["run", str(path), "--seeds", "3", "--workers", "2", "--out", str(tmp_path)]
+    with pytest.raises(SystemExit) as stop:
+        main([*arguments, "--json"])
+    summary = json.loads(capsys.readouterr().out)
+    assert stop.value.code == 0
+    assert summary["seeds"] == [1, 2, 3]
+    rewards = [run["mean_reward"] for run in summary["runs"]]
+    assert len(set(rewards)) > 1
+    assert summary["mean"]["mean_reward"] == pytest.approx(np.mean(rewards))
+    assert summary["standard_error"]["mean_reward"] == pytest.approx(np.std(rewards, ddof=1) / 3**0.5)
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert len(capsys.readouterr().out.splitlines()) == 6
+
+
+def test_an_interrupt_ends_all_replicas_and_keeps_what_they_did(tmp_path):
+    scenario = check(small(task={"decisions": 3_000_000}), "small")
+
+    class Impatient(Quiet):
+        def row(self, row):
+            _thread.interrupt_main()
+
+    results = asyncnet.replicate(scenario, range(1, 5), workers=2, out=tmp_path, reporter=Impatient())
+    assert len(results) == 2
+    assert all(result.record.stopped == "interrupted" for result in results)
+    assert all(0 < result.summary()["decisions"] < 3_000_000 for result in results)
