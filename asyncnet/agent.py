@@ -32,40 +32,39 @@ _ACTIVITY, _TICK = 4, 5  # as in message.py
 EVICTED, LATE, DUPLICATE, INCOMPLETE, OVERTAKEN, REVISED, SAMPLED, LEARNED = range(8)
 COUNT_NAMES = ("evicted", "late", "duplicate", "incomplete", "overtaken", "revised", "sampled", "learned")
 
-FIELDS = (
-    Field("port_start", "S"),  # which inputs source p feeds
-    Field("port_width", "S"),
-    Field("heard_stamp", "S"),  # the newest message of each source
-    Field("heard_seq", "S"),
-    Field("x", "B I"),  # the newest values of the inputs
+# Columns of `port`, a source: which inputs it feeds, with which of its values it begins, the stamp and number of its newest message.
+START, WIDTH, SKIPS, HEARD_STAMP, HEARD_SEQ = range(5)
+
+FIELDS = (  # single numbers first and side by side: most turns touch nothing else
     Field("newest", "1"),  # the newest stamp heard of
-    Field("newest_episode", "B"),
     Field("waiting", "1"),  # own ticks since the first piece of something newer; -1: nothing newer
     Field("fresh", "1"),  # a piece of the held stamp has come or changed since it was sampled
     Field("repeats", "1"),  # repeated pieces since the last word (on-arrival clocks pass a repetition on)
     Field("stamp", "1"),  # the stamp held
     Field("since", "1"),  # when it was sampled, microseconds
     Field("unsettled", "1"),  # its eligibility is not reckoned yet
+    Field("gathering", "1"),  # credits not yet learned from
+    Field("rolled", "1"),  # stamped credit: the trace holds all samples up to this stamp
+    Field("told_stamp", "1"),  # the stamp of the feedback just told
+    Field("counts", "8"),
+    Field("port", "S 5"),
+    Field("sender", "D 2"),  # which pieces credit sender d brings: the first, how many
+    Field("x", "B I"),  # the newest values of the inputs
+    Field("newest_episode", "B"),
     Field("y", "B N"),  # the values held
     Field("episode", "B"),
     Field("ring_stamp", "K"),  # the archive of samples
     Field("ring_episode", "K B"),
     Field("ring_x", "K B I"),
-    Field("rolled", "1"),  # stamped credit: the trace holds all samples up to this stamp
     Field("z_episode", "B"),
     Field("carry", "B"),  # what the trace is multiplied with in the current update
     Field("credit", "B O"),  # the credit being learned from
-    Field("sender_start", "D"),  # which pieces credit sender d brings
-    Field("sender_width", "D"),
-    Field("gathering", "1"),  # credits not yet learned from
     Field("due_stamp", "C"),
     Field("due_state", "C"),  # 0 none, 1 gathering, 2 done with
     Field("due_age", "C"),  # own ticks since its first piece
     Field("due_heard", "C"),
     Field("due_from", "C D"),
     Field("due", "C B O J"),
-    Field("told_stamp", "1"),  # the stamp of the feedback just told
-    Field("counts", "8"),
 )
 SETTINGS = (("seed", int), ("patience", int), ("lag", int), ("revise", int), ("on_arrival", int), ("repeats", int), ("stamped", int), ("decay", float))
 
@@ -74,25 +73,28 @@ SETTINGS = (("seed", int), ("patience", int), ("lag", int), ("revise", int), ("o
 def begin(state, config):
     """Fill a fresh state: nothing heard, nothing sampled, initial weights from keyed draws."""
     v, c = cut(state, config)
-    for array in (v.heard_stamp, v.heard_seq, v.newest, v.waiting, v.stamp, v.since, v.ring_stamp, v.rolled, v.due_stamp, v.z_episode):
+    v.port[:, HEARD_STAMP:] = -1.0
+    for array in (v.newest, v.waiting, v.stamp, v.since, v.ring_stamp, v.rolled, v.due_stamp, v.z_episode):
         array[:] = -1.0
     initialise(v, c)
 
 
 @kernel
 def hear_activity(v, c, port, seq, stamp, payload):
-    if stamp < v.heard_stamp[port] or (stamp == v.heard_stamp[port] and seq <= v.heard_seq[port]):
+    source = v.port[port]
+    if stamp < source[HEARD_STAMP] or (stamp == source[HEARD_STAMP] and seq <= source[HEARD_SEQ]):
         return  # overtaken on the way: the newest value wins
-    start, width = int(v.port_start[port]), int(v.port_width[port])
-    first = stamp > v.heard_stamp[port]
+    start, width, skips = int(source[START]), int(source[WIDTH]), int(source[SKIPS])
+    said = (payload.size - c.B) // c.B
+    first = stamp > source[HEARD_STAMP]
     changed = False
     for b in range(c.B):
-        here, there = view(payload, c.B + b * width, (width,)), v.x[b, start : start + width]
+        here, there = view(payload, c.B + b * said + skips, (width,)), v.x[b, start : start + width]
         for i in range(width):
             changed |= there[i] != here[i]
             there[i] = here[i]
-    v.heard_stamp[port] = stamp
-    v.heard_seq[port] = seq
+    source[HEARD_STAMP] = stamp
+    source[HEARD_SEQ] = seq
     if stamp > v.newest[0]:
         v.newest[0] = stamp
         for b in range(c.B):
@@ -127,7 +129,7 @@ def hear_credit(v, c, port, stamp, payload):
         return
     v.due_from[slot, port] = 1.0
     v.due_heard[slot] += 1.0
-    start, width = int(v.sender_start[port]), int(v.sender_width[port])
+    start, width = int(v.sender[port, 0]), int(v.sender[port, 1])
     if payload.size == c.B:  # a reward: one number a stream, the same for every unit
         for b in range(c.B):
             for j in range(c.O):
@@ -214,7 +216,7 @@ def ready_sample(v, c):
     if c.revise == 1 or (c.on_arrival == 0 and v.waiting[0] >= c.patience):
         return True
     for port in range(c.S):
-        behind = v.newest[0] - v.heard_stamp[port]
+        behind = v.newest[0] - v.port[port, HEARD_STAMP]
         if behind > 0.0 and behind <= c.lag:
             return False
     return True

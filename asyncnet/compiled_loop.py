@@ -99,7 +99,7 @@ def go(directory, seed, patience, limit):
                 if kind == TICK:
                     go_on_ticking(t, seed, at, now, node)
             else:
-                control[p.DELIVERED + kind] += 1
+                t.ways[kind, p.DELIVERED] += 1
                 control[p.TICKED] = 0
                 flags = wake(t, now, node, kind, port, seq, slots[slot, STAMP], slot, slots[slot, row_of.SIZE])
                 leave_slot(control, slots, slot)
@@ -161,6 +161,7 @@ class CompiledLoop(Loop):
 
     def _run(self, progress: Callable[[Loop], None] | None) -> None:
         self._lay_out()
+        self.agenda.clear()  # it is in the tables now
         try:
             self._handle(None if progress is None else lambda _: (count(self, self._tables), progress(self)))
         finally:

@@ -12,14 +12,15 @@ A node type declares fields, `("weight", "I O")`, and settings, `("decay", float
 Snapshot, digest and shipping a node are then one copy of one array; a whole number is exact in float64 up to 2^53.
 """
 
+import functools
 import hashlib
 import importlib.util
 import inspect
 import math
 import re
 import sys
-from collections.abc import Iterable, Mapping
-from types import ModuleType, SimpleNamespace
+from collections.abc import Mapping
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -39,20 +40,35 @@ class Field(NamedTuple):
         return tuple(int(d) if d.isdigit() else dims[d] for d in self.shape.split())
 
 
-def size(fields: Iterable[Field], dims: Mapping[str, int]) -> int:
-    """How many numbers the fields take together."""
-    return sum(math.prod(field.sizes(dims)) for field in fields)
-
-
-def views(state: np.ndarray, fields: Iterable[Field], dims: Mapping[str, int]) -> SimpleNamespace:
-    """The fields as named views of `state`, for callers in Python."""
-    out, at = SimpleNamespace(), 0
+@functools.cache
+def places(fields: tuple[Field, ...], dims: tuple[tuple[str, int], ...]) -> dict[str, tuple[int, int, tuple[int, ...]]]:
+    """Where each field lies: (first, last, shape); nodes of one shape share it."""
+    out, at = {}, 0
     for field in fields:
-        shape = field.sizes(dims)
-        count = math.prod(shape)
-        setattr(out, field.name, state[at : at + count].reshape(shape))
-        at += count
+        shape = field.sizes(dict(dims))
+        out[field.name] = (at, at + math.prod(shape), shape)
+        at = out[field.name][1]
     return out
+
+
+class Views:
+    """The fields as named arrays inside a state, for callers in Python; each is made when it is asked for."""
+
+    __slots__ = ("_state", "_where")
+
+    def __init__(self, state: np.ndarray, where: dict[str, tuple[int, int, tuple[int, ...]]]) -> None:
+        self._state, self._where = state, where
+
+    def place(self, name: str) -> int:
+        """Where in the state a field begins."""
+        return self._where[name][0]
+
+    def __getattr__(self, name: str) -> np.ndarray:
+        try:
+            first, last, shape = self._where[name]
+        except KeyError:
+            raise AttributeError(name) from None
+        return self._state[first:last].reshape(shape)
 
 
 def unbound(state: np.ndarray, config: np.ndarray) -> tuple:
@@ -69,12 +85,12 @@ class Bound(NamedTuple):
     """A machine bound to a rule: its kernels and its layout."""
 
     module: ModuleType
-    fields: list[Field]
+    fields: tuple[Field, ...]
     settings: list[tuple[str, type]]
 
     def config(self, dims: Mapping[str, int], values: Mapping[str, float]) -> np.ndarray:
         """The array that the kernels read: dimensions, settings (every declared one must be given), where each field starts."""
-        starts = np.cumsum([0] + [math.prod(field.sizes(dims)) for field in self.fields])[:-1]
+        starts = (place[0] for place in places(self.fields, tuple(dims.items())).values())
         return np.array([*(dims.get(d, 0) for d in DIMENSIONS), *(values[name] for name, _ in self.settings), *starts], dtype=np.float64)
 
 
@@ -109,5 +125,5 @@ def bind(machine: ModuleType, rule: ModuleType | None = None) -> Bound:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
-    _bound[key] = Bound(module, fields, settings)
+    _bound[key] = Bound(module, tuple(fields), settings)
     return _bound[key]

@@ -19,7 +19,7 @@ import numpy as np
 from asyncnet import clock
 from asyncnet.link import CONSTANT, EXPONENTIAL, LOGNORMAL, LOSS, UNIFORM, fate
 from asyncnet.message import CHANNEL_NAMES, CHANNELS, TICK, WORLD, Letter
-from asyncnet.network import LinkPlan, Plan, plan
+from asyncnet.network import CHANNEL, Plan, plan
 from asyncnet.node import Node, build, clock_of
 from asyncnet.scenario import Links, Scenario
 from asyncnet.timekeeper import NEVER
@@ -28,14 +28,10 @@ from asyncnet.world import LOOK, TURN
 _DELAYS = {"constant": CONSTANT, "uniform": UNIFORM, "exponential": EXPONENTIAL, "lognormal": LOGNORMAL}
 
 
-class Link:
-    """A link as its sender's loop uses it: where it goes, what it does to messages, and what became of them."""
+class Way:
+    """What the links of one channel do to messages: the same for all of them."""
 
-    __slots__ = ("channel", "conditions", "dst", "dst_identity", "fixed", "held", "lost", "port", "retry", "sent", "src", "stale")
-
-    def __init__(self, plan: LinkPlan, dst_identity: int, links: Links, tick: int) -> None:
-        self.channel, self.src, self.dst, self.port, self.dst_identity = plan.channel, plan.src, plan.dst, plan.port, dst_identity
-        channel = CHANNEL_NAMES[plan.channel]
+    def __init__(self, links: Links, channel: str, tick: int) -> None:
         rows, fixed = [], True
         for condition in links.of(channel):
             if condition.loss:
@@ -49,8 +45,6 @@ class Link:
         self.retry = links.retry * tick if links.reliable(channel) else -1.0
         self.conditions = np.array(rows or np.zeros((0, 3)), dtype=np.float64)
         self.fixed = round(sum(row[1] for row in rows)) if fixed else -1  # the delay in microseconds if it is always the same
-        self.held: deque[tuple[int, Letter]] = deque()
-        self.sent = self.lost = 0
 
 
 class Loop:
@@ -69,14 +63,13 @@ class Loop:
         self.nodes: dict[int, Node] = {i: build(scenario, self.plan, self.plan.nodes[i]) for i in numbers}
         self.score = self.nodes[0].score if 0 in self.nodes else None
         self.clocks = {i: clock_of(scenario, self.plan.nodes[i]) for i in sorted(self.nodes) if i}
-        self.links: dict[int, dict[int, list[Link]]] = {i: {channel: [] for channel in CHANNELS.values()} for i in self.nodes}
-        for link in sorted(self.plan.links, key=lambda link: (link.src, link.channel, link.slot)):
-            if link.src in self.nodes:
-                self.links[link.src][link.channel].append(Link(link, self.plan.nodes[link.dst].identity, scenario.links, self.tick))
+        self.ways = {code: Way(scenario.links, name, self.tick) for name, code in CHANNELS.items()}
         self.sequence = {i: [0] * TICK for i in self.nodes}
         self.ticks = dict.fromkeys(self.nodes, 0)
         self.skipped = dict.fromkeys(self.nodes, 0)
-        self.delivered = dict.fromkeys(CHANNELS.values(), 0)
+        # What became of messages, by channel: those sent and lost here, those delivered here, and on stale links those held back, by link.
+        self.sent, self.lost, self.delivered = (dict.fromkeys(CHANNELS.values(), 0) for _ in range(3))
+        self.held: dict[int, deque[tuple[int, Letter]]] = {}
         self.agenda: list[tuple] = []
         if 0 in self.nodes:
             heappush(self.agenda, (0, WORLD, 0, 0, 0, 0, None, 0))
@@ -159,30 +152,32 @@ class Loop:
         heappush(self.agenda, (due, TICK, index, index, k, 0, None, 0))
 
     def _send(self, src: int, letter: Letter, now: int) -> None:
-        channel, stamp, payload, only = letter
+        channel, _, _, only = letter
         sequence = self.sequence[src]
         seq = sequence[channel] = sequence[channel] + 1
-        links = self.links[src][channel]
+        way, links = self.ways[channel], self.plan.outgoing(src, channel)
         for link in links if only < 0 else (links[only],):
-            link.sent += 1
-            if link.stale:
-                link.held.append((seq, letter))
-                if len(link.held) <= link.stale:
+            self.sent[channel] += 1
+            if way.stale:
+                held = self.held.setdefault(link, deque())
+                held.append((seq, letter))
+                if len(held) <= way.stale:
                     continue
-                first, kept = link.held.popleft()
-                self._carry(link, src, first, kept.stamp, kept.payload, now)
+                first, kept = held.popleft()
+                self._carry(link, way, src, first, kept, now)
             else:
-                self._carry(link, src, seq, stamp, payload, now)
+                self._carry(link, way, src, seq, letter, now)
 
-    def _carry(self, link: Link, src: int, seq: int, stamp: int, payload: np.ndarray, now: int) -> None:
-        delay = link.fixed
+    def _carry(self, link: int, way: Way, src: int, seq: int, letter: Letter, now: int) -> None:
+        channel, _, dst, port, _ = self.plan.links[link].tolist()
+        delay = way.fixed
         if delay < 0:
-            delay, copies = fate(link.conditions, self.seed, self.plan.nodes[src].identity, link.dst_identity, link.channel, seq, link.retry)
+            nodes = self.plan.nodes
+            delay, copies = fate(way.conditions, self.seed, nodes[src].identity, nodes[dst].identity, channel, seq, way.retry)
             if copies == 0:
-                link.lost += 1
+                self.lost[channel] += 1
                 return
-            delay = int(delay)
-        heappush(self.agenda, (now + delay, link.channel, link.dst, src, seq, stamp, payload, link.port))
+        heappush(self.agenda, (now + int(delay), channel, dst, src, seq, letter.stamp, letter.payload, port))
 
     def digest(self) -> str:
         """A hash over every hosted node's full state, in the order of their numbers; equal exactly when two runs ended in the same bits."""
@@ -190,14 +185,15 @@ class Loop:
 
     def ledger(self) -> dict[str, dict[str, int]]:
         """What became of messages, by channel: those sent, lost and held back here, and those delivered here."""
-        out: dict[str, dict[str, int]] = {}
-        for channel, name in CHANNEL_NAMES.items():
-            links = [link for by_channel in self.links.values() for link in by_channel[channel]]
-            if links or self.delivered[channel]:
-                sent, lost = sum(link.sent for link in links), sum(link.lost for link in links)
-                held = sum(len(link.held) for link in links)
-                out[name] = {"sent": sent, "lost": lost, "held": held, "delivered": self.delivered[channel]}
-        return out
+        held = dict.fromkeys(CHANNELS.values(), 0)
+        for link, letters in self.held.items():
+            held[int(self.plan.links[link, CHANNEL])] += len(letters)
+        present = set(self.plan.links[:, CHANNEL].tolist())
+        return {
+            name: {"sent": self.sent[code], "lost": self.lost[code], "held": held[code], "delivered": self.delivered[code]}
+            for code, name in CHANNEL_NAMES.items()
+            if code in present
+        }
 
 
 def digest(states: dict[int, np.ndarray]) -> str:

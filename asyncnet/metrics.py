@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+
+from asyncnet.layout import Views
 
 
 class Score:
@@ -34,7 +35,7 @@ class Score:
         """The share of the run that is behind us."""
         return self.decisions / self.goal_decisions if self.goal_decisions else self.episodes / self.goal_episodes
 
-    def take(self, v: SimpleNamespace, now: int) -> None:
+    def take(self, v: Views, now: int) -> None:
         """Take what the world (world.py) has logged since the last time, and write a row if one is due; `now` in microseconds."""
         for log, count, kept in ((v.log, v.log_count, self.rewards), (v.return_log, v.return_count, self.returns)):
             kept.extend(log[: int(count[0])].tolist())

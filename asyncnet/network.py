@@ -10,8 +10,10 @@ import difflib
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from asyncnet.chance import identity
-from asyncnet.message import ACTIVITY, FEEDBACK, OUTCOME, REWARD
+from asyncnet.message import ACTIVITY, FEEDBACK, OUTCOME, REWARD, TICK
 
 if TYPE_CHECKING:
     from asyncnet.scenario import Scenario
@@ -45,25 +47,30 @@ class NodePlan(NamedTuple):
     part: tuple[int, int] = (0, 0)
 
 
-class LinkPlan(NamedTuple):
-    """A directed connection for one kind of message; `port` is its number at the receiver, `slot` at the sender."""
-
-    channel: int
-    src: int
-    dst: int
-    port: int
-    slot: int
+CHANNEL, SRC, DST, PORT, SLOT = range(5)  # columns of a link: its kind of message, sender, receiver, its number at the receiver and at the sender
 
 
-class Plan(NamedTuple):
-    layers: tuple[Layer, ...]
-    nodes: tuple[NodePlan, ...]
-    links: tuple[LinkPlan, ...]
-    inputs: int  # size of an observation
-    actions: int
+class Plan:
+    """The team: its layers, its nodes, and its links as rows of numbers, those of one sender and channel side by side in the order of their slots."""
 
-    def senders_of(self, node: int, channel: int) -> list[LinkPlan]:
-        return sorted((link for link in self.links if link.dst == node and link.channel == channel), key=lambda link: link.port)
+    def __init__(self, layers: tuple[Layer, ...], nodes: tuple[NodePlan, ...], links: list[tuple[int, ...]], inputs: int, actions: int) -> None:
+        self.layers, self.nodes, self.inputs, self.actions = layers, nodes, inputs, actions
+        rows = np.array(links, dtype=np.int32).reshape(-1, 5)
+        self.links = rows[np.lexsort((rows[:, SLOT], rows[:, CHANNEL], rows[:, SRC]))]
+        self._by_sender = self.links[:, SRC] * TICK + self.links[:, CHANNEL]
+        self._incoming = np.lexsort((self.links[:, PORT], self.links[:, CHANNEL], self.links[:, DST])).astype(np.int32)
+        self._by_receiver = (self.links[:, DST] * TICK + self.links[:, CHANNEL])[self._incoming]
+
+    def outgoing(self, node: int, channel: int) -> range:
+        """The links by which a node sends on a channel."""
+        key = node * TICK + channel
+        return range(*np.searchsorted(self._by_sender, (key, key + 1)).tolist())
+
+    def senders(self, node: int, channel: int) -> list[int]:
+        """The nodes that send to a node on a channel, in the order of their ports."""
+        key = node * TICK + channel
+        first, last = np.searchsorted(self._by_receiver, (key, key + 1))
+        return self.links[self._incoming[first:last], SRC].tolist()
 
 
 def plan(scenario: Scenario) -> Plan:
@@ -76,8 +83,8 @@ def plan(scenario: Scenario) -> Plan:
     layers = _layers(scenario, inputs, actions)
     rule = RULES[scenario.rule.name]
 
-    parts = {layer.name: len(layer.parts) for layer in layers}
-    count = sum(parts[layer.name] * parts.get(source, 1) for layer in layers for source in layer.sources)
+    parts, reach = {layer.name: len(layer.parts) for layer in layers}, scenario.network.reach or LARGEST
+    count = sum(parts[layer.name] * min(reach if layer is not layers[-1] else LARGEST, parts.get(source, 1)) for layer in layers for source in layer.sources)
     if count > LARGEST:
         raise ScenarioError("", "network.split", f"cut like this the network has {count} links; at most {LARGEST}")
 
@@ -97,7 +104,7 @@ def plan(scenario: Scenario) -> Plan:
         dopamine = critic + 1
         nodes.append(NodePlan("dopamine", dopamine, identity(above + len(scenario.critic.hidden) + 1, 0), "dopamine"))
 
-    links: list[LinkPlan] = []
+    links: list[tuple[int, ...]] = []
     ports: dict[tuple[int, int], int] = {}
     slots: dict[tuple[int, int], int] = {}
 
@@ -106,13 +113,13 @@ def plan(scenario: Scenario) -> Plan:
         ports[channel, dst] = port + 1
         count = slots.get((channel, src), 0)
         slots[channel, src] = count + 1
-        links.append(LinkPlan(channel, src, dst, port, count if slot is None else slot))
+        links.append((channel, src, dst, port, count if slot is None else slot))
 
     for layer in layers:
         for node in of_layer[layer.name]:
             port = 0
             for source in layer.sources:
-                for src in [0] if source == OBSERVATION else of_layer[source]:
+                for src in [0] if source == OBSERVATION else of_layer[source][within(scenario, layers, nodes[node], source, inputs)]:
                     join(ACTIVITY, src, node)
                     if rule.TELLS and source != OBSERVATION:
                         join(FEEDBACK, node, src, slot=port)
@@ -137,7 +144,12 @@ def plan(scenario: Scenario) -> Plan:
         if name != "default" and name not in names:
             near = difflib.get_close_matches(name, sorted(names), n=1)
             raise ScenarioError("", f'clocks."{name}"', "no node of that name" + (f"; did you mean {near[0]}?" if near else ""))
-    return Plan(layers, tuple(nodes), tuple(links), inputs, actions)
+    made = Plan(layers, tuple(nodes), links, inputs, actions)
+    if scenario.network.reach:
+        for node in nodes[1 : 1 + sum(parts.values())]:
+            if not made.outgoing(node.index, ACTIVITY):
+                raise ScenarioError("", "network.reach", f"{scenario.network.reach} is too small: nobody hears {node.name}")
+    return made
 
 
 def _layers(scenario: Scenario, inputs: int, actions: int) -> tuple[Layer, ...]:
@@ -148,6 +160,8 @@ def _layers(scenario: Scenario, inputs: int, actions: int) -> tuple[Layer, ...]:
         raise ScenarioError("", "network.output", f"one {network.output} unit chooses between two actions; this task has {actions}")
     sizes = [*network.hidden, actions - 1 if network.output == "softmax" else 1]
     names = [f"actor.{number}" for number in range(1, len(sizes) + 1)]
+    if network.reach and network.split != "unit":
+        raise ScenarioError("", "network.reach", 'only single units have a place of their own: split = "unit"')
     hears = {name: (names[i - 1] if i else OBSERVATION,) for i, name in enumerate(names)}
     for name, sources in network.inputs.items():
         key = f'network.inputs."{name}"'
@@ -180,13 +194,25 @@ def _layers(scenario: Scenario, inputs: int, actions: int) -> tuple[Layer, ...]:
     return tuple(layers)
 
 
-def source_slices(plan: Plan, node: NodePlan) -> list[tuple[int, int]]:
-    """Which inputs each source of an agent feeds: (first, count) for each activity port."""
+def within(scenario: Scenario, layers: tuple[Layer, ...], node: NodePlan, source: str, inputs: int) -> slice:
+    """Which units of a source a node hears: all, or (a hidden one, network.reach) those nearest to its own place in its layer."""
+    width = inputs if source == OBSERVATION else next(layer.columns for layer in layers if layer.name == source)
+    reach = width if node.layer == len(layers) - 1 else min(scenario.network.reach or width, width)
+    middle = (node.part[0] + 0.5) / layers[node.layer].columns
+    first = min(max(round(middle * width - 0.5 * reach), 0), width - reach)
+    return slice(first, first + reach)
+
+
+def source_slices(scenario: Scenario, plan: Plan, node: NodePlan) -> list[tuple[int, int, int]]:
+    """Which inputs each source of an agent feeds, (first, count) for each activity port, and from which of its values on."""
     out, at = [], 0
-    for link in plan.senders_of(node.index, ACTIVITY):
-        source = plan.nodes[link.src]
-        width = plan.inputs if source.role == "world" else source.part[1]
-        out.append((at, width))
+    for src in plan.senders(node.index, ACTIVITY):
+        source, skipped = plan.nodes[src], 0
+        width = source.part[1]
+        if source.role == "world":
+            part = within(scenario, plan.layers, node, OBSERVATION, plan.inputs)
+            skipped, width = part.start, part.stop - part.start
+        out.append((at, width, skipped))
         at += width
     return out
 
@@ -194,8 +220,8 @@ def source_slices(plan: Plan, node: NodePlan) -> list[tuple[int, int]]:
 def credit_slices(plan: Plan, node: NodePlan) -> list[tuple[int, int]]:
     """Which pieces each sender of credit brings: (first, count) for each port. A layer that is one node has summed its pieces already."""
     out, at = [], 0
-    for link in plan.senders_of(node.index, FEEDBACK) or plan.senders_of(node.index, REWARD):
-        sender = plan.nodes[link.src]
+    for src in plan.senders(node.index, FEEDBACK) or plan.senders(node.index, REWARD):
+        sender = plan.nodes[src]
         width = pieces(plan, sender) if sender.role == "agent" else 1
         out.append((at, width))
         at += width
@@ -229,8 +255,8 @@ def dimensions(plan: Plan, node: NodePlan, scenario: Scenario) -> dict[str, int]
         sizes = critic_sizes(plan, scenario)
         dims |= {"I": plan.inputs, "O": 1, "N": 1, "S": 1, "D": 1, "J": 1, "M": 1}
         return dims | {"L": len(sizes), "A": sum(sizes[1:]), "P": sum((n + 1) * m for n, m in pairwise(sizes))}
-    sources, senders = source_slices(plan, node), credit_slices(plan, node)
-    dims |= {"I": sum(width for _, width in sources), "S": len(sources), "D": len(senders), "J": sum(width for _, width in senders)}
+    sources, senders = source_slices(scenario, plan, node), credit_slices(plan, node)
+    dims |= {"I": sum(width for _, width, _ in sources), "S": len(sources), "D": len(senders), "J": sum(width for _, width in senders)}
     units = node.part[1]
     return dims | {"O": units, "N": values_of(plan, node), "M": pieces(plan, node), "R": units * max(1, min(AT_A_TIME // units, dims["I"]))}
 

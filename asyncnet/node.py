@@ -6,7 +6,9 @@ inbox, and on nothing else.
 
 from __future__ import annotations
 
+import functools
 import importlib
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -24,6 +26,22 @@ _NO_PAYLOAD = np.zeros(0)
 _UNITS = {"bernoulli": coagent.BERNOULLI, "sign": coagent.SIGN, "softmax": coagent.SOFTMAX}
 
 
+_tuples: dict[tuple, tuple] = {}
+
+
+def one_of(numbers: tuple) -> tuple:
+    """The one tuple with these numbers."""
+    return _tuples.setdefault(numbers, numbers)
+
+
+_shared: WeakValueDictionary[bytes, np.ndarray] = WeakValueDictionary()
+
+
+def shared(numbers: np.ndarray) -> np.ndarray:
+    """The one array with these numbers, which nobody changes: nodes of one shape share their settings, and their clock."""
+    return _shared.setdefault(numbers.tobytes(), numbers)
+
+
 class Node:
     """A node made of kernels: `hear` takes in a message, `act` takes a turn, both return letters.
 
@@ -32,18 +50,26 @@ class Node:
 
     def __init__(self, plan: NodePlan, bound: layout.Bound, dims: dict[str, int], values: dict[str, float], said: int, told: tuple[int, ...]) -> None:
         self.name, self.index, self.identity, self.role = plan.name, plan.index, plan.identity, plan.role
-        self.bound, self.dims = bound, dims
-        self.config = bound.config(dims, values)
-        self.seat(np.zeros(layout.size(bound.fields, dims)))
+        self.bound, self.places = bound, layout.places(bound.fields, tuple(dims.items()))
+        self.config = shared(bound.config(dims, values))
+        self.seat(np.zeros(max(last for _, last, _ in self.places.values())))
         self._handle = bound.module.handle
         self._begin = bound.module.begin
-        self.buffers = self._said, self._told = np.zeros(said), np.zeros(told)  # where the kernels write what to send
+        self.sizes = one_of((said, told))  # of where the kernels write what to send
         self.flags = 0  # what the last event called for: the world asks more of its host than to send
+
+    @functools.cached_property
+    def _said(self) -> np.ndarray:
+        return np.zeros(self.sizes[0])
+
+    @functools.cached_property
+    def _told(self) -> np.ndarray:
+        return np.zeros(self.sizes[1])
 
     def seat(self, state: np.ndarray) -> None:
         """Live in this array from now on; its contents are the node's state."""
         self.state = state
-        self.view = layout.views(state, self.bound.fields, self.dims)
+        self.view = layout.Views(state, self.places)
 
     def begin(self) -> None:
         """Fill the state: initial weights, nothing heard."""
@@ -80,11 +106,17 @@ class Node:
 
 
 class Agent(Node):
-    """A learning node (agent.py); `inputs` are its sources' slices, `tells` the ports of those that its feedback links lead to, in order."""
+    """A learning node (agent.py); `tells` are the ports of those sources that its feedback links lead to, in order."""
 
-    def __init__(self, *args: object, inputs: list[tuple[int, int]], tells: list[int]) -> None:
+    def __init__(self, *args: object, tells: list[int]) -> None:
         super().__init__(*args)
-        self.slices = [(link, *inputs[port]) for link, port in enumerate(tells)]
+        self.tells = one_of(tuple(tells))
+
+    @property
+    def slices(self) -> list[tuple[int, int, int]]:
+        """Of its inputs, which each feedback link is about: (link, first, count)."""
+        ports = self.view.port.astype(int).tolist()
+        return [(link, ports[port][agent.START], ports[port][agent.WIDTH]) for link, port in enumerate(self.tells)]
 
     def _write(self, flags: int, letters: list[Letter]) -> None:
         if flags & agent.TELL:
@@ -124,7 +156,7 @@ class World(Node):
     def __init__(self, *args: object, outside: object, score: Score) -> None:
         super().__init__(*args)
         self.outside, self.score = outside, score
-        self.earns = OUTCOME if self._told.size > len(self.view.episode) else REWARD
+        self.earns = OUTCOME if self.sizes[1][2] > len(self.view.episode) else REWARD
 
     def _write(self, flags: int, letters: list[Letter]) -> None:
         if flags & world.TELL:
@@ -160,7 +192,7 @@ def clock_of(scenario: Scenario, plan: NodePlan) -> np.ndarray:
     if spec is None or spec.kind == "on-arrival":
         return clock.row("on-arrival", 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0)
     phase = getattr(spec, "phase", None)
-    return clock.row(
+    row = clock.row(
         spec.kind,
         spec.period * tick,
         getattr(spec, "jitter", 0.0),
@@ -170,6 +202,7 @@ def clock_of(scenario: Scenario, plan: NodePlan) -> np.ndarray:
         getattr(spec, "start", 0.0) * tick,
         getattr(spec, "stop", 0.0) * tick,
     )
+    return shared(row)
 
 
 def build(scenario: Scenario, plan: Plan, node: NodePlan) -> Node:
@@ -214,7 +247,7 @@ def _world(scenario: Scenario, plan: Plan, node: NodePlan) -> Node:
 def _dopamine(scenario: Scenario, plan: Plan, node: NodePlan, dims: dict[str, int], values: dict[str, float]) -> Node:
     values |= {"gamma": scenario.task.gamma}
     made = Dopamine(node, layout.bind(dopamine), dims, values, dims["B"], (1, 1, 1))
-    made.links = sum(link.src == node.index for link in plan.links)
+    made.links = len(plan.outgoing(node.index, REWARD))
     return made
 
 
@@ -238,34 +271,33 @@ def _learner(scenario: Scenario, learner: object, values: dict[str, float]) -> d
 def _critic(scenario: Scenario, plan: Plan, node: NodePlan, dims: dict[str, int], values: dict[str, float]) -> Node:
     learner = scenario.critic
     values = _learner(scenario, learner, values) | {"layer0": len(plan.layers) + 1}
-    made = Agent(node, layout.bind(agent, value), dims, values, 2 * dims["B"], (1, 1, 1), inputs=[(0, plan.inputs)], tells=[])
+    made = Agent(node, layout.bind(agent, value), dims, values, 2 * dims["B"], (1, 1, 1), tells=[])
     rates = [per_layer(learner.learning_rate, i) for i in range(dims["L"] - 1)]
     ends = [per_layer(learner.learning_rate_end or learner.learning_rate, i) for i in range(dims["L"] - 1)]
     view = made.view
     view.sizes[:], view.rate[1:], view.rate_end[1:] = network.critic_sizes(plan, scenario), rates, ends
-    view.port_width[:], view.sender_width[:] = plan.inputs, 1
+    view.port[:, agent.WIDTH], view.sender[:, 1] = plan.inputs, 1
     return made
 
 
 def _agent(scenario: Scenario, plan: Plan, node: NodePlan, dims: dict[str, int], values: dict[str, float]) -> Node:
     learner, layer = scenario.rule, plan.layers[node.layer]
     rule = RULES[learner.name]
-    tells = [link.slot for link in plan.links if link.src == node.index and link.channel == FEEDBACK]
+    tells = plan.links[plan.outgoing(node.index, FEEDBACK), network.SLOT].tolist()
     values = _learner(scenario, learner, values) | {
         "units": _UNITS[layer.units],
-        "unit0": node.identity,
-        "fan_out": layer.columns,
+        "fan_out": min(layer.columns, scenario.network.reach or layer.columns),  # units that each input reaches
         "temperature": per_layer(learner.temperature, node.layer),
         "rate": per_layer(learner.learning_rate, node.layer),
         "rate_end": per_layer(learner.learning_rate_end or learner.learning_rate, node.layer),
         "tells": int(bool(tells)),
         **rule.values(learner),
     }
-    inputs = network.source_slices(plan, node)
+    inputs = network.source_slices(scenario, plan, node)
     senders = network.credit_slices(plan, node)
     bound = layout.bind(agent, importlib.import_module(rule.KERNELS))
     b = dims["B"]
-    made = Agent(node, bound, dims, values, b + b * dims["N"], (b, dims["I"], dims["M"]), inputs=inputs, tells=tells)
-    made.view.port_start[:], made.view.port_width[:] = zip(*inputs, strict=True)
-    made.view.sender_start[:], made.view.sender_width[:] = zip(*senders, strict=True)
+    made = Agent(node, bound, dims, values, b + b * dims["N"], (b, dims["I"], dims["M"]), tells=tells)
+    made.view.unit0[:] = node.identity
+    made.view.port[:, : agent.SKIPS + 1], made.view.sender[:] = inputs, senders
     return made

@@ -2,6 +2,7 @@
 
 nodes   one row a node: where its parts lie in `real`, how to call it, its sequence numbers, its links
 links   one row a link, all links of one sender and channel side by side in the order of their slots
+ways    one row a channel: what its links do to messages, and what became of them
 held    rings of (sequence number, slot), for links that hold letters back
 real    all float64 numbers that never move: states, configs, clocks, conditions
 out     what goes to other loops over the wire, for each peer: rows (AT, WHO, SEQ, STAMP, SIZE) and the payloads one after another
@@ -20,19 +21,23 @@ from asyncnet.pointer import numbers_at, wholes_at
 
 # Columns of `nodes`. Places are in `real`; SEQUENCE, FIRST_LINK and LINK_COUNT have a column for each channel.
 ADDRESS, IDENTITY, ROLE, STATE, STATE_SIZE, CONFIG, CONFIG_SIZE, CLOCK, SAID, SAID_SIZE, TOLD, TOLD_B, TOLD_I, TOLD_M = range(14)
-SAYS_STAMP, TELLS_STAMP, TICKS, SKIPPED, NEXT_TURN = range(14, 19)
-SEQUENCE, FIRST_LINK, LINK_COUNT = 19, 19 + TICK, 19 + 2 * TICK
-NODE_COLUMNS = 19 + 3 * TICK
+SAYS_STAMP, TELLS_STAMP, TICKS, SKIPPED, NEXT_TURN, PEER = range(14, 20)  # PEER: who hosts it, -1: this loop
+SEQUENCE, FIRST_LINK, LINK_COUNT = 20, 20 + TICK, 20 + 2 * TICK
+NODE_COLUMNS = 20 + 3 * TICK
 LEARNER, DOPAMINE, WORLD_OF_REWARD, WORLD_OF_OUTCOME = range(4)  # roles: what they tell, and to whom
-# Columns of `links`. CONDITIONS is the place of `retry`, which the rows follow; START and WIDTH are the receiver's slice of what is told.
-DST, DST_IDENTITY, IN_PORT, FIXED, CONDITIONS, CONDITION_COUNT, STALE, HELD, HELD_FIRST, HELD_COUNT, START, WIDTH, SENT, LOST, PEER = range(15)
-LINK_COLUMNS = 15  # PEER: who hosts the receiver, -1: this loop
+# Columns of `links`: START and WIDTH are the receiver's slice of what is told, HELD its row of `rings` (stale links only).
+DST, IN_PORT, START, WIDTH, HELD = range(5)
+LINK_COLUMNS = 5
+RING, OLDEST, HELD_COUNT = range(3)  # columns of `rings`: where in `held` it begins
+# Columns of `ways`. CONDITIONS is the place of `retry`, which the rows follow.
+FIXED, CONDITIONS, CONDITION_COUNT, STALE, SENT, LOST, DELIVERED = range(7)
+WAY_COLUMNS = 7
 OUT_COLUMNS = 5
 
 # Places in `control`, after those of agenda.py. MORE is the node that wants another turn at once (or -1), TICKED why; WALL says whether time is
-# real; DELIVERED has a place for each channel.
-NOW, MORE, TICKED, WALL, NEED_EVENTS, NEED_SLOTS, DELIVERED = range(3, 10)
-CONTROL_SIZE = 9 + TICK
+# real.
+NOW, MORE, TICKED, WALL, NEED_EVENTS, NEED_SLOTS = range(3, 9)
+CONTROL_SIZE = 9
 NOWHERE = 0  # a slot that nobody uses
 
 SAY, TELL, AGAIN = 1, 2, 4  # as in agent.py (there: MORE)
@@ -44,6 +49,8 @@ class Tables(NamedTuple):
     control: np.ndarray
     nodes: np.ndarray
     links: np.ndarray
+    ways: np.ndarray
+    rings: np.ndarray
     held: np.ndarray
     real: np.ndarray
     agenda: np.ndarray
@@ -62,15 +69,17 @@ def opened(d):
         wholes_at(d[0, 0], (d[0, 1],)),
         wholes_at(d[1, 0], (d[1, 1], NODE_COLUMNS)),
         wholes_at(d[2, 0], (d[2, 1], LINK_COLUMNS)),
-        wholes_at(d[3, 0], (d[3, 1], 2)),
-        numbers_at(d[4, 0], (d[4, 1],)),
-        wholes_at(d[5, 0], (d[5, 1], EVENT_COLUMNS)),
-        wholes_at(d[6, 0], (d[6, 1], SLOT_COLUMNS)),
-        numbers_at(d[7, 0], (d[7, 1], d[7, 2])),
-        wholes_at(d[8, 0], (d[8, 1], d[8, 2], OUT_COLUMNS)),
+        wholes_at(d[3, 0], (d[3, 1], WAY_COLUMNS)),
+        wholes_at(d[4, 0], (d[4, 1], 3)),
+        wholes_at(d[5, 0], (d[5, 1], 2)),
+        numbers_at(d[6, 0], (d[6, 1],)),
+        wholes_at(d[7, 0], (d[7, 1], EVENT_COLUMNS)),
+        wholes_at(d[8, 0], (d[8, 1], SLOT_COLUMNS)),
         numbers_at(d[9, 0], (d[9, 1], d[9, 2])),
-        wholes_at(d[10, 0], (d[10, 1], 2)),
-        wholes_at(d[11, 0], (d[11, 1], 3)),
+        wholes_at(d[10, 0], (d[10, 1], d[10, 2], OUT_COLUMNS)),
+        numbers_at(d[11, 0], (d[11, 1], d[11, 2])),
+        wholes_at(d[12, 0], (d[12, 1], 2)),
+        wholes_at(d[13, 0], (d[13, 1], 3)),
     )
 
 
@@ -83,23 +92,22 @@ def payload_of(t, slot, size):
 def carry(d, seed, now, src, channel, n, seq, slot):
     """Put the letter in `slot` on its way along link n; it keeps its user, or loses it on the way."""
     t = opened(d)
-    links = t.links
-    delay = links[n, FIXED]
+    way, dst = t.ways[channel], t.links[n, DST]
+    delay = way[FIXED]
     if delay < 0:
-        at = links[n, CONDITIONS]
-        rows = view(t.real, at + 1, (links[n, CONDITION_COUNT], 3))
-        delay, copies = fate(rows, seed, t.nodes[src, IDENTITY], links[n, DST_IDENTITY], channel, seq, t.real[at])
+        rows = view(t.real, way[CONDITIONS] + 1, (way[CONDITION_COUNT], 3))
+        delay, copies = fate(rows, seed, t.nodes[src, IDENTITY], t.nodes[dst, IDENTITY], channel, seq, t.real[way[CONDITIONS]])
         if copies == 0:
-            links[n, LOST] += 1
+            way[LOST] += 1
             leave_slot(t.control, t.slots, slot)
             return
-    peer = links[n, PEER]
+    peer = t.nodes[dst, PEER]
     if peer < 0:
-        push(t.control, t.agenda, now + delay, who(channel, links[n, DST], src), seq, links[n, IN_PORT], slot)
+        push(t.control, t.agenda, now + delay, who(channel, dst, src), seq, t.links[n, IN_PORT], slot)
         return
     row, at, size = t.out_count[peer, 0], t.out_count[peer, 1], t.slots[slot, SIZE]
     out = t.out[peer, row]
-    out[0], out[1], out[2], out[3], out[4] = now + delay, who(channel, links[n, DST], src), seq, t.slots[slot, STAMP], size
+    out[0], out[1], out[2], out[3], out[4] = now + delay, who(channel, dst, src), seq, t.slots[slot, STAMP], size
     payload = payload_of(t, slot, size)
     for i in range(size):
         t.out_numbers[peer, at + i] = payload[i]
@@ -112,28 +120,28 @@ def carry(d, seed, now, src, channel, n, seq, slot):
 def post(d, seed, now, src, channel, only, slot):
     """Send the letter in `slot` to every link of a channel, or (only >= 0) to one of them."""
     t = opened(d)
-    links = t.links
     t.nodes[src, SEQUENCE + channel] += 1
     seq = t.nodes[src, SEQUENCE + channel]
     first, count = t.nodes[src, FIRST_LINK + channel], t.nodes[src, LINK_COUNT + channel]
     if only >= 0:
         first, count = first + only, 1
+    t.ways[channel, SENT] += count
+    t.slots[slot, USERS] += count
+    stale = t.ways[channel, STALE]
     for n in range(first, first + count):
-        links[n, SENT] += 1
-        t.slots[slot, USERS] += 1
-        stale = links[n, STALE]
         if stale == 0:
             carry(d, seed, now, src, channel, n, seq, slot)
             continue
-        ring, oldest = links[n, HELD], links[n, HELD_FIRST]
-        place = ring + (oldest + links[n, HELD_COUNT]) % (stale + 1)
+        ring = t.rings[t.links[n, HELD]]
+        oldest = ring[OLDEST]
+        place = ring[RING] + (oldest + ring[HELD_COUNT]) % (stale + 1)
         t.held[place, 0] = seq
         t.held[place, 1] = slot
-        if links[n, HELD_COUNT] < stale:
-            links[n, HELD_COUNT] += 1
+        if ring[HELD_COUNT] < stale:
+            ring[HELD_COUNT] += 1
             continue
-        links[n, HELD_FIRST] = (oldest + 1) % (stale + 1)
-        carry(d, seed, now, src, channel, n, t.held[ring + oldest, 0], t.held[ring + oldest, 1])
+        ring[OLDEST] = (oldest + 1) % (stale + 1)
+        carry(d, seed, now, src, channel, n, t.held[ring[RING] + oldest, 0], t.held[ring[RING] + oldest, 1])
 
 
 @inlined

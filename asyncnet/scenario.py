@@ -175,6 +175,7 @@ class Network(Model):
     units: Literal["bernoulli", "sign"] = Field("bernoulli", description="hidden units: {0,1} or {-1,+1}")
     output: Literal["softmax", "bernoulli", "sign"] = Field("softmax", description="a softmax group over the actions, or one unit for two actions")
     inputs: dict[str, tuple[str, ...]] = Field({}, description='what a layer hears, if not the one before: "actor.2" = ["observation", "actor.1"]')
+    reach: Size | None = Field(None, description="single hidden units hear so many units of each source, those nearest to their own place; absent: all")
     ready: Literal["auto", "revise", "all"] = Field("auto", description="when a node acts on a stamp; auto: all on on-arrival clocks, else revise")
     patience: Annotated[int, Field(ge=1, le=10**6)] = Field(4, description="own ticks a node waits for missing pieces")
     lag: Annotated[int, Field(ge=0, le=10**6)] = Field(2, description="stamps an input may be behind and still be waited for")

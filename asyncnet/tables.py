@@ -17,7 +17,6 @@ from asyncnet.pointer import address
 from asyncnet.timekeeper import Virtual
 
 if TYPE_CHECKING:
-    from asyncnet.link import Link
     from asyncnet.loop import Loop
 
 _who, _of_who = who.py_func, of_who.py_func
@@ -28,6 +27,7 @@ class _Shelf:
 
     def __init__(self) -> None:
         self.parts: list[np.ndarray] = []
+        self.shared: dict[bytes, int] = {}
         self.size = 0
 
     def put(self, part: np.ndarray) -> int:
@@ -35,36 +35,46 @@ class _Shelf:
         self.size += part.size
         return self.size - part.size
 
+    def share(self, part: np.ndarray) -> int:
+        """The same for an array that never changes: equal ones lie in one place."""
+        key = part.tobytes()
+        if key not in self.shared:
+            self.shared[key] = self.put(part)
+        return self.shared[key]
+
 
 def lay_out(loop: Loop, peers: Mapping[int, int]) -> p.Tables:
     """The tables of a loop; `peers` numbers the host of each node that is not here. Its nodes move into them: a node's state is now a slice of `real`."""
-    shelf = _Shelf()
-    nodes = np.zeros((len(loop.plan.nodes), p.NODE_COLUMNS), dtype=np.int64)
-    links = _links(loop)
-    table = np.zeros((len(links), p.LINK_COLUMNS), dtype=np.int64)
-    first = rings = 0
+    shelf, plan = _Shelf(), loop.plan
+    nodes = np.zeros((len(plan.nodes), p.NODE_COLUMNS), dtype=np.int64)
+    nodes[:, p.IDENTITY] = [node.identity for node in plan.nodes]
+    nodes[:, p.PEER] = [peers.get(i, -1) for i in range(len(plan.nodes))]
+    links = np.zeros((len(plan.links), p.LINK_COLUMNS), dtype=np.int64)
+    links[:, p.DST], links[:, p.IN_PORT] = plan.links[:, network.DST], plan.links[:, network.PORT]
+    longest = 0  # number that a node tells at once
     for i in sorted(loop.nodes):
         row, node = nodes[i], loop.nodes[i]
-        row[p.IDENTITY] = node.identity
         row[p.SEQUENCE : p.SEQUENCE + TICK] = loop.sequence[i]
         for channel in CHANNELS.values():
-            count = len(loop.links[i][channel])
-            row[p.FIRST_LINK + channel], row[p.LINK_COUNT + channel] = first, count
-            if channel == FEEDBACK and count:
-                table[first : first + count, p.START : p.WIDTH + 1] = [(start, width) for _, start, width in node.slices]
-            first += count
+            outgoing = plan.outgoing(i, channel)
+            row[p.FIRST_LINK + channel], row[p.LINK_COUNT + channel] = outgoing.start, len(outgoing)
+            if channel == FEEDBACK and outgoing:
+                links[outgoing, p.START], links[outgoing, p.WIDTH] = zip(*((start, width) for _, start, width in node.slices), strict=True)
         _seat(row, node, shelf)
+        b, m = row[p.TOLD_B], row[p.TOLD_M]
+        longest = max(longest, b * m * links[plan.outgoing(i, FEEDBACK), p.WIDTH].max(initial=int(row[p.ROLE] != p.LEARNER)))
         if i:
-            row[p.CLOCK] = shelf.put(loop.clocks[i])
+            row[p.CLOCK] = shelf.share(loop.clocks[i])
         row[p.TICKS], row[p.SKIPPED] = loop.ticks[i], loop.skipped[i]
-    places: dict[tuple[float, bytes], int] = {}  # links under the same conditions share them
-    for row, link in zip(table, links, strict=True):
-        key = (link.retry, link.conditions.tobytes())
-        if key not in places:
-            places[key] = shelf.put(np.concatenate(([link.retry], link.conditions.ravel())))
-        row[: p.HELD + 1] = link.dst, link.dst_identity, link.port, link.fixed, places[key], len(link.conditions), link.stale, rings
-        row[p.SENT], row[p.LOST], row[p.PEER] = link.sent, link.lost, peers.get(link.dst, -1)
-        rings += link.stale + 1 if link.stale else 0
+    ways = np.zeros((TICK, p.WAY_COLUMNS), dtype=np.int64)
+    for channel, way in loop.ways.items():
+        conditions = shelf.put(np.concatenate(([way.retry], way.conditions.ravel())))
+        ways[channel] = way.fixed, conditions, len(way.conditions), way.stale, loop.sent[channel], loop.lost[channel], loop.delivered[channel]
+    stale = [n for n, channel in enumerate(plan.links[:, network.CHANNEL].tolist()) if loop.ways[channel].stale]
+    sizes = [loop.ways[int(plan.links[n, network.CHANNEL])].stale + 1 for n in stale]
+    rings = np.zeros((max(1, len(stale)), 3), dtype=np.int64)
+    rings[: len(stale), p.RING] = np.cumsum([0, *sizes])[:-1]
+    links[stale, p.HELD] = np.arange(len(stale))
     real = np.concatenate(shelf.parts)
     for i, node in loop.nodes.items():
         node.seat(real[nodes[i, p.STATE] : nodes[i, p.STATE] + nodes[i, p.STATE_SIZE]])
@@ -73,20 +83,19 @@ def lay_out(loop: Loop, peers: Mapping[int, int]) -> p.Tables:
     control[p.NEED_EVENTS] = fan_out.sum(axis=1).max() + 2
     control[p.NEED_SLOTS] = fan_out[:, FEEDBACK].max() + 2
     control[p.NOW], control[p.MORE], control[p.WALL] = loop.now, -1, not isinstance(loop.keeper, Virtual)
-    control[p.DELIVERED : p.DELIVERED + TICK] = [loop.delivered.get(channel, 0) for channel in range(TICK)]
     arrive = _arrive(loop)
-    told = (nodes[:, p.TOLD_B] * nodes[:, p.TOLD_M] * np.where(nodes[:, p.ROLE] == p.LEARNER, nodes[:, p.TOLD_I], 1)).max()
-    width = int(max(nodes[:, p.SAID_SIZE].max(), told, arrive[:, 2].max(initial=0)))
+    width = int(max(nodes[:, p.SAID_SIZE].max(), longest, arrive[:, 2].max(initial=0)))
     events = np.zeros((len(loop.agenda), EVENT_COLUMNS), dtype=np.int64)
     letters: list[tuple[int, np.ndarray]] = [(0, np.zeros(0))]  # p.NOWHERE
     for row, (at, kind, dst, src, seq, stamp, payload, port) in zip(events, sorted(loop.agenda, key=lambda event: event[:5]), strict=True):
         row[:] = at, _who(kind, dst, src), seq, port, len(letters)
         if payload is not None:
             letters.append((stamp, payload))
-    held = np.zeros((max(1, rings), 2), dtype=np.int64)
-    for row, link in zip(table, links, strict=True):
-        row[p.HELD_COUNT] = len(link.held)
-        for place, (seq, letter) in enumerate(link.held, start=row[p.HELD]):
+    held = np.zeros((max(1, sum(sizes)), 2), dtype=np.int64)
+    for n, waiting in loop.held.items():
+        ring = rings[links[n, p.HELD]]
+        ring[p.HELD_COUNT] = len(waiting)
+        for place, (seq, letter) in enumerate(waiting, start=ring[p.RING]):
             held[place] = seq, len(letters)
             letters.append((letter.stamp, letter.payload))
     slots, pool = np.zeros((len(letters), SLOT_COLUMNS), dtype=np.int64), np.zeros((len(letters), width))
@@ -97,24 +106,23 @@ def lay_out(loop: Loop, peers: Mapping[int, int]) -> p.Tables:
     away = 1 + max(peers.values(), default=-1)
     room = 4 * int(control[p.NEED_EVENTS])
     out = np.zeros((away, room, p.OUT_COLUMNS), dtype=np.int64), np.zeros((away, room * width)), np.zeros((away, 2), dtype=np.int64)
-    return grown(p.Tables(control, nodes, table, held, real, events, slots, pool, *out, arrive))
+    return grown(p.Tables(control, nodes, links, ways, rings, held, real, events, slots, pool, *out, arrive))
 
 
 def _arrive(loop: Loop) -> np.ndarray:
     """Which messages may come from other loops: rows (who, port, size), sorted."""
     plan, streams = loop.plan, loop.scenario.task.streams
     rows = []
-    for link in plan.links:
-        if link.dst in loop.nodes and link.src not in loop.nodes:
-            source = plan.nodes[link.src]
-            width = network.values_of(plan, source)
+    for channel, src, dst, port, _ in plan.links.tolist():
+        if dst in loop.nodes and src not in loop.nodes:
+            source = plan.nodes[src]
             size = {
-                ACTIVITY: streams + streams * width,
-                FEEDBACK: streams * plan.nodes[link.dst].part[1] * network.pieces(plan, source),
+                ACTIVITY: streams + streams * network.values_of(plan, source),
+                FEEDBACK: streams * plan.nodes[dst].part[1] * (network.pieces(plan, source) if source.role == "agent" else 1),
                 REWARD: streams,
                 OUTCOME: 1 + 3 * streams,
-            }[link.channel]
-            rows.append((_who(link.channel, link.dst, link.src), link.port, size))
+            }[channel]
+            rows.append((_who(channel, dst, src), port, size))
     return np.array(sorted(rows), dtype=np.int64).reshape(-1, 3)
 
 
@@ -144,16 +152,18 @@ def count(loop: Loop, t: p.Tables) -> None:
     if isinstance(loop.keeper, Virtual):
         loop.keeper.now = loop.now
     for channel in CHANNELS.values():
-        loop.delivered[channel] = int(t.control[p.DELIVERED + channel])
+        row = t.ways[channel].tolist()
+        loop.sent[channel], loop.lost[channel], loop.delivered[channel] = row[p.SENT], row[p.LOST], row[p.DELIVERED]
     for i in loop.nodes:
         row = t.nodes[i].tolist()
         loop.ticks[i], loop.skipped[i] = row[p.TICKS], row[p.SKIPPED]
         loop.sequence[i] = row[p.SEQUENCE : p.SEQUENCE + TICK]
-    for link, row in zip(_links(loop), t.links.tolist(), strict=True):
-        link.sent, link.lost = row[p.SENT], row[p.LOST]
-        if link.stale:
-            places = [row[p.HELD] + (row[p.HELD_FIRST] + k) % (link.stale + 1) for k in range(row[p.HELD_COUNT])]
-            link.held = deque((int(t.held[place, 0]), Letter(link.channel, *_letter(t, t.held[place, 1]))) for place in places)
+    for n, channel in enumerate(loop.plan.links[:, network.CHANNEL].tolist() if any(way.stale for way in loop.ways.values()) else ()):
+        stale = loop.ways[channel].stale
+        if stale:
+            ring, oldest, waiting = t.rings[t.links[n, p.HELD]].tolist()
+            places = [ring + (oldest + k) % (stale + 1) for k in range(waiting)]
+            loop.held[n] = deque((int(t.held[place, 0]), Letter(channel, *_letter(t, t.held[place, 1]))) for place in places)
 
 
 def _letter(t: p.Tables, slot: int) -> tuple[int, np.ndarray]:
@@ -169,21 +179,16 @@ def write_back(loop: Loop, t: p.Tables) -> None:
         loop.agenda.append((at, kind, dst, src, seq, *((0, None) if kind in (WORLD, TICK) else _letter(t, slot)), port))
 
 
-def _links(loop: Loop) -> list[Link]:
-    return [link for i in sorted(loop.nodes) for channel in CHANNELS.values() for link in loop.links[i][channel]]
-
-
 def _seat(row: np.ndarray, node: Node, shelf: _Shelf) -> None:
-    said, told = node.buffers
+    said, told = (np.zeros(size) for size in node.sizes)
     row[p.ADDRESS] = address(node.bound.module.handle)
     row[p.STATE], row[p.STATE_SIZE] = shelf.put(node.state), node.state.size
-    row[p.CONFIG], row[p.CONFIG_SIZE] = shelf.put(node.config), node.config.size
+    row[p.CONFIG], row[p.CONFIG_SIZE] = shelf.share(node.config), node.config.size
     row[p.SAID], row[p.SAID_SIZE] = shelf.put(said), said.size
     row[p.TOLD], row[[p.TOLD_B, p.TOLD_I, p.TOLD_M]] = shelf.put(told.ravel()), told.shape
-    starts = dict(zip((field.name for field in node.bound.fields), node.config[-len(node.bound.fields) :].astype(int).tolist(), strict=True))
-    row[p.SAYS_STAMP] = row[p.STATE] + starts["stamp"]
-    row[p.TELLS_STAMP] = row[p.STATE] + starts["credited" if isinstance(node, Dopamine) else "told_stamp"]
+    row[p.SAYS_STAMP] = row[p.STATE] + node.view.place("stamp")
+    row[p.TELLS_STAMP] = row[p.STATE] + node.view.place("credited" if isinstance(node, Dopamine) else "told_stamp")
     row[p.ROLE] = p.DOPAMINE if isinstance(node, Dopamine) else p.LEARNER
     if isinstance(node, World):
         row[p.ROLE] = p.WORLD_OF_OUTCOME if node.earns == OUTCOME else p.WORLD_OF_REWARD
-        row[p.NEXT_TURN] = row[p.STATE] + starts["turn"]
+        row[p.NEXT_TURN] = row[p.STATE] + node.view.place("turn")

@@ -37,8 +37,8 @@ def _made(level, rule, dims, settings, *, streams, credit, decay, adam, values, 
     settings |= zip(("beta1", "beta2", "epsilon"), adam, strict=True)
     dims["R"] = 3 * dims["O"]
     plan = NodePlan(f"node.{level}", level + 1, identity(level + 1, 0), "agent", level, (0, dims["O"]))
-    node = Agent(plan, layout.bind(agent, rule), dims, settings, streams + streams * values, told, inputs=[(0, dims["I"])], tells=tells)
-    node.view.port_width[:], node.view.sender_width[:] = dims["I"], 1
+    node = Agent(plan, layout.bind(agent, rule), dims, settings, streams + streams * values, told, tells=tells)
+    node.view.port[:, agent.WIDTH], node.view.sender[:, 1] = dims["I"], 1
     return node
 
 
@@ -53,10 +53,11 @@ class Team:
             units = out if level == self.depth - 1 else "bernoulli"
             dims = {"I": w.shape[0], "O": w.shape[1], "N": w.shape[1] + (units == "softmax")}
             tells = [0] if level and power else []
-            settings = {"units": UNITS[units], "unit0": identity(level + 1, 0), "fan_out": w.shape[1], "temperature": temperature[level]}
+            settings = {"units": UNITS[units], "fan_out": w.shape[1], "temperature": temperature[level]}
             settings |= {"rate": rates[level], "rate_end": rates[level], "power": power, "after": after, "tells": int(bool(tells))}
             common = {"streams": streams, "credit": credit, "decay": decay, "adam": adam}
             node = _made(level, golden_rule, dims, settings, **common, values=dims["N"], told=(streams, w.shape[0], 1), tells=tells)
+            node.view.unit0[:] = identity(level + 1, 0)
             node.begin()
             node.view.weight[:], node.view.bias[:] = w, b
             self.nodes.append(node)

@@ -133,10 +133,7 @@ def test_every_condition_can_be_laid_over_every_scenario(name, condition):
 
 def delay(scenario: asyncnet.Scenario, channel: str) -> float:
     """Ticks that every message of a channel takes, as its loop reckons."""
-    links = [link for by_channel in Loop(scenario, Virtual()).links.values() for link in by_channel[CHANNELS[channel]]]
-    assert links
-    assert len({link.fixed for link in links}) == 1
-    return links[0].fixed / scenario.tick
+    return Loop(scenario, Virtual()).ways[CHANNELS[channel]].fixed / scenario.tick
 
 
 def test_conditions_add_up_while_set_replaces(file):

@@ -109,12 +109,7 @@ def agenda(loop):
 
 
 def held(loop):
-    return [
-        [(seq, letter.channel, letter.stamp, letter.payload.tobytes()) for seq, letter in link.held]
-        for _, by_channel in sorted(loop.links.items())
-        for outgoing in by_channel.values()
-        for link in outgoing
-    ]
+    return {n: [(seq, letter.channel, letter.stamp, letter.payload.tobytes()) for seq, letter in letters] for n, letters in loop.held.items() if letters}
 
 
 def finished(scenario, loop=Loop):

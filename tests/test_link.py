@@ -10,9 +10,8 @@ from conftest import small
 from hypothesis import given
 
 from asyncnet.link import CONSTANT, EXPONENTIAL, LOGNORMAL, LOSS, TRIES, UNIFORM, fate
-from asyncnet.loop import Link, Loop
+from asyncnet.loop import Loop, Way
 from asyncnet.message import CHANNELS, REWARD
-from asyncnet.network import LinkPlan
 from asyncnet.scenario import check
 from asyncnet.timekeeper import Virtual
 
@@ -21,12 +20,14 @@ TICK = 1000  # microseconds
 SEED, SRC, DST = 1, 1 << 20, 2 << 20
 
 
-def link(channel: str = "activity", **links: Any) -> Link:
-    """A link of the small scenario under these conditions."""
-    return Link(LinkPlan(CHANNELS[channel], 1, 2, 0, 0), DST, check(small(links={"default": [], **links}), "small").links, TICK)
+def link(channel: str = "activity", **links: Any) -> Way:
+    """What a link of the small scenario does under these conditions."""
+    made = Way(check(small(links={"default": [], **links}), "small").links, channel, TICK)
+    made.channel = CHANNELS[channel]
+    return made
 
 
-def fates(made: Link, n: int = MANY, seed: int = SEED) -> tuple[np.ndarray, np.ndarray]:
+def fates(made: Way, n: int = MANY, seed: int = SEED) -> tuple[np.ndarray, np.ndarray]:
     """(delays, copies) of the first n messages of a link."""
     both = [fate(made.conditions, seed, SRC, DST, made.channel, seq, made.retry) for seq in range(1, n + 1)]
     delays, copies = zip(*both, strict=True)
@@ -212,8 +213,10 @@ def test_a_stale_link_holds_back_exactly_so_many_messages_and_delivers_the_older
     late, later = run(rule={"name": "reinforce"}, clocks=CONSTANT_CLOCKS, links={"reward": {"stale": 3}})
     assert [seq for _, seq, _ in later] == [seq for _, seq, _ in at_once][:-3]
     assert [now for now, _, _ in later] == [now for now, _, _ in at_once][3:]
-    for held in (link for by_channel in late.links.values() for link in by_channel[REWARD]):
-        assert [seq for seq, _ in held.held] == [held.sent - 2, held.sent - 1, held.sent]
+    assert len(late.held) == 3
+    for held in late.held.values():
+        last = late.sequence[0][REWARD]
+        assert [seq for seq, _ in held] == [last - 2, last - 1, last]
     links = 3  # the world tells each of three layers
     assert fresh.ledger()["reward"]["held"] == 0
     assert late.ledger()["reward"] == {**fresh.ledger()["reward"], "held": 3 * links, "delivered": fresh.ledger()["reward"]["delivered"] - 3 * links}
@@ -221,7 +224,7 @@ def test_a_stale_link_holds_back_exactly_so_many_messages_and_delivers_the_older
 
 def test_staleness_adds_up_over_conditions():
     late, _ = run(listener="actor.3", links={"default": {"stale": 1}, "reward": [{"stale": 2}, {"stale": 1}]})
-    assert {len(link.held) for by_channel in late.links.values() for link in by_channel[REWARD]} == {4}
+    assert {len(held) for link, held in late.held.items() if late.plan.links[link, 0] == REWARD} == {4}
 
 
 def test_messages_come_after_the_delay_that_their_link_declares():
@@ -233,7 +236,7 @@ def test_messages_come_after_the_delay_that_their_link_declares():
 def test_what_is_lost_is_the_same_whatever_else_is_changed():
     def lost(**links: Any) -> set[int]:
         loop, heard = run(rule={"name": "reinforce"}, clocks=CONSTANT_CLOCKS, links=links)
-        sent = loop.links[0][REWARD][0].sent
+        sent = loop.sequence[0][REWARD]
         assert sent >= 25
         return set(range(1, 26)) - {seq for _, seq, _ in heard}
 

@@ -12,11 +12,14 @@ from teams import Taped, learners, multiplexer, play, run
 
 from asyncnet import layout
 from asyncnet.agent import COUNT_NAMES
+from asyncnet.loop import Loop
 from asyncnet.message import ACTIVITY, REWARD
 from asyncnet.network import plan
 from asyncnet.node import build
 from asyncnet.rules import RULES
 from asyncnet.rules.settings import LearnerSettings
+from asyncnet.scenario import ScenarioError
+from asyncnet.timekeeper import Virtual
 
 COAGENTS = [name for name, rule in RULES.items() if rule.KERNELS == "asyncnet.rules.coagent"]
 CREDITS = {"stamped": {}, "stamped-lambda": {"rule.lambda": 0.8}, "trace": {"rule.credit": "trace", "rule.lambda": 0.8}}
@@ -35,7 +38,7 @@ def one(scenario, name):
     """One freshly built node and the number of inputs it has."""
     drawn = plan(scenario)
     node = build(scenario, drawn, next(node for node in drawn.nodes if node.name == name))
-    return node, node.dims["I"]
+    return node, node.view.x.shape[1]
 
 
 def output_node(scenario):
@@ -44,7 +47,7 @@ def output_node(scenario):
 
 def say(node, now, stamp, seq, x):
     """An activity message of two streams, all values `x`."""
-    return node.hear(now, ACTIVITY, 0, seq, stamp, np.concatenate((np.zeros(2), np.broadcast_to(x, 2 * node.dims["I"]))))
+    return node.hear(now, ACTIVITY, 0, seq, stamp, np.concatenate((np.zeros(2), np.broadcast_to(x, node.view.x.size))))
 
 
 def weights(node):
@@ -219,7 +222,7 @@ def test_older_activity_never_overwrites_newer(rule, credit):
 @every_rule
 def test_a_layer_waits_for_every_piece_of_a_stamp_and_says_its_samples_once(rule):
     node, inputs = one(team(rule, "stamped", {"network.split": 4}), "actor.2")
-    assert (node.dims["S"], inputs) == (2, 8)
+    assert (len(node.view.port), inputs) == (2, 8)
     piece = np.concatenate((np.zeros(2), np.ones(8)))
     assert not node.hear(0, ACTIVITY, 1, 1, 0, piece)
     (letter,) = node.hear(3, ACTIVITY, 0, 1, 0, piece)
@@ -326,3 +329,29 @@ def test_feedback_of_another_power_is_the_slope_of_that_norm():
     made.reward(5, 0, [0.7])
     e = made.nodes[1].view.ring_e[0, 0]
     assert made.unit_reward[0][0] == pytest.approx((3.0 * W[1] ** 2 * np.sign(W[1]) * 0.7 * e).sum(1), abs=1e-14)
+
+
+def test_units_with_a_reach_hear_those_nearest_to_them_and_learn():
+    scenario = multiplexer("weight-max", {"network.hidden": (12, 6), "network.split": "unit", "network.reach": 3, "task.decisions": 400})
+    loop = Loop(scenario, Virtual())
+    named = {node.name: node for node in loop.nodes.values()}
+    shows, act = [], named["world"].act
+    named["world"].act = lambda now: (act(now), shows.append(named["world"].view.observation[0].copy()))[0]
+    loop.run()
+    sources = {
+        name: [loop.plan.nodes[src].name for src in loop.plan.senders(node.index, ACTIVITY)] for name, node in named.items() if name not in ("world", "critic")
+    }
+    assert sources["actor.2.0"] == ["actor.1.0", "actor.1.1", "actor.1.2"]
+    assert sources["actor.2.3"] == ["actor.1.6", "actor.1.7", "actor.1.8"]
+    assert sources["actor.2.5"] == ["actor.1.9", "actor.1.10", "actor.1.11"]
+    assert sources["actor.3"] == [f"actor.2.{unit}" for unit in range(6)]
+    shown = shows[-2]  # the run is over before the last is heard
+    for unit, first in ((0, 0), (6, 2), (11, 3)):
+        node = named[f"actor.1.{unit}"]
+        assert node.view.x.shape == (1, 3)
+        assert node.view.x[0].tolist() == shown[first : first + 3].tolist()
+        assert node.view.updates[0] > 390
+    with pytest.raises(ScenarioError, match="nobody hears actor"):
+        scenario.replace({"network.reach": 1})
+    with pytest.raises(ScenarioError, match="place of their own"):
+        scenario.replace({"network.split": "layer"})

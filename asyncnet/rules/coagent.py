@@ -24,6 +24,7 @@ from asyncnet.optim import annealed, ascend, corrections
 BERNOULLI, SIGN, SOFTMAX = range(3)
 
 FIELDS = (
+    Field("unit0", "1"),  # identity of the first unit
     Field("weight", "I O"),
     Field("bias", "O"),
     Field("m_weight", "I O"),
@@ -44,7 +45,6 @@ FIELDS = (
 )
 SETTINGS = (
     ("units", int),  # one of the codes above
-    ("unit0", int),  # identity of the first unit
     ("fan_out", int),
     ("temperature", float),
     ("rate", float),
@@ -63,10 +63,11 @@ SETTINGS = (
 def initialise(v, c):
     """Weights U(+-sqrt(6 / (inputs + units of the layer))), biases U(+-0.001)."""
     span = np.sqrt(6.0 / (c.I + c.fan_out))
+    first = int(v.unit0[0])
     for j in range(c.O):
         for i in range(c.I):
-            v.weight[i, j] = span * (2.0 * uniform(c.seed, WEIGHT, c.unit0 + j, i, 0) - 1.0)
-        v.bias[j] = 0.001 * (2.0 * uniform(c.seed, BIAS, c.unit0 + j, 0, 0) - 1.0)
+            v.weight[i, j] = span * (2.0 * uniform(c.seed, WEIGHT, first + j, i, 0) - 1.0)
+        v.bias[j] = 0.001 * (2.0 * uniform(c.seed, BIAS, first + j, 0, 0) - 1.0)
 
 
 @kernel
@@ -111,9 +112,10 @@ def expect(v, c):
 @kernel
 def draw(v, c, stamp):
     """Sample v.y from the means; the draw belongs to (unit, stream, stamp)."""
+    first = int(v.unit0[0])
     for b in range(c.B):
         if c.units == SOFTMAX:
-            u = uniform(c.seed, SAMPLE, c.unit0, b, stamp)
+            u = uniform(c.seed, SAMPLE, first, b, stamp)
             chosen = c.N - 1
             below = 0.0
             for n in range(c.N):
@@ -125,7 +127,7 @@ def draw(v, c, stamp):
         else:
             y, mean = v.y[b], v.mean[b]
             for j in range(c.O):  # a loop of its own, which vectorises
-                y[j] = uniform(c.seed, SAMPLE, c.unit0 + j, b, stamp)
+                y[j] = uniform(c.seed, SAMPLE, first + j, b, stamp)
             if c.units == BERNOULLI:
                 for j in range(c.O):
                     y[j] = 1.0 if y[j] < mean[j] else 0.0

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from asyncnet.layout import Views
     from asyncnet.scenario import GymnasiumTask, MultiplexerTask
 
 LINES = {
@@ -31,7 +32,7 @@ class Built(NamedTuple):
 
     kernels: ModuleType
     values: dict[str, float] = {}
-    fill: Callable[[SimpleNamespace], None] | None = None
+    fill: Callable[[Views], None] | None = None
     outside: Any = None
 
 

@@ -6,12 +6,10 @@ Sources: Barto, Sutton & Anderson 1983; gymnasium.envs.classic_control.cartpole,
 numbers U(-0.05, 0.05) of NumPy's PCG64 (O'Neill 2014: a 128-bit congruential generator, output XSL-RR), whose state is kept as 32-bit words.
 """
 
-from types import SimpleNamespace
-
 import numpy as np
 
 from asyncnet.kernel import kernel
-from asyncnet.layout import Field
+from asyncnet.layout import Field, Views
 from asyncnet.tasks import seeds
 
 FIELDS = (
@@ -28,7 +26,7 @@ _MULTIPLIER_HIGH, _MULTIPLIER_LOW = np.uint64(0x2360ED051FC65DA4), np.uint64(0x4
 _LOW, _32, _1, _11, _58, _63, _64 = (np.uint64(n) for n in (0xFFFFFFFF, 32, 1, 11, 58, 63, 64))
 
 
-def begin(v: SimpleNamespace, seed: int) -> None:
+def begin(v: Views, seed: int) -> None:
     """Seed each copy's generator as Gymnasium's `reset(seed=...)` does."""
     for row, own in zip(v.generator, seeds(seed, len(v.generator)), strict=True):
         state = np.random.PCG64(np.random.SeedSequence(own)).state["state"]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import warnings
-from types import SimpleNamespace
 
 import gymnasium
 import numpy as np
 
+from asyncnet.layout import Views
 from asyncnet.scenario import ScenarioError
 from asyncnet.tasks import seeds
 
@@ -45,11 +45,11 @@ class Gym:
         self.envs = [_make(name) for _ in range(streams)]
         self._first = [np.ravel(env.reset(seed=own)[0]) for env, own in zip(self.envs, seeds(seed, streams), strict=True)]
 
-    def begin(self, v: SimpleNamespace) -> None:
+    def begin(self, v: Views) -> None:
         """Write the first observations into the world's state."""
         v.observation[:] = self._first
 
-    def step(self, v: SimpleNamespace) -> None:
+    def step(self, v: Views) -> None:
         """Move every copy: from `action` and `over` to `observation`, `reward` and `ended` (world.py)."""
         for b, env in enumerate(self.envs):
             if v.over[b]:
