@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -69,6 +70,32 @@ class Run:
     """The folder in which the run's directory is made."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the summary as one JSON object on standard output, and nothing else there."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Measure speed and memory here: one table, each figure beside a yardstick from the same run."""
+
+    what: tyro.conf.Positional[tuple[Literal["embedded", "units", "wire", "startup"], ...]] = ()
+    """Which figures; default: all."""
+    seconds: float = 2.0
+    """About how long each measurement takes."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print one JSON object."""
+
+
+def _bench(command: Bench) -> int:
+    from asyncnet.benchmarks import show
+
+    if not 0.05 <= command.seconds <= 3600.0:
+        raise ScenarioError("--seconds", "", f"from 0.05 to 3600, got {command.seconds}")
+    rows = []
+    for name in command.what or ("startup", "embedded", "units", "wire"):
+        print(f"measuring {name}", file=sys.stderr, flush=True)
+        measure = importlib.import_module(f"asyncnet.benchmarks.{name}").measure
+        rows += measure() if name == "startup" else measure(command.seconds)
+    show(rows, command.json)
+    return 0
 
 
 def _list(command: List) -> int:
@@ -144,11 +171,11 @@ def main(arguments: list[str] | None = None) -> None:
         os.environ.setdefault(name, "1")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        command = tyro.cli(List | Run | Validate, args=arguments, prog="asyncnet", description="A wind tunnel for asynchronous learning.")
+        command = tyro.cli(List | Run | Validate | Bench, args=arguments, prog="asyncnet", description="A wind tunnel for asynchronous learning.")
     except SystemExit as stop:  # tyro has said what is wrong with the usage
         sys.exit(USAGE if stop.code == 2 else stop.code)
     try:
-        sys.exit({List: _list, Run: _run, Validate: _validate}[type(command)](command))
+        sys.exit({List: _list, Run: _run, Validate: _validate, Bench: _bench}[type(command)](command))
     except ScenarioError as error:
         print(f"asyncnet: {error}", file=sys.stderr)
         sys.exit(USAGE)

@@ -8,69 +8,76 @@ on the same core; the ratio is the median over rounds of the paired ratios, so a
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import sys
-import time
 from pathlib import Path
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-import reference  # noqa: E402  (the threads are set before NumPy is loaded)
-import tyro  # noqa: E402
+import tyro  # noqa: E402  (the threads are set before NumPy is loaded)
 
 import asyncnet  # noqa: E402
+from asyncnet.benchmarks import Row, show  # noqa: E402
+from asyncnet.scenario import check  # noqa: E402
 
-TASKS = {"multiplexer": ("multiplexer-weight-max", "task.decisions"), "cartpole": ("cartpole-weight-max", "task.episodes")}
+TESTS = Path(__file__).resolve().parent.parent / "tests"
+REINFORCE = {"rule": {"name": "reinforce", "learning_rate": 0.01}}
+TASKS = {  # what is timed: scenario, changes, its length; the reference's task and settings
+    "Weight Max, multiplexer k=4": ("multiplexer-weight-max", {}, "task.decisions", "multiplexer", {}),
+    "REINFORCE, multiplexer k=4": ("multiplexer-weight-max", REINFORCE, "task.decisions", "multiplexer", {"weight_max": 0}),
+    "Weight Max, CartPole with critic": ("cartpole-weight-max", {}, "task.episodes", "cartpole", {}),
+}
 
 
 def engine(task: str, seconds: float, loop: str) -> float:
     """Decisions per second of a lock-step scenario, over about so many seconds."""
-    name, length = TASKS[task]
+    name, changes, length, _, _ = TASKS[task]
+    data = asyncnet.load(name).data()
+    if changes:
+        data["rule"] = changes["rule"]
     amount = 200
     while True:
-        scenario = asyncnet.load(name).replace({length: amount})
-        result = asyncnet.run(scenario, loop=loop, out=None)
+        data["task"][length.removeprefix("task.")] = amount
+        result = asyncnet.run(check(data, "benchmark"), loop=loop, out=None)
         if result.record.seconds >= 0.5 * seconds:
             return result.record.score["decisions"] / result.record.seconds
         amount = int(amount * min(10.0, max(1.5, 0.8 * seconds / max(result.record.seconds, 1e-3))))
 
 
-def main(seconds: float = 5.0, rounds: int = 3, json_: bool = False) -> None:
+def measure(seconds: float = 2.0, rounds: int = 3) -> list[Row]:
+    """A row for each task and loop."""
+    if not TESTS.is_dir():
+        return [Row("decisions per second: the reference is in a checkout's tests", float("nan"), "")]
+    sys.path.insert(0, str(TESTS))
+    import reference
+
+    rows = []
+    for task, (_, _, _, theirs, settings) in TASKS.items():
+        pairs = []
+        for loop in ("compiled", "readable"):
+            engine(task, 0.2, loop)  # compiles
+        for _ in range(rounds):
+            yardstick = reference.decisions_per_second(theirs, seconds, **settings)
+            pairs.append((yardstick, engine(task, seconds, "compiled"), engine(task, seconds, "readable")))
+        there = statistics.median(pair[0] for pair in pairs)
+        for place, loop in ((1, "compiled loop"), (2, "readable loop")):
+            ours = statistics.median(pair[place] for pair in pairs)
+            ratio = statistics.median(pair[place] / pair[0] for pair in pairs)
+            rows.append(Row(f"{task}, {loop}", ours, "decisions/s", "synchronous NumPy", there, ratio))
+    return rows
+
+
+def main(seconds: float = 5.0, rounds: int = 3, json: bool = False) -> None:
     """Time both, in turns.
 
     Args:
         seconds: about how long one measurement takes.
         rounds: how many pairs of measurements.
-        json_: print one JSON object.
+        json: print one JSON object.
     """
-    rows = {}
-    for task in TASKS:
-        for loop in ("compiled", "readable"):
-            engine(task, 0.2, loop)  # compiles
-        pairs = []
-        for _ in range(rounds):
-            yardstick = reference.decisions_per_second(task, seconds)
-            pairs.append((yardstick, engine(task, seconds, "compiled"), engine(task, seconds, "readable")))
-        rows[task] = {
-            "reference": statistics.median(pair[0] for pair in pairs),
-            "compiled": statistics.median(pair[1] for pair in pairs),
-            "readable": statistics.median(pair[2] for pair in pairs),
-            "compiled/reference": statistics.median(pair[1] / pair[0] for pair in pairs),
-            "readable/reference": statistics.median(pair[2] / pair[0] for pair in pairs),
-        }
-    if json_:
-        print(json.dumps(rows))
-        return
-    print(f"{'task':12} {'reference/s':>12} {'compiled/s':>12} {'ratio':>7} {'readable/s':>12} {'ratio':>7}    ({time.strftime('%Y-%m-%d')}, one core)")
-    for task, row in rows.items():
-        print(
-            f"{task:12} {row['reference']:12,.0f} {row['compiled']:12,.0f} {row['compiled/reference']:7.1f} "
-            f"{row['readable']:12,.0f} {row['readable/reference']:7.1f}"
-        )
+    show(measure(seconds, rounds), json)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,19 @@
-"""What a message between two node actors costs, and what a team gains by it: ZeroMQ with CURVE against plain Ray actor calls, in one run.
+"""What a message between two node actors costs, and what a team gains by it: ZeroMQ with CURVE against plain Ray actor calls and raw TCP, in one run.
 
     python benchmarks/wire.py [--seconds 5] [--json]
 
-    hop        one message from one actor to another, from before it is packed until it is unpacked there (for Ray: until the method runs), one at a
-               time; both read the same monotonic clock of this machine
-    stream     small messages from one actor to another, until all have been counted there: batched frames, and a call for each message
-    team       decisions per second of a three-layer team in a world that waits, with --wire zmq and with --wire ray
+hop        one message from one actor to another, from before it is packed until it is unpacked there (for Ray: until the method runs; for raw TCP: the same
+           bytes, half a round trip), one at a time; both actors read the same monotonic clock of this machine
+stream     small messages from one actor to another, until all have been unpacked there: the same frames over ZeroMQ and over raw TCP, and a call for
+           each message
+team       decisions per second of a team in a world that waits, an actor a node, with --wire zmq and with --wire ray
 
 Actors are the project's own couriers in Ray actors of a private session.
 """
 
 from __future__ import annotations
 
-import json
+import socket
 import statistics
 import time
 from typing import Any
@@ -22,8 +23,10 @@ import tyro
 
 import asyncnet
 from asyncnet.actors.courier import ZmqCourier
+from asyncnet.actors.frames import pack, unpack
 from asyncnet.actors.session import session
 from asyncnet.agenda import who
+from asyncnet.benchmarks import Row, faster, shorter, show
 from asyncnet.message import ACTIVITY
 
 WHO = who.py_func(ACTIVITY, 1, 0)
@@ -35,6 +38,10 @@ def messages(count: int) -> tuple[np.ndarray, np.ndarray]:
     rows = np.zeros((count, 5), dtype=np.int64)
     rows[:, 1], rows[:, 2], rows[:, 3], rows[:, 4] = WHO, np.arange(count), np.arange(count), SIZE
     return rows, np.zeros(SIZE * count)
+
+
+BATCH = 200  # messages a frame, in the stream
+HEAD = 4  # bytes before each frame on raw TCP: its length
 
 
 class Peer:
@@ -120,15 +127,72 @@ class Peer:
         assert ray.get(self.other.taken.remote()) == count
         return time.perf_counter() - began
 
+    def listen(self) -> int:
+        """Open a port for raw TCP."""
+        self.server = socket.create_server(("127.0.0.1", 0))
+        return self.server.getsockname()[1]
 
-def main(seconds: float = 5.0, json_: bool = False) -> None:
-    """Measure hop, stream and team.
+    def accept(self) -> None:
+        self.tcp = self.server.accept()[0]
+        self.tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.file = self.tcp.makefile("rb", 1 << 20)
 
-    Args:
-        seconds: about how long each measurement takes.
-        json_: print one JSON object.
-    """
-    hops, messages, calls = int(1000 * seconds), int(100_000 * seconds), int(400 * seconds)
+    def dial(self, port: int) -> None:
+        self.tcp = socket.create_connection(("127.0.0.1", port))
+        self.tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.file = self.tcp.makefile("rb", 1 << 20)
+
+    def answer_tcp(self, hops: int) -> None:
+        """Send every frame back."""
+        size = len(pack(*messages(1), 0))
+        for _ in range(hops):
+            self.tcp.sendall(self.file.read(size))
+
+    def ask_tcp(self, hops: int) -> list[float]:
+        """Send a frame of one message, each after the answer to the last; half of each round trip in microseconds."""
+        out, frame = [], pack(*messages(1), 0)
+        for _ in range(hops):
+            began = time.monotonic_ns()
+            self.tcp.sendall(frame)
+            self.file.read(len(frame))
+            out.append((time.monotonic_ns() - began) / 2e3)
+        return out
+
+    def sink_tcp(self, count: int) -> float:
+        """Take `count` messages in frames; seconds from the first frame to the last."""
+        seen, began = 0, 0.0
+        while seen < count:
+            size = int.from_bytes(self.file.read(HEAD), "little")
+            seen += len(unpack(self.file.read(size)).rows)
+            began = began or time.perf_counter()
+        return time.perf_counter() - began
+
+    def pour_tcp(self, count: int) -> None:
+        """Send `count` messages, BATCH a frame."""
+        rows, numbers = messages(count)
+        for first in range(0, count, BATCH):
+            part = rows[first : first + BATCH]
+            frame = pack(part, numbers[SIZE * first : SIZE * (first + len(part))], time.monotonic_ns())
+            self.tcp.sendall(len(frame).to_bytes(HEAD, "little") + frame)
+
+
+def waiting(name: str, length: dict[str, int]) -> asyncnet.Scenario:
+    """A shipped scenario with on-arrival clocks and a world that waits, and no injected delay."""
+    return asyncnet.load(name).replace(
+        {"tick": 1, "task.world": {"waits": True, "interval": 1.0, "patience": 1e6}, **length},
+        clocks={"default": {"kind": "on-arrival"}},
+        links={"default": []},
+    )
+
+
+def decisions_per_second(scenario: asyncnet.Scenario, wire: str) -> float:
+    summary = asyncnet.run(scenario, "ray", wire=wire, out=None).summary()
+    return summary["decisions"] / summary["measured"]["elapsed_s"]
+
+
+def measure(seconds: float = 2.0) -> list[Row]:
+    """Hop, stream and teams."""
+    hops, count, calls = int(1000 * seconds), int(200_000 * seconds), int(400 * seconds)
     with session():
         import ray
 
@@ -136,41 +200,45 @@ def main(seconds: float = 5.0, json_: bool = False) -> None:
         a, b = remote.remote(), remote.remote()
         one, two = ray.get([a.address.remote(), b.address.remote()])
         ray.get([a.connect.remote(two, b), b.connect.remote(one, a)])
+        port = ray.get(a.listen.remote())
+        ray.get([a.accept.remote(), b.dial.remote(port)])
         answering = b.answer.remote(hops + 100)
         ray.get(a.ask.remote(hops + 100))
-        wire_hops = ray.get(answering)[100:]
-        ray_hops = ray.get(a.ask_ray.remote(calls + 50))[50:]
-        sinking = b.sink.remote(messages)
-        pouring = a.pour.remote(messages, 200)
-        streamed = messages / ray.get(sinking)
+        wire_hop = statistics.median(ray.get(answering)[100:])
+        answering = b.answer_tcp.remote(hops + 100)
+        tcp_hop = statistics.median(ray.get(a.ask_tcp.remote(hops + 100))[100:])
+        ray.get(answering)
+        ray_hop = statistics.median(ray.get(a.ask_ray.remote(calls + 50))[50:])
+        sinking, pouring = b.sink.remote(count), a.pour.remote(count, BATCH)
+        streamed = count / ray.get(sinking)
+        ray.get(pouring)
+        sinking, pouring = b.sink_tcp.remote(count), a.pour_tcp.remote(count)
+        raw = count / ray.get(sinking)
         ray.get(pouring)
         called = calls / ray.get(a.pour_ray.remote(calls))
-    rows = {
-        "hop_us": statistics.median(wire_hops),
-        "ray_hop_us": statistics.median(ray_hops),
-        "stream_per_s": streamed,
-        "ray_stream_per_s": called,
+    rows = [
+        shorter("hop, one way", wire_hop, "us", "Ray call", ray_hop),
+        shorter("hop, one way", wire_hop, "us", "raw TCP, same bytes", tcp_hop),
+        faster("stream of small messages", streamed, "messages/s", "Ray calls", called),
+        faster("stream of small messages", streamed, "messages/s", "raw TCP, same frames", raw),
+    ]
+    teams = {
+        "three layers, multiplexer k=3": waiting("multiplexer3-weight-max", {"task.decisions": int(400 * seconds)}),
+        "three layers and a critic, CartPole": waiting("cartpole-free", {"task.episodes": int(10 * seconds)}),
     }
-    scenario = asyncnet.load("multiplexer3-weight-max").replace(
-        {"tick": 1, "task.world": {"waits": True, "interval": 1.0, "patience": 1e6}, "task.decisions": int(200 * seconds)},
-        clocks={"default": {"kind": "on-arrival"}},
-        links={"default": []},
-    )
-    for wire in ("zmq", "ray"):
-        summary = asyncnet.run(scenario, "ray", wire=wire, out=None).summary()
-        rows[f"team_{wire}_per_s"] = summary["decisions"] / summary["measured"]["elapsed_s"]
-    rows |= {
-        "hop_ratio": rows["ray_hop_us"] / rows["hop_us"],
-        "stream_ratio": rows["stream_per_s"] / rows["ray_stream_per_s"],
-        "team_ratio": rows["team_zmq_per_s"] / rows["team_ray_per_s"],
-    }
-    if json_:
-        print(json.dumps(rows))
-        return
-    print(f"{'':26}{'wire':>12}{'Ray calls':>12}{'ratio':>8}")
-    print(f"{'hop, one way, us':26}{rows['hop_us']:12,.0f}{rows['ray_hop_us']:12,.0f}{rows['hop_ratio']:8.1f}")
-    print(f"{'stream, messages/s':26}{rows['stream_per_s']:12,.0f}{rows['ray_stream_per_s']:12,.0f}{rows['stream_ratio']:8.1f}")
-    print(f"{'team, decisions/s':26}{rows['team_zmq_per_s']:12,.0f}{rows['team_ray_per_s']:12,.0f}{rows['team_ratio']:8.1f}")
+    for name, scenario in teams.items():
+        rows.append(faster(f"team: {name}", decisions_per_second(scenario, "zmq"), "decisions/s", "--wire ray", decisions_per_second(scenario, "ray")))
+    return rows
+
+
+def main(seconds: float = 5.0, json: bool = False) -> None:
+    """Measure hop, stream and team.
+
+    Args:
+        seconds: about how long each measurement takes.
+        json: print one JSON object.
+    """
+    show(measure(seconds), json)
 
 
 if __name__ == "__main__":

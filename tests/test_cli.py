@@ -252,7 +252,7 @@ def test_every_verb_has_help(command):
     code, out, _ = command("--help")
     verbs = re.findall(r"• (\w+)", out)
     assert code == 0
-    assert {"list", "run", "validate"} <= set(verbs)
+    assert {"list", "run", "validate", "bench"} <= set(verbs)
     for verb in verbs:
         code, out, err = command(verb, "--help")
         assert (code, err) == (0, "")
@@ -278,6 +278,11 @@ def test_every_verb_has_help(command):
         "run multiplexer2-units --pack 3",
         "run multiplexer2-units --wire ray",
         "run multiplexer2-units --address auto",
+        "run multiplexer2-units --seeds 0",
+        "run multiplexer2-units --seeds 2 --workers 0",
+        "run multiplexer2-units --engine ray --seeds 2",
+        "bench everything",
+        "bench startup --seconds 0",
     ],
 )
 def test_bad_usage_exits_with_64_and_says_why_on_standard_error(arguments, command, tmp_path, monkeypatch):
@@ -328,3 +333,13 @@ def test_an_interrupt_ends_all_replicas_and_keeps_what_they_did(tmp_path):
     assert len(results) == 2
     assert all(result.record.stopped == "interrupted" for result in results)
     assert all(0 < result.summary()["decisions"] < 3_000_000 for result in results)
+
+
+def test_bench_prints_a_figure_beside_its_yardstick_as_one_json_object(command):
+    code, out, err = command("bench", "startup", "--json")
+    assert code == 0, err
+    rows = {row["what"]: row for row in strictly(out)["rows"]}
+    assert len(rows) == 2
+    for row in rows.values():
+        assert row["ours"] > 0.0
+        assert row["ratio"] == pytest.approx(row["theirs"] / row["ours"])

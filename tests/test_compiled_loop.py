@@ -1,5 +1,6 @@
 """The compiled loop is held to the readable one: same events, same order, same bits. Everything either holds is compared, not a summary of it."""
 
+import os
 import re
 import threading
 import time
@@ -15,7 +16,7 @@ from asyncnet.compiled_loop import CompiledLoop
 from asyncnet.loop import Loop
 from asyncnet.message import OUTCOME, TICK, WORLD
 from asyncnet.metrics import Score
-from asyncnet.scenario import ScenarioError, check, overlay
+from asyncnet.scenario import ScenarioError, check, overlay, read, shipped
 from asyncnet.timekeeper import Virtual
 
 MULTIPLEXER = {
@@ -148,6 +149,17 @@ def test_both_loops_end_in_the_same_bits(name):
     assert_same(compiled, readable)
 
 
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_both_loops_end_every_shipped_scenario_in_the_same_bits(name):
+    whole = read(shipped()[name])
+    short = whole.replace({"task.decisions": 1500} if whole.task.decisions else {"task.episodes": 15})
+    readable, rows, changed = finished(short)
+    compiled, same_rows, _ = finished(short, CompiledLoop)
+    assert all(changed)
+    assert rows == same_rows
+    assert_same(compiled, readable)
+
+
 def test_the_scenarios_do_what_their_names_say():
     ledgers = {name: finished(SCENARIOS[name], CompiledLoop)[0] for name in SCENARIOS if "loss" in name or "stale" in name or "late" in name or "grade" in name}
     for name, loop in ledgers.items():
@@ -212,7 +224,7 @@ def scenarios(draw):
     }
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=int(os.environ.get("ASYNCNET_EXAMPLES", "60")), suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(scenarios())
 def test_both_loops_agree_on_whatever_hypothesis_thinks_of(data):
     try:

@@ -1,0 +1,122 @@
+"""Many unit agents in one process: ticks and events per second, time per event as the team grows, memory for each agent.
+
+    python benchmarks/units.py [--seconds 2] [--json]
+
+ticks       a team of 117 unit agents (20-64-32-1), every unit on a clock of its own, against SimPy doing empty events (its processes only wait)
+events      teams of 100, 1,000 and 10,000 units of eight inputs each; an event is a tick or a message delivered
+memory      what the process grew by to hold and run 10,000 units, for each, without 8 bytes a weight and its two moments
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+
+import psutil  # noqa: E402
+import tyro  # noqa: E402
+
+import asyncnet  # noqa: E402
+from asyncnet.benchmarks import Row, faster, show  # noqa: E402
+from asyncnet.compiled_loop import CompiledLoop  # noqa: E402
+from asyncnet.scenario import check  # noqa: E402
+from asyncnet.timekeeper import Virtual  # noqa: E402
+
+FREE = {"default": {"kind": "periodic", "jitter": 0.1}}
+REACH = 8
+
+
+def team(units: int, decisions: int) -> asyncnet.Scenario:
+    """Two hidden layers of units that hear eight others each, and one output unit."""
+    half = (units - 1) // 2
+    data = {
+        "name": "many",
+        "seed": 1,
+        "tick": 1000,
+        "task": {"name": "multiplexer", "k": 3, "decisions": decisions, "world": {"waits": False, "interval": 12}},
+        "network": {"hidden": [half, units - 1 - half], "output": "bernoulli", "split": "unit", "reach": REACH},
+        "rule": {"name": "weight-max", "learning_rate": 0.01, "ring": 4},
+        "clocks": FREE,
+        "links": {"default": {"delay": 0.5}},
+    }
+    return check(data, "benchmark")
+
+
+def published(decisions: int) -> asyncnet.Scenario:
+    """The published multiplexer network, cut into 117 units on free clocks."""
+    changes = {"network.split": "unit", "task.decisions": decisions, "task.world": {"waits": False, "interval": 16.0}, "tick": 1000}
+    return asyncnet.load("multiplexer-weight-max").replace({**changes, "clocks": FREE, "links": {"default": [{"delay": 0.5}]}})
+
+
+def timed(scenario: asyncnet.Scenario) -> tuple[CompiledLoop, float]:
+    loop = CompiledLoop(scenario, Virtual())
+    loop.prepare()
+    began = time.perf_counter()
+    loop.run()
+    return loop, time.perf_counter() - began
+
+
+def empty_events(seconds: float, processes: int = 117) -> float:
+    """SimPy's events per second: so many processes, each of which waits for the next tick of its own and does nothing."""
+    import simpy
+
+    env = simpy.Environment()
+
+    def ticking(phase: float):
+        yield env.timeout(phase)
+        while True:
+            yield env.timeout(1.0)
+
+    for i in range(processes):
+        env.process(ticking(i / processes))
+    began, until = time.perf_counter(), 0
+    while time.perf_counter() - began < seconds:
+        until += 100
+        env.run(until=until)
+    return processes * until / (time.perf_counter() - began)
+
+
+def memory() -> int:
+    gc.collect()
+    return psutil.Process().memory_info().rss
+
+
+def measure(seconds: float = 2.0) -> list[Row]:
+    """The three figures."""
+    timed(team(21, 10))  # compiles
+    timed(published(10))
+    loop, took = timed(published(int(600 * seconds)))
+    rate = sum(loop.ticks.values()) / took
+    try:
+        rows = [faster("117 unit agents", rate, "ticks/s", "SimPy, empty events/s", empty_events(seconds))]
+    except ModuleNotFoundError:
+        rows = [Row("117 unit agents (pip install simpy for the yardstick)", rate, "ticks/s")]
+    first = None
+    for units in (100, 1_000, 10_000):
+        before = memory()
+        loop, took = timed(team(units, max(10, int(100_000 * seconds / units))))
+        grown = memory() - before
+        events = sum(row["delivered"] for row in loop.ledger().values()) + sum(loop.ticks.values())
+        each = took / events * 1e9
+        first = first or each
+        rows.append(Row(f"{units:,} unit agents", each, "ns/event", "100 agents", first, first / each))
+    weights = 3 * 8 * sum(node.view.weight.size + node.view.bias.size for i, node in loop.nodes.items() if i)
+    rows.append(Row("memory of an agent beyond its weights, of 10,000", (grown - weights) / 10_000, "bytes"))
+    return rows
+
+
+def main(seconds: float = 2.0, json: bool = False) -> None:
+    """Measure many units.
+
+    Args:
+        seconds: about how long each measurement takes.
+        json: print one JSON object.
+    """
+    show(measure(seconds), json)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
