@@ -46,6 +46,7 @@ FIELDS = (  # single numbers first and side by side: most turns touch nothing el
     Field("gathering", "1"),  # credits not yet learned from
     Field("rolled", "1"),  # stamped credit: the trace holds all samples up to this stamp
     Field("told_stamp", "1"),  # the stamp of the feedback just told
+    Field("unit0", "1"),  # identity of the first unit
     Field("counts", "8"),
     Field("port", "S 5"),
     Field("sender", "D 2"),  # which pieces credit sender d brings: the first, how many

@@ -66,8 +66,8 @@ def hardship() -> list[Cell]:
         name = "multiplexer3-weight-max"
         cells.append(Cell(row, "Weight Max, stamped", name, under, (), 5, "mean_reward", stamped))
         cells.append(Cell(row, "Weight Max, trace (lambda 0)", name, under, _TRACE, 3, "mean_reward", trace))
-        cells.append(Cell(row, "REINFORCE, stamped, k=2", name, under, (*_REINFORCE, "task.k=2"), 3, "mean_reward", reinforce))
-        cells.append(Cell(row, "REINFORCE, trace, k=2", name, under, (*_REINFORCE, *_TRACE, "task.k=2"), 3, "mean_reward"))
+        cells.append(Cell(row, "REINFORCE, stamped, k=2", name, under, (*_REINFORCE, "task.k=2"), 16, "mean_reward", reinforce))
+        cells.append(Cell(row, "REINFORCE, trace, k=2", name, under, (*_REINFORCE, *_TRACE, "task.k=2"), 16, "mean_reward"))
     reliable = ("links.reward.reliable=true", "links.feedback.reliable=true")
     cells.append(Cell("lossy, credit sent again", "Weight Max, stamped", "multiplexer3-weight-max", ("lossy",), reliable, 5, "mean_reward"))
     return cells

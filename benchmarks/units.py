@@ -4,7 +4,7 @@
 
 ticks       a team of 117 unit agents (20-64-32-1), every unit on a clock of its own, against SimPy doing empty events (its processes only wait)
 events      teams of 100, 1,000 and 10,000 units of eight inputs each; an event is a tick or a message delivered
-memory      what the process grew by to hold and run 10,000 units, for each, without 8 bytes a weight and its two moments
+memory      what is allocated to hold and run 3,000 units, for each, without 8 bytes for a weight and each of its two moments
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from __future__ import annotations
 import gc
 import os
 import time
+import tracemalloc
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
-import psutil  # noqa: E402
-import tyro  # noqa: E402
+import tyro  # noqa: E402  (the threads are set before NumPy is loaded)
 
 import asyncnet  # noqa: E402
 from asyncnet.benchmarks import Row, faster, show  # noqa: E402
@@ -79,9 +79,16 @@ def empty_events(seconds: float, processes: int = 117) -> float:
     return processes * until / (time.perf_counter() - began)
 
 
-def memory() -> int:
+def memory(units: int = 3_000) -> float:
+    """Bytes for each agent beyond its weights, everything counted that Python and NumPy hold once the team has run."""
     gc.collect()
-    return psutil.Process().memory_info().rss
+    tracemalloc.start()
+    loop, _ = timed(team(units, 10))
+    gc.collect()
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    weights = 3 * 8 * sum(node.view.weight.size + node.view.bias.size for i, node in loop.nodes.items() if i)
+    return (held - weights) / units
 
 
 def measure(seconds: float = 2.0) -> list[Row]:
@@ -96,15 +103,12 @@ def measure(seconds: float = 2.0) -> list[Row]:
         rows = [Row("117 unit agents (pip install simpy for the yardstick)", rate, "ticks/s")]
     first = None
     for units in (100, 1_000, 10_000):
-        before = memory()
         loop, took = timed(team(units, max(10, int(100_000 * seconds / units))))
-        grown = memory() - before
         events = sum(row["delivered"] for row in loop.ledger().values()) + sum(loop.ticks.values())
         each = took / events * 1e9
         first = first or each
         rows.append(Row(f"{units:,} unit agents", each, "ns/event", "100 agents", first, first / each))
-    weights = 3 * 8 * sum(node.view.weight.size + node.view.bias.size for i, node in loop.nodes.items() if i)
-    rows.append(Row("memory of an agent beyond its weights, of 10,000", (grown - weights) / 10_000, "bytes"))
+    rows.append(Row("memory of a unit agent beyond its weights", memory(), "bytes"))
     return rows
 
 

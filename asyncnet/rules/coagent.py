@@ -15,7 +15,7 @@ softmax has a fixed logit of 0, feedback uses the weights after their update).
 
 import numpy as np
 
-from asyncnet.arithmetic import exp, sigmoid, total
+from asyncnet.arithmetic import dot, exp, sigmoid, total
 from asyncnet.chance import BIAS, SAMPLE, WEIGHT, uniform
 from asyncnet.kernel import kernel, view
 from asyncnet.layout import Field
@@ -24,7 +24,6 @@ from asyncnet.optim import annealed, ascend, corrections
 BERNOULLI, SIGN, SOFTMAX = range(3)
 
 FIELDS = (
-    Field("unit0", "1"),  # identity of the first unit
     Field("weight", "I O"),
     Field("bias", "O"),
     Field("m_weight", "I O"),
@@ -193,12 +192,11 @@ def tell(v, c, b, first, last, moved, told):
     pieces = v.pieces
     for i in range(first, last):
         w, u = v.weight[i], view(moved, (i - first) * c.O, (c.O,))
-        if c.power == 2.0:
-            for j in range(c.O):
-                pieces[j] = 2.0 * w[j] * u[j]
-        else:
-            for j in range(c.O):
-                pieces[j] = c.power * np.abs(w[j]) ** (c.power - 1.0) * np.sign(w[j]) * u[j]
+        if c.power == 2.0 and c.M == 1:
+            told[b, i, 0] = 2.0 * dot(w, u)  # the bits of the sum of pieces: doubling is exact
+            continue
+        for j in range(c.O):
+            pieces[j] = 2.0 * w[j] * u[j] if c.power == 2.0 else c.power * np.abs(w[j]) ** (c.power - 1.0) * np.sign(w[j]) * u[j]
         if c.M > 1:
             for j in range(c.O):
                 told[b, i, j] = pieces[j]
