@@ -19,7 +19,7 @@ import numpy as np
 from asyncnet import clock
 from asyncnet.link import CONSTANT, EXPONENTIAL, LOGNORMAL, LOSS, UNIFORM, fate
 from asyncnet.message import CHANNEL_NAMES, CHANNELS, TICK, WORLD, Letter
-from asyncnet.network import CHANNEL, Plan, plan
+from asyncnet.network import CHANNEL, DST, PORT, Plan, plan
 from asyncnet.node import Node, build, clock_of
 from asyncnet.scenario import Links, Scenario
 from asyncnet.timekeeper import NEVER
@@ -70,6 +70,7 @@ class Loop:
         # What became of messages, by channel: those sent and lost here, those delivered here, and on stale links those held back, by link.
         self.sent, self.lost, self.delivered = (dict.fromkeys(CHANNELS.values(), 0) for _ in range(3))
         self.held: dict[int, deque[tuple[int, Letter]]] = {}
+        self._found: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
         self.agenda: list[tuple] = []
         if 0 in self.nodes:
             heappush(self.agenda, (0, WORLD, 0, 0, 0, 0, None, 0))
@@ -155,8 +156,8 @@ class Loop:
         channel, _, _, only = letter
         sequence = self.sequence[src]
         seq = sequence[channel] = sequence[channel] + 1
-        way, links = self.ways[channel], self.plan.outgoing(src, channel)
-        for link in links if only < 0 else (links[only],):
+        way, routes = self.ways[channel], self._routes(src, channel)
+        for link, dst, port in routes if only < 0 else (routes[only],):
             self.sent[channel] += 1
             if way.stale:
                 held = self.held.setdefault(link, deque())
@@ -164,13 +165,20 @@ class Loop:
                 if len(held) <= way.stale:
                     continue
                 first, kept = held.popleft()
-                self._carry(link, way, src, first, kept, now)
+                self._carry(way, src, dst, port, first, kept, now)
             else:
-                self._carry(link, way, src, seq, letter, now)
+                self._carry(way, src, dst, port, seq, letter, now)
 
-    def _carry(self, link: int, way: Way, src: int, seq: int, letter: Letter, now: int) -> None:
-        channel, _, dst, port, _ = self.plan.links[link].tolist()
-        delay = way.fixed
+    def _routes(self, src: int, channel: int) -> list[tuple[int, int, int]]:
+        """The links by which a node sends on a channel: (link, receiver, port there)."""
+        found = self._found.get((src, channel))
+        if found is None:
+            links = self.plan.outgoing(src, channel)
+            found = self._found[src, channel] = list(zip(links, *self.plan.links[links, DST : PORT + 1].T.tolist(), strict=True))
+        return found
+
+    def _carry(self, way: Way, src: int, dst: int, port: int, seq: int, letter: Letter, now: int) -> None:
+        channel, delay = letter.channel, way.fixed
         if delay < 0:
             nodes = self.plan.nodes
             delay, copies = fate(way.conditions, self.seed, nodes[src].identity, nodes[dst].identity, channel, seq, way.retry)

@@ -112,17 +112,18 @@ class Agent(Node):
         super().__init__(*args)
         self.tells = one_of(tuple(tells))
 
-    @property
     def slices(self) -> list[tuple[int, int, int]]:
         """Of its inputs, which each feedback link is about: (link, first, count)."""
         ports = self.view.port.astype(int).tolist()
         return [(link, ports[port][agent.START], ports[port][agent.WIDTH]) for link, port in enumerate(self.tells)]
 
+    _slices = functools.cached_property(slices)
+
     def _write(self, flags: int, letters: list[Letter]) -> None:
         if flags & agent.TELL:
             stamp = int(self.view.told_stamp[0])
-            for port, start, width in self.slices:
-                letters.append(Letter(FEEDBACK, stamp, self._told[:, start : start + width].ravel().copy(), port))
+            for link, start, width in self._slices:
+                letters.append(Letter(FEEDBACK, stamp, self._told[:, start : start + width].ravel().copy(), link))
         if flags & agent.SAY:
             letters.append(Letter(ACTIVITY, int(self.view.stamp[0]), self._said.copy()))
 

@@ -59,7 +59,7 @@ def lay_out(loop: Loop, peers: Mapping[int, int]) -> p.Tables:
             outgoing = plan.outgoing(i, channel)
             row[p.FIRST_LINK + channel], row[p.LINK_COUNT + channel] = outgoing.start, len(outgoing)
             if channel == FEEDBACK and outgoing:
-                links[outgoing, p.START], links[outgoing, p.WIDTH] = zip(*((start, width) for _, start, width in node.slices), strict=True)
+                links[outgoing, p.START], links[outgoing, p.WIDTH] = zip(*((start, width) for _, start, width in node.slices()), strict=True)
         _seat(row, node, shelf)
         b, m = row[p.TOLD_B], row[p.TOLD_M]
         longest = max(longest, b * m * links[plan.outgoing(i, FEEDBACK), p.WIDTH].max(initial=int(row[p.ROLE] != p.LEARNER)))
