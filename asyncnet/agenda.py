@@ -12,7 +12,8 @@ AT, WHO, SEQ, PORT, SLOT = range(5)
 EVENT_COLUMNS = 5
 STAMP, SIZE, USERS = range(3)  # of a slot; a free one's USERS is the next free slot
 SLOT_COLUMNS = 3
-EVENTS, FREE, FREE_COUNT = range(3)  # places in `control`, shared with the loop: events on the agenda, first free slot, how many are free
+# Places in `control`, shared with the loop: events on the agenda; the first free slot and the first free parcel (inbox.py), and how many are free.
+EVENTS, FREE, FREE_COUNT, FREE_PARCEL, FREE_PARCELS = range(5)
 
 _BITS = np.int64(29)
 _MASK = np.int64((1 << 29) - 1)
@@ -68,13 +69,18 @@ def drop_first(control, agenda):
     """Remove row 0, the first event; the caller has read it."""
     last = control[EVENTS] - 1
     control[EVENTS] = last
-    at, code, seq, port, slot = agenda[last, AT], agenda[last, WHO], agenda[last, SEQ], agenda[last, PORT], agenda[last, SLOT]
-    i = 0
+    replace_first(control, agenda, agenda[last, AT], agenda[last, WHO], agenda[last, SEQ], agenda[last, PORT], agenda[last, SLOT])
+
+
+@kernel
+def replace_first(control, agenda, at, code, seq, port, slot):
+    """Put an event in the place of row 0, the first one; the caller has read it."""
+    i, events = 0, control[EVENTS]
     while True:
         below = 2 * i + 1
-        if below >= last:
+        if below >= events:
             break
-        if below + 1 < last and before(agenda, below + 1, agenda[below, AT], agenda[below, WHO], agenda[below, SEQ]):
+        if below + 1 < events and before(agenda, below + 1, agenda[below, AT], agenda[below, WHO], agenda[below, SEQ]):
             below += 1
         if not before(agenda, below, at, code, seq):
             break

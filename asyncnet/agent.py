@@ -123,7 +123,8 @@ def hear_credit(v, c, port, stamp, payload):
         v.due_age[slot] = 0.0
         v.due_heard[slot] = 0.0
         v.due_from[slot, :] = 0.0
-        v.due[slot, :, :, :] = 0.0
+        if c.D > 1:
+            v.due[slot, :, :, :] = 0.0
         v.gathering[0] += 1.0
     if v.due_state[slot] == 2.0 or v.due_from[slot, port] == 1.0:
         v.counts[DUPLICATE] += 1.0
@@ -135,6 +136,10 @@ def hear_credit(v, c, port, stamp, payload):
         for b in range(c.B):
             for j in range(c.O):
                 v.due[slot, b, j, start] = payload[b]
+    elif width == c.J:  # this sender brings all the pieces, in the order in which they are kept
+        due = view(v.due, slot * payload.size, (payload.size,))
+        for n in range(payload.size):
+            due[n] = payload[n]
     else:
         at = 0
         for b in range(c.B):
@@ -164,9 +169,15 @@ def take_credit(v, c, now, due, told):
     if v.due_heard[due] < c.D:
         v.counts[INCOMPLETE] += 1.0
     stamp = int(v.due_stamp[due])
-    for b in range(c.B):
-        for j in range(c.O):
-            v.credit[b, j] = total(v.due[due, b, j])
+    if c.J == 1:
+        size = c.B * c.O
+        whole, piece = view(v.credit, 0, (size,)), view(v.due, due * size, (size,))
+        for n in range(size):
+            whole[n] = 0.0 + piece[n]  # the bits of a sum of one
+    else:
+        for b in range(c.B):
+            for j in range(c.O):
+                v.credit[b, j] = total(v.due[due, b, j])
     on = 1.0
     if c.stamped == 1:
         slot = stamp % c.K

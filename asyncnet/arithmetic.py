@@ -6,9 +6,16 @@ place): no two machines' libraries can disagree on them, and loops over units ve
 Sources: Cody & Waite 1980 for the reduction of exp, with the Pade form of Moshier's Cephes; log1p by the series of the inverse hyperbolic tangent.
 """
 
-import numpy as np
+import functools
+from typing import Any
 
-from asyncnet.kernel import inlined, kernel
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
+
+from asyncnet.kernel import inlined
 
 _LOG2E, _LN2_HIGH, _LN2_LOW = 1.4426950408889634, 6.93145751953125e-1, 1.42860682030941723212e-6
 _P0, _P1 = 1.26177193074810590878e-4, 3.02994407707441961300e-2
@@ -63,33 +70,52 @@ def softplus(x):
     return 0.0 if x < -30.0 else s
 
 
-@kernel
+def _partial_sums(context: Any, builder: ir.IRBuilder, whole: ir.Value, arrays: list[ir.Value]) -> ir.Value:
+    """The four partial sums over the first `whole` products of the arrays' elements, from the first sum to the last, as one register."""
+    four = ir.VectorType(ir.DoubleType(), 4)
+    sums = cgutils.alloca_once_value(builder, ir.Constant(four, [0.0] * 4))
+    with cgutils.for_range_slice(builder, whole.type(0), whole, whole.type(4)) as (i, _):
+        parts = []
+        for data in arrays:
+            part = builder.load(builder.bitcast(builder.gep(data, [i]), four.as_pointer()))
+            part.align = 8
+            parts.append(part)
+        builder.store(builder.fadd(builder.load(sums), functools.reduce(builder.fmul, parts)), sums)
+    s0, *others = (builder.extract_element(builder.load(sums), ir.IntType(32)(k)) for k in range(4))
+    return functools.reduce(builder.fadd, others, s0)
+
+
+@intrinsic
+def _total(typingctx, a, whole):
+    def generate(context, builder, signature, args):
+        return _partial_sums(context, builder, args[1], [make_array(signature.args[0])(context, builder, args[0]).data])
+
+    return types.float64(a, types.int64), generate
+
+
+@intrinsic
+def _dot(typingctx, a, b, whole):
+    def generate(context, builder, signature, args):
+        return _partial_sums(context, builder, args[2], [make_array(kind)(context, builder, a).data for kind, a in zip(signature.args, args[:2], strict=False)])
+
+    return types.float64(a, b, types.int64), generate
+
+
+@inlined
 def total(a):
     """The sum of a (n,)."""
-    s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
     whole = a.size - a.size % 4
-    for i in range(0, whole, 4):
-        s0 += a[i]
-        s1 += a[i + 1]
-        s2 += a[i + 2]
-        s3 += a[i + 3]
-    s = ((s0 + s1) + s2) + s3
+    s = _total(a, whole)
     for i in range(whole, a.size):
         s += a[i]
     return s
 
 
-@kernel
+@inlined
 def dot(a, b):
     """The sum of a * b, both (n,)."""
-    s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
     whole = a.size - a.size % 4
-    for i in range(0, whole, 4):
-        s0 += a[i] * b[i]
-        s1 += a[i + 1] * b[i + 1]
-        s2 += a[i + 2] * b[i + 2]
-        s3 += a[i + 3] * b[i + 3]
-    s = ((s0 + s1) + s2) + s3
+    s = _dot(a, b, whole)
     for i in range(whole, a.size):
         s += a[i] * b[i]
     return s

@@ -16,11 +16,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from asyncnet import agenda as row_of
-from asyncnet import clock
+from asyncnet import clock, inbox
 from asyncnet import posting as p
-from asyncnet.agenda import EVENTS, STAMP, drop_first, leave_slot, of_who, push, take_slot, who
+from asyncnet.agenda import EVENTS, STAMP, before, drop_first, leave_slot, of_who, push, replace_first, take_slot, who
 from asyncnet.clock import next_tick
-from asyncnet.kernel import entry, inlined, view
+from asyncnet.inbox import take_first
+from asyncnet.kernel import entry, inlined, kernel, view
 from asyncnet.loop import Loop
 from asyncnet.message import TICK, WORLD
 from asyncnet.pointer import call
@@ -46,9 +47,8 @@ class Wire(Protocol):
 
 
 @inlined
-def wake(t, now, node, kind, port, seq, stamp, slot, size):
-    """Give an event to its node."""
-    row = t.nodes[node]
+def wake(t, row, now, kind, port, seq, stamp, slot, size):
+    """Give an event to the node of that row."""
     state = view(t.real, row[p.STATE], (row[p.STATE_SIZE],))
     config = view(t.real, row[p.CONFIG], (row[p.CONFIG_SIZE],))
     said = view(t.real, row[p.SAID], (row[p.SAID_SIZE],))
@@ -56,8 +56,34 @@ def wake(t, now, node, kind, port, seq, stamp, slot, size):
     return call(row[p.ADDRESS], state, config, now, kind, port, seq, stamp, p.payload_of(t, slot, size), said, told)
 
 
+@kernel
+def take_in(t, row):
+    """Give a node the messages put aside for it that come before the last event."""
+    control, parcels, slots = t.control, t.parcels, t.slots
+    parcel = row[p.INBOX]
+    while parcel != inbox.NONE and before(parcels, parcel, control[p.LAST_AT], control[p.LAST_WHO], control[p.LAST_SEQ]):
+        kind, _dst, _src = of_who(parcels[parcel, inbox.WHO])
+        slot = parcels[parcel, inbox.SLOT]
+        t.ways[kind, p.DELIVERED] += 1
+        now, seq, port = parcels[parcel, inbox.AT], parcels[parcel, inbox.SEQ], parcels[parcel, inbox.PORT]
+        wake(t, row, now, kind, port, seq, slots[slot, STAMP], slot, slots[slot, row_of.SIZE])
+        leave_slot(control, slots, slot)
+        parcel = take_first(control, parcels, parcel)
+    row[p.INBOX] = parcel
+
+
+@entry
+def take_all_in(directory):
+    """Give every node its messages that come before the last event, as if each had been an event."""
+    t = p.opened(directory)
+    for node in range(t.nodes.shape[0]):
+        if t.nodes[node, p.INBOX] != inbox.NONE:
+            take_in(t, t.nodes[node])
+
+
 @inlined
 def go_on_ticking(t, seed, at, now, node):
+    """Put the next tick in the place of this one."""
     row = t.nodes[node]
     row[p.TICKS] += 1
     times = view(t.real, row[p.CLOCK], (8,))
@@ -65,7 +91,16 @@ def go_on_ticking(t, seed, at, now, node):
     while due <= now:  # real time only: ticks that have passed are skipped, not made up for, and counted
         row[p.SKIPPED] += 1
         due = next_tick(times, seed, row[p.IDENTITY], row[p.TICKS] + row[p.SKIPPED], due)
-    push(t.control, t.agenda, due, who(TICK, node, node), row[p.TICKS] + row[p.SKIPPED], 0, -1)
+    replace_first(t.control, t.agenda, due, who(TICK, node, node), row[p.TICKS] + row[p.SKIPPED], 0, -1)
+
+
+@inlined
+def begin_event(control, now, at, code, seq):
+    """Note that an event is being handled."""
+    control[p.NOW] = now
+    last = control[p.LAST_AT]
+    if at > last or (at == last and (code > control[p.LAST_WHO] or (code == control[p.LAST_WHO] and seq > control[p.LAST_SEQ]))):
+        control[p.LAST_AT], control[p.LAST_WHO], control[p.LAST_SEQ] = at, code, seq
 
 
 @entry
@@ -81,7 +116,7 @@ def go(directory, seed, patience, limit):
         node = control[p.MORE]
         if node >= 0:
             now = control[p.NOW]
-            flags = wake(t, now, node, TICK, control[p.TICKED], 0, 0, p.NOWHERE, 0)
+            flags = wake(t, t.nodes[node], now, TICK, control[p.TICKED], 0, 0, p.NOWHERE, 0)
         else:
             if control[EVENTS] == 0:
                 return IDLE, NEVER
@@ -89,19 +124,23 @@ def go(directory, seed, patience, limit):
             if at > limit:
                 return IDLE, at
             now = limit if control[p.WALL] == 1 else at
-            seq, port, slot = agenda[0, row_of.SEQ], agenda[0, row_of.PORT], agenda[0, row_of.SLOT]
-            kind, node, _src = of_who(agenda[0, row_of.WHO])
-            drop_first(control, agenda)
-            control[p.NOW] = now
+            code, seq, port, slot = agenda[0, row_of.WHO], agenda[0, row_of.SEQ], agenda[0, row_of.PORT], agenda[0, row_of.SLOT]
+            kind, node, _src = of_who(code)
+            row = t.nodes[node]
+            begin_event(control, now, at, code, seq)
+            if kind == TICK:
+                go_on_ticking(t, seed, at, now, node)
+            else:
+                drop_first(control, agenda)
+            if row[p.INBOX] != inbox.NONE:
+                take_in(t, row)
             if kind in (TICK, WORLD):
                 control[p.TICKED] = 2
-                flags = wake(t, now, node, TICK, 1, 0, 0, p.NOWHERE, 0)
-                if kind == TICK:
-                    go_on_ticking(t, seed, at, now, node)
+                flags = wake(t, row, now, TICK, 1, 0, 0, p.NOWHERE, 0)
             else:
                 t.ways[kind, p.DELIVERED] += 1
                 control[p.TICKED] = 0
-                flags = wake(t, now, node, kind, port, seq, slots[slot, STAMP], slot, slots[slot, row_of.SIZE])
+                flags = wake(t, row, now, kind, port, seq, slots[slot, STAMP], slot, slots[slot, row_of.SIZE])
                 leave_slot(control, slots, slot)
         control[p.MORE] = node if flags & p.AGAIN else -1
         if flags == 0:
@@ -136,7 +175,8 @@ def admit(directory, rows, numbers, first, at):
             payload = p.payload_of(t, slot, size)
             for i in range(size):
                 payload[i] = numbers[at + i]
-            push(t.control, t.agenda, rows[n, 0], rows[n, 1], rows[n, 2], t.arrive[place, 1], slot)
+            _kind, node, _src = of_who(rows[n, 1])
+            p.book(t, t.control[p.LAST_AT], rows[n, 0], rows[n, 1], node, rows[n, 2], t.arrive[place, 1], slot)
         at += size
     return rows.shape[0], at, refused
 
@@ -156,6 +196,7 @@ class CompiledLoop(Loop):
         super().prepare()
         self._lay_out()
         go(self._directory, self.seed, 0, 0)
+        take_all_in(self._directory)
         if wired:
             admit(self._directory, *_nothing(), 0, 0)
 
@@ -163,8 +204,9 @@ class CompiledLoop(Loop):
         self._lay_out()
         self.agenda.clear()  # it is in the tables now
         try:
-            self._handle(None if progress is None else lambda _: (count(self, self._tables), progress(self)))
+            self._handle(None if progress is None else lambda _: (take_all_in(self._directory), count(self, self._tables), progress(self)))
         finally:
+            take_all_in(self._directory)
             write_back(self, self._tables)
 
     def _handle(self, progress: Callable[[Loop], Any] | None) -> None:

@@ -1,6 +1,7 @@
 """How letters leave a node in the compiled loop: the same steps as Loop._send and Loop._carry, over tables of whole numbers.
 
 nodes   one row a node: where its parts lie in `real`, how to call it, its sequence numbers, its links
+parcels messages that wait for a node's tick (inbox.py)
 links   one row a link, all links of one sender and channel side by side in the order of their slots
 ways    one row a channel: what its links do to messages, and what became of them
 held    rings of (sequence number, slot), for links that hold letters back
@@ -13,7 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asyncnet.agenda import EVENT_COLUMNS, EVENTS, FREE_COUNT, SIZE, SLOT_COLUMNS, STAMP, USERS, leave_slot, push, take_slot, who
+from asyncnet.agenda import EVENT_COLUMNS, EVENTS, FREE_COUNT, FREE_PARCELS, SIZE, SLOT_COLUMNS, STAMP, USERS, leave_slot, push, take_slot, who
+from asyncnet.inbox import PARCEL_COLUMNS, put_aside
 from asyncnet.kernel import inlined, kernel, view
 from asyncnet.link import fate
 from asyncnet.message import ACTIVITY, FEEDBACK, OUTCOME, REWARD, TICK
@@ -22,8 +24,9 @@ from asyncnet.pointer import numbers_at, wholes_at
 # Columns of `nodes`. Places are in `real`; SEQUENCE, FIRST_LINK and LINK_COUNT have a column for each channel.
 ADDRESS, IDENTITY, ROLE, STATE, STATE_SIZE, CONFIG, CONFIG_SIZE, CLOCK, SAID, SAID_SIZE, TOLD, TOLD_B, TOLD_I, TOLD_M = range(14)
 SAYS_STAMP, TELLS_STAMP, TICKS, SKIPPED, NEXT_TURN, PEER = range(14, 20)  # PEER: who hosts it, -1: this loop
-SEQUENCE, FIRST_LINK, LINK_COUNT = 20, 20 + TICK, 20 + 2 * TICK
-NODE_COLUMNS = 20 + 3 * TICK
+PATIENT, INBOX = 20, 21  # whether its messages wait for its next tick, and the first of them
+SEQUENCE, FIRST_LINK, LINK_COUNT = 22, 22 + TICK, 22 + 2 * TICK
+NODE_COLUMNS = 22 + 3 * TICK
 LEARNER, DOPAMINE, WORLD_OF_REWARD, WORLD_OF_OUTCOME = range(4)  # roles: what they tell, and to whom
 # Columns of `links`: START and WIDTH are the receiver's slice of what is told, HELD its row of `rings` (stale links only).
 DST, IN_PORT, START, WIDTH, HELD = range(5)
@@ -35,9 +38,9 @@ WAY_COLUMNS = 7
 OUT_COLUMNS = 5
 
 # Places in `control`, after those of agenda.py. MORE is the node that wants another turn at once (or -1), TICKED why; WALL says whether time is
-# real.
-NOW, MORE, TICKED, WALL, NEED_EVENTS, NEED_SLOTS = range(3, 9)
-CONTROL_SIZE = 9
+# real. The last three are the last event, in their order, among those handled.
+NOW, MORE, TICKED, WALL, NEED_EVENTS, NEED_SLOTS, LAST_AT, LAST_WHO, LAST_SEQ = range(5, 14)
+CONTROL_SIZE = 14
 NOWHERE = 0  # a slot that nobody uses
 
 SAY, TELL, AGAIN = 1, 2, 4  # as in agent.py (there: MORE)
@@ -60,6 +63,7 @@ class Tables(NamedTuple):
     out_numbers: np.ndarray
     out_count: np.ndarray  # for each peer: rows, numbers
     arrive: np.ndarray
+    parcels: np.ndarray
 
 
 @inlined
@@ -80,12 +84,23 @@ def opened(d):
         numbers_at(d[11, 0], (d[11, 1], d[11, 2])),
         wholes_at(d[12, 0], (d[12, 1], 2)),
         wholes_at(d[13, 0], (d[13, 1], 3)),
+        wholes_at(d[14, 0], (d[14, 1], PARCEL_COLUMNS)),
     )
 
 
 @inlined
 def payload_of(t, slot, size):
     return view(t.pool, slot * t.pool.shape[1], (size,))
+
+
+@inlined
+def book(t, now, at, code, dst, seq, port, slot):
+    """Have the letter in `slot` delivered to a node of this loop."""
+    row = t.nodes[dst]
+    if row[PATIENT] == 1 and at > now:  # one of this very instant goes on the agenda: its place among the others depends on what caused it
+        row[INBOX] = put_aside(t.control, t.parcels, row[INBOX], at, code, seq, port, slot)
+    else:
+        push(t.control, t.agenda, at, code, seq, port, slot)
 
 
 @kernel
@@ -103,7 +118,7 @@ def carry(d, seed, now, src, channel, n, seq, slot):
             return
     peer = t.nodes[dst, PEER]
     if peer < 0:
-        push(t.control, t.agenda, now + delay, who(channel, dst, src), seq, t.links[n, IN_PORT], slot)
+        book(t, now, now + delay, who(channel, dst, src), dst, seq, t.links[n, IN_PORT], slot)
         return
     row, at, size = t.out_count[peer, 0], t.out_count[peer, 1], t.slots[slot, SIZE]
     out = t.out[peer, row]
@@ -232,7 +247,7 @@ def roomy(t):
     """Whether what one event can cause still fits."""
     control = t.control
     need = control[NEED_EVENTS]
-    fits = control[EVENTS] + need <= t.agenda.shape[0] and control[FREE_COUNT] >= control[NEED_SLOTS]
+    fits = control[EVENTS] + need <= t.agenda.shape[0] and control[FREE_PARCELS] >= need and control[FREE_COUNT] >= control[NEED_SLOTS]
     for peer in range(t.out.shape[0]):
         fits = fits and t.out_count[peer, 0] + need <= t.out.shape[1]
     return fits

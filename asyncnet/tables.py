@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asyncnet import network
+from asyncnet import clock, network
 from asyncnet import posting as p
-from asyncnet.agenda import EVENT_COLUMNS, EVENTS, FREE, FREE_COUNT, SIZE, SLOT_COLUMNS, STAMP, USERS, of_who, who
+from asyncnet.agenda import EVENT_COLUMNS, EVENTS, FREE, FREE_COUNT, FREE_PARCEL, FREE_PARCELS, SIZE, SLOT_COLUMNS, STAMP, USERS, of_who, who
+from asyncnet.inbox import CHILD, NEXT, NONE, PARCEL_COLUMNS
 from asyncnet.message import ACTIVITY, CHANNELS, FEEDBACK, OUTCOME, REWARD, TICK, WORLD, Letter
 from asyncnet.node import Dopamine, Node, World
 from asyncnet.pointer import address
@@ -48,6 +50,7 @@ def lay_out(loop: Loop, peers: Mapping[int, int]) -> p.Tables:
     shelf, plan = _Shelf(), loop.plan
     nodes = np.zeros((len(plan.nodes), p.NODE_COLUMNS), dtype=np.int64)
     nodes[:, p.IDENTITY] = [node.identity for node in plan.nodes]
+    nodes[:, p.INBOX] = NONE
     nodes[:, p.PEER] = [peers.get(i, -1) for i in range(len(plan.nodes))]
     links = np.zeros((len(plan.links), p.LINK_COLUMNS), dtype=np.int64)
     links[:, p.DST], links[:, p.IN_PORT] = plan.links[:, network.DST], plan.links[:, network.PORT]
@@ -65,6 +68,7 @@ def lay_out(loop: Loop, peers: Mapping[int, int]) -> p.Tables:
         longest = max(longest, b * m * links[plan.outgoing(i, FEEDBACK), p.WIDTH].max(initial=int(row[p.ROLE] != p.LEARNER)))
         if i:
             row[p.CLOCK] = shelf.share(loop.clocks[i])
+            row[p.PATIENT] = loop.clocks[i][0] != clock.ON_ARRIVAL
         row[p.TICKS], row[p.SKIPPED] = loop.ticks[i], loop.skipped[i]
     ways = np.zeros((TICK, p.WAY_COLUMNS), dtype=np.int64)
     for channel, way in loop.ways.items():
@@ -102,11 +106,11 @@ def lay_out(loop: Loop, peers: Mapping[int, int]) -> p.Tables:
     for slot, (stamp, payload) in enumerate(letters):
         slots[slot, STAMP], slots[slot, SIZE], slots[slot, USERS] = stamp, payload.size, 1
         pool[slot, : payload.size] = payload
-    control[EVENTS], control[FREE], control[FREE_COUNT] = len(events), -1, 0
+    control[EVENTS], control[FREE], control[FREE_PARCEL], control[p.LAST_AT] = len(events), -1, NONE, -1
     away = 1 + max(peers.values(), default=-1)
     room = 4 * int(control[p.NEED_EVENTS])
     out = np.zeros((away, room, p.OUT_COLUMNS), dtype=np.int64), np.zeros((away, room * width)), np.zeros((away, 2), dtype=np.int64)
-    return grown(p.Tables(control, nodes, links, ways, rings, held, real, events, slots, pool, *out, arrive))
+    return grown(p.Tables(control, nodes, links, ways, rings, held, real, events, slots, pool, *out, arrive, np.zeros((0, PARCEL_COLUMNS), dtype=np.int64)))
 
 
 def _arrive(loop: Loop) -> np.ndarray:
@@ -128,17 +132,24 @@ def _arrive(loop: Loop) -> np.ndarray:
 
 def grown(t: p.Tables) -> p.Tables:
     """The same with at least twice the room for events and letters, and room for what one event can cause."""
-    events, letters = len(t.agenda) + int(t.control[p.NEED_EVENTS]), len(t.slots) + int(t.control[p.NEED_SLOTS])
-    free = np.arange(len(t.slots), len(t.slots) + letters)
-    more = np.zeros((letters, SLOT_COLUMNS), dtype=np.int64)
-    more[:, USERS] = [*free[1:], t.control[FREE]]
-    t.control[FREE] = free[0]
-    t.control[FREE_COUNT] += letters
-    return t._replace(
-        agenda=np.vstack((t.agenda, np.zeros((events, EVENT_COLUMNS), dtype=np.int64))),
-        slots=np.vstack((t.slots, more)),
-        pool=np.vstack((t.pool, np.zeros((letters, t.pool.shape[1])))),
-    )
+    control, events, letters = t.control, int(t.control[p.NEED_EVENTS]), int(t.control[p.NEED_SLOTS])
+    if control[EVENTS] + events > len(t.agenda):
+        t = t._replace(agenda=np.vstack((t.agenda, np.zeros((len(t.agenda) + events, EVENT_COLUMNS), dtype=np.int64))))
+    if control[FREE_PARCELS] < events:
+        t = t._replace(parcels=_more(t.parcels, len(t.parcels) + events, NEXT, control, FREE_PARCEL))
+    if control[FREE_COUNT] < letters:
+        pool = np.vstack((t.pool, np.zeros((len(t.pool) + letters, t.pool.shape[1]))))
+        t = t._replace(slots=_more(t.slots, len(t.slots) + letters, USERS, control, FREE), pool=pool)
+    return t
+
+
+def _more(table: np.ndarray, more: int, link: int, control: np.ndarray, first: int) -> np.ndarray:
+    """The table with that many rows more, put on its list of free rows; the list begins at control[first], its length stands behind that."""
+    new = np.zeros((more, table.shape[1]), dtype=np.int64)
+    new[:, link] = [*range(len(table) + 1, len(table) + more), control[first]]
+    control[first] = len(table)
+    control[first + 1] += more
+    return np.vstack((table, new))
 
 
 def directory(t: p.Tables) -> np.ndarray:
@@ -174,9 +185,23 @@ def write_back(loop: Loop, t: p.Tables) -> None:
     """Bring all that a Loop holds up to date: it could go on from here."""
     count(loop, t)
     loop.agenda.clear()
-    for at, code, seq, port, slot in t.agenda[: t.control[EVENTS]].tolist():
+    letter = functools.cache(functools.partial(_letter, t))  # many events carry one letter
+    for at, code, seq, port, slot in [*t.agenda[: t.control[EVENTS]].tolist(), *_waiting(t)]:
         kind, dst, src = (int(part) for part in _of_who(code))
-        loop.agenda.append((at, kind, dst, src, seq, *((0, None) if kind in (WORLD, TICK) else _letter(t, slot)), port))
+        loop.agenda.append((at, kind, dst, src, seq, *((0, None) if kind in (WORLD, TICK) else letter(slot)), port))
+
+
+def _waiting(t: p.Tables) -> list[list[int]]:
+    """Messages that wait for the ticks of nodes, as rows of the agenda."""
+    found, left = [], [first for first in t.nodes[:, p.INBOX].tolist() if first != NONE]
+    while left:
+        parcel = left.pop()
+        found.append(t.parcels[parcel, :EVENT_COLUMNS].tolist())
+        child = int(t.parcels[parcel, CHILD])
+        while child != NONE:
+            left.append(child)
+            child = int(t.parcels[child, NEXT])
+    return found
 
 
 def _seat(row: np.ndarray, node: Node, shelf: _Shelf) -> None:

@@ -71,16 +71,26 @@ def initialise(v, c):
 
 @kernel
 def add_up(x, weight, bias, pot):
-    """pot = x W + b, inputs in their order; silent ones cost nothing."""
-    units = pot.size
+    """pot = x W + b, inputs in their order: no branch on a silent one, a mispredicted one costs more than a short row."""
+    units, inputs = pot.size, x.size
+    if units == 1:
+        whole = bias[0]
+        for i in range(inputs):
+            whole += x[i] * weight[i, 0]
+        pot[0] = whole
+        return
     for j in range(units):
         pot[j] = bias[j]
-    for i in range(x.size):
-        value = x[i]
-        if value != 0.0:
-            row = view(weight, i * units, (units,))
-            for j in range(units):
-                pot[j] += value * row[j]
+    fours = inputs - inputs % 4
+    for i in range(0, fours, 4):
+        x0, x1, x2, x3 = x[i], x[i + 1], x[i + 2], x[i + 3]
+        w0, w1, w2, w3 = weight[i], weight[i + 1], weight[i + 2], weight[i + 3]
+        for j in range(units):
+            pot[j] = (((pot[j] + x0 * w0[j]) + x1 * w1[j]) + x2 * w2[j]) + x3 * w3[j]
+    for i in range(fours, inputs):
+        row = weight[i]
+        for j in range(units):
+            pot[j] += x[i] * row[j]
 
 
 @kernel
@@ -174,6 +184,11 @@ def fold(v, c, slot):
 def reckon(v, c, slot, on, b, first, last, out):
     """U of stream b for inputs first..last into out, row by row, for the eligibility carry z + on * sample `slot`."""
     e, credit = v.ring_e[slot, b], v.credit[b]
+    if c.O == 1 and c.Z == 0:  # one unit: its inputs lie side by side
+        x, e0, credit0 = v.ring_x[slot, b], e[0], credit[0]
+        for i in range(first, last):
+            out[i - first] = on * x[i] * e0 * credit0
+        return
     for i in range(first, last):
         x = on * v.ring_x[slot, b, i]
         row = view(out, (i - first) * c.O, (c.O,))
@@ -190,6 +205,12 @@ def reckon(v, c, slot, on, b, first, last, out):
 def tell(v, c, b, first, last, moved, told):
     """Feedback for inputs first..last, of stream b's U: one sum, or (M > 1) one piece for each unit so that the hearer can sum in unit order."""
     pieces = v.pieces
+    if c.O == 1 and c.power == 2.0:
+        size = (last - first,)
+        w, u, out = view(v.weight, first, size), view(moved, 0, size), view(told, b * c.I + first, size)
+        for n in range(size[0]):
+            out[n] = 2.0 * (0.0 + w[n] * u[n])
+        return
     for i in range(first, last):
         w, u = v.weight[i], view(moved, (i - first) * c.O, (c.O,))
         if c.power == 2.0 and c.M == 1:
