@@ -1,6 +1,7 @@
 """The agenda of the compiled loop: a binary heap of events, and the slots that hold what letters say.
 
-An event is a row (AT, WHO, SEQ, PORT, SLOT); WHO packs kind, receiver and sender, so rows sort by content exactly as the tuples of message.py do.
+An event is a row (AT, WHO, SEQ, WHICH); WHO packs kind, receiver and sender, so rows sort by content exactly as the tuples of message.py do. WHICH
+packs the receiver's port and the slot. Rows begin where the two below one event share a line of the processor's cache.
 A slot holds one letter's payload for all the events that carry it, and counts them. Arrays grow in Python only, between events.
 """
 
@@ -8,8 +9,8 @@ import numpy as np
 
 from asyncnet.kernel import kernel
 
-AT, WHO, SEQ, PORT, SLOT = range(5)
-EVENT_COLUMNS = 5
+AT, WHO, SEQ, WHICH = range(4)
+EVENT_COLUMNS = 4
 STAMP, SIZE, USERS = range(3)  # of a slot; a free one's USERS is the next free slot
 SLOT_COLUMNS = 3
 # Places in `control`, shared with the loop: events on the agenda; the first free slot and the first free parcel (inbox.py), and how many are free.
@@ -32,6 +33,17 @@ def of_who(code):
 
 
 @kernel
+def which(port, slot):
+    return (port << 32) | (slot + 1)
+
+
+@kernel
+def of_which(code):
+    """(port, slot); slot -1: none"""
+    return code >> 32, (code & 0xFFFFFFFF) - 1
+
+
+@kernel
 def before(agenda, i, at, code, seq):
     """Whether row i comes before an event (at, code, seq)."""
     if agenda[i, AT] != at:
@@ -42,16 +54,15 @@ def before(agenda, i, at, code, seq):
 
 
 @kernel
-def put(agenda, i, at, code, seq, port, slot):
+def put(agenda, i, at, code, seq, what):
     agenda[i, AT] = at
     agenda[i, WHO] = code
     agenda[i, SEQ] = seq
-    agenda[i, PORT] = port
-    agenda[i, SLOT] = slot
+    agenda[i, WHICH] = what
 
 
 @kernel
-def push(control, agenda, at, code, seq, port, slot):
+def push(control, agenda, at, code, seq, what):
     i = control[EVENTS]
     control[EVENTS] = i + 1
     while i > 0:
@@ -61,7 +72,7 @@ def push(control, agenda, at, code, seq, port, slot):
         for n in range(EVENT_COLUMNS):
             agenda[i, n] = agenda[above, n]
         i = above
-    put(agenda, i, at, code, seq, port, slot)
+    put(agenda, i, at, code, seq, what)
 
 
 @kernel
@@ -69,25 +80,27 @@ def drop_first(control, agenda):
     """Remove row 0, the first event; the caller has read it."""
     last = control[EVENTS] - 1
     control[EVENTS] = last
-    replace_first(control, agenda, agenda[last, AT], agenda[last, WHO], agenda[last, SEQ], agenda[last, PORT], agenda[last, SLOT])
+    replace_first(control, agenda, agenda[last, AT], agenda[last, WHO], agenda[last, SEQ], agenda[last, WHICH])
 
 
 @kernel
-def replace_first(control, agenda, at, code, seq, port, slot):
+def replace_first(control, agenda, at, code, seq, what):
     """Put an event in the place of row 0, the first one; the caller has read it."""
     i, events = 0, control[EVENTS]
     while True:
         below = 2 * i + 1
         if below >= events:
             break
-        if below + 1 < events and before(agenda, below + 1, agenda[below, AT], agenda[below, WHO], agenda[below, SEQ]):
-            below += 1
+        if below + 1 < events:
+            one, other = agenda[below, AT], agenda[below + 1, AT]
+            # Which of the two comes first is anybody's guess, so no branch hangs on it unless they are simultaneous.
+            below += np.int64(other < one) if one != other else np.int64(before(agenda, below + 1, one, agenda[below, WHO], agenda[below, SEQ]))
         if not before(agenda, below, at, code, seq):
             break
         for n in range(EVENT_COLUMNS):
             agenda[i, n] = agenda[below, n]
         i = below
-    put(agenda, i, at, code, seq, port, slot)
+    put(agenda, i, at, code, seq, what)
 
 
 @kernel

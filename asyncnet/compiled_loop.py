@@ -15,22 +15,40 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from asyncnet import agenda as row_of
-from asyncnet import clock, inbox
+from asyncnet import clock
 from asyncnet import posting as p
-from asyncnet.agenda import EVENTS, STAMP, before, drop_first, leave_slot, of_who, push, replace_first, take_slot, who
+from asyncnet.agenda import (
+    AT,
+    EVENTS,
+    SEQ,
+    SIZE,
+    STAMP,
+    WHICH,
+    WHO,
+    before,
+    drop_first,
+    leave_slot,
+    of_which,
+    of_who,
+    push,
+    replace_first,
+    take_slot,
+    which,
+    who,
+)
 from asyncnet.clock import next_tick
-from asyncnet.inbox import take_first
+from asyncnet.inbox import NONE, PARCEL_COLUMNS, take_first
 from asyncnet.kernel import entry, inlined, kernel, view
 from asyncnet.loop import Loop
 from asyncnet.message import TICK, WORLD
-from asyncnet.pointer import call
+from asyncnet.pointer import call, fetch
 from asyncnet.scenario import Scenario
 from asyncnet.tables import count, directory, grown, lay_out, write_back
 from asyncnet.timekeeper import NEVER
 from asyncnet.world import LOOK, STEP, TURN
 
 PAUSED, IDLE, FULL, STEPS, LOOKS = range(5)  # why `go` came back
+AHEAD = 4  # lines of a node's state that are fetched ahead
 PATIENCE = 100_000  # events handled without looking up, so that a request to stop is heard
 
 
@@ -61,12 +79,12 @@ def take_in(t, row):
     """Give a node the messages put aside for it that come before the last event."""
     control, parcels, slots = t.control, t.parcels, t.slots
     parcel = row[p.INBOX]
-    while parcel != inbox.NONE and before(parcels, parcel, control[p.LAST_AT], control[p.LAST_WHO], control[p.LAST_SEQ]):
-        kind, _dst, _src = of_who(parcels[parcel, inbox.WHO])
-        slot = parcels[parcel, inbox.SLOT]
+    while parcel != NONE and before(parcels, parcel, control[p.LAST_AT], control[p.LAST_WHO], control[p.LAST_SEQ]):
+        at, seq = parcels[parcel, AT], parcels[parcel, SEQ]
+        kind, _dst, _src = of_who(parcels[parcel, WHO])
+        port, slot = of_which(parcels[parcel, WHICH])
         t.ways[kind, p.DELIVERED] += 1
-        now, seq, port = parcels[parcel, inbox.AT], parcels[parcel, inbox.SEQ], parcels[parcel, inbox.PORT]
-        wake(t, row, now, kind, port, seq, slots[slot, STAMP], slot, slots[slot, row_of.SIZE])
+        wake(t, row, at, kind, port, seq, slots[slot, STAMP], slot, slots[slot, SIZE])
         leave_slot(control, slots, slot)
         parcel = take_first(control, parcels, parcel)
     row[p.INBOX] = parcel
@@ -77,7 +95,7 @@ def take_all_in(directory):
     """Give every node its messages that come before the last event, as if each had been an event."""
     t = p.opened(directory)
     for node in range(t.nodes.shape[0]):
-        if t.nodes[node, p.INBOX] != inbox.NONE:
+        if t.nodes[node, p.INBOX] != NONE:
             take_in(t, t.nodes[node])
 
 
@@ -91,7 +109,23 @@ def go_on_ticking(t, seed, at, now, node):
     while due <= now:  # real time only: ticks that have passed are skipped, not made up for, and counted
         row[p.SKIPPED] += 1
         due = next_tick(times, seed, row[p.IDENTITY], row[p.TICKS] + row[p.SKIPPED], due)
-    replace_first(t.control, t.agenda, due, who(TICK, node, node), row[p.TICKS] + row[p.SKIPPED], 0, -1)
+    replace_first(t.control, t.agenda, due, who(TICK, node, node), row[p.TICKS] + row[p.SKIPPED], which(0, -1))
+
+
+@inlined
+def look_ahead(t):
+    """Fetch from memory what the next ticks will touch, while this one is handled: rows of two nodes, state and messages of the one whose row has come."""
+    nodes, parcels = view(t.nodes, 0, (t.nodes.size,)), view(t.parcels, 0, (t.parcels.size,))
+    for n in range(min(3, t.control[EVENTS])):
+        _kind, node, _src = of_who(t.agenda[n, WHO])
+        row = node * p.NODE_COLUMNS
+        if n > 0:
+            for line in range(p.NODE_COLUMNS // p.LINE):
+                fetch(nodes, row + line * p.LINE)
+        else:
+            for line in range(AHEAD):
+                fetch(t.real, nodes[row + p.STATE] + line * p.LINE)
+            fetch(parcels, max(0, nodes[row + p.INBOX]) * PARCEL_COLUMNS)
 
 
 @inlined
@@ -120,19 +154,21 @@ def go(directory, seed, patience, limit):
         else:
             if control[EVENTS] == 0:
                 return IDLE, NEVER
-            at = agenda[0, row_of.AT]
+            at = agenda[0, AT]
             if at > limit:
                 return IDLE, at
             now = limit if control[p.WALL] == 1 else at
-            code, seq, port, slot = agenda[0, row_of.WHO], agenda[0, row_of.SEQ], agenda[0, row_of.PORT], agenda[0, row_of.SLOT]
+            code, seq = agenda[0, WHO], agenda[0, SEQ]
             kind, node, _src = of_who(code)
+            port, slot = of_which(agenda[0, WHICH])
             row = t.nodes[node]
             begin_event(control, now, at, code, seq)
             if kind == TICK:
                 go_on_ticking(t, seed, at, now, node)
+                look_ahead(t)
             else:
                 drop_first(control, agenda)
-            if row[p.INBOX] != inbox.NONE:
+            if row[p.INBOX] != NONE:
                 take_in(t, row)
             if kind in (TICK, WORLD):
                 control[p.TICKED] = 2
@@ -140,7 +176,7 @@ def go(directory, seed, patience, limit):
             else:
                 t.ways[kind, p.DELIVERED] += 1
                 control[p.TICKED] = 0
-                flags = wake(t, row, now, kind, port, seq, slots[slot, STAMP], slot, slots[slot, row_of.SIZE])
+                flags = wake(t, row, now, kind, port, seq, slots[slot, STAMP], slot, slots[slot, SIZE])
                 leave_slot(control, slots, slot)
         control[p.MORE] = node if flags & p.AGAIN else -1
         if flags == 0:
@@ -149,7 +185,7 @@ def go(directory, seed, patience, limit):
         if node == 0:
             if flags & TURN:
                 turn = t.nodes[0, p.NEXT_TURN]
-                push(control, agenda, max(now, np.int64(t.real[turn])), who(WORLD, 0, 0), 0, 0, -1)
+                push(control, agenda, max(now, np.int64(t.real[turn])), who(WORLD, 0, 0), 0, which(0, -1))
                 t.real[turn] = -1.0
             if flags & STEP:
                 return STEPS, now

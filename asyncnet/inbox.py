@@ -3,15 +3,15 @@
 A node on a clock of its own only takes a message in when it comes and acts on it at its next tick, so whether it hears it at once or just before that
 tick is all one, as long as the order stays. Its messages therefore cost no event on the agenda, and its state is fetched once a tick.
 
-A parcel is a row (AT, WHO, SEQ, PORT, SLOT, CHILD, NEXT), the first five as on the agenda; a free one's NEXT is the next free parcel. Messages mostly come
+A parcel is a row (AT, WHO, SEQ, WHICH, CHILD, NEXT), the first four as on the agenda; a free one's NEXT is the next free parcel. Messages mostly come
 in the order in which they are due, and then putting one in costs one comparison. Source: Fredman, Sedgewick, Sleator & Tarjan 1986 (pairing heaps).
 """
 
-from asyncnet.agenda import FREE_PARCEL, FREE_PARCELS, before, put
+from asyncnet.agenda import AT, EVENT_COLUMNS, FREE_PARCEL, FREE_PARCELS, SEQ, WHO, before, put
 from asyncnet.kernel import kernel
 
-AT, WHO, SEQ, PORT, SLOT, CHILD, NEXT = range(7)
-PARCEL_COLUMNS = 7
+CHILD, NEXT = range(EVENT_COLUMNS, EVENT_COLUMNS + 2)
+PARCEL_COLUMNS = EVENT_COLUMNS + 2
 NONE = -1
 
 
@@ -26,12 +26,12 @@ def meld(parcels, a, b):
 
 
 @kernel
-def put_aside(control, parcels, first, at, code, seq, port, slot):
+def put_aside(control, parcels, first, at, code, seq, what):
     """Add a message to the heap under `first` (NONE: empty); returns the first parcel now."""
     parcel = control[FREE_PARCEL]
     control[FREE_PARCEL] = parcels[parcel, NEXT]
     control[FREE_PARCELS] -= 1
-    put(parcels, parcel, at, code, seq, port, slot)
+    put(parcels, parcel, at, code, seq, what)
     parcels[parcel, CHILD] = NONE
     return parcel if first == NONE else meld(parcels, first, parcel)
 

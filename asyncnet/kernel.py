@@ -62,7 +62,7 @@ def entry(function: Callable) -> Callable:
 
 def array_value(context: Any, builder: ir.IRBuilder, kind: types.Array, data: ir.Value, sizes: list[ir.Value]) -> ir.Value:
     """For code that generates code: a contiguous array of that type over `data`, without a share in its ownership."""
-    width = context.get_constant(types.intp, 8)
+    width = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(kind.dtype)))
     step, steps = width, []
     for size in reversed(sizes):
         steps.insert(0, step)

@@ -57,20 +57,24 @@ class Plan:
         self.layers, self.nodes, self.inputs, self.actions = layers, nodes, inputs, actions
         rows = np.array(links, dtype=np.int32).reshape(-1, 5)
         self.links = rows[np.lexsort((rows[:, SLOT], rows[:, CHANNEL], rows[:, SRC]))]
-        self._by_sender = self.links[:, SRC] * TICK + self.links[:, CHANNEL]
         self._incoming = np.lexsort((self.links[:, PORT], self.links[:, CHANNEL], self.links[:, DST])).astype(np.int32)
-        self._by_receiver = (self.links[:, DST] * TICK + self.links[:, CHANNEL])[self._incoming]
+        self._leaving = self._starts(self.links, SRC)
+        self._coming = self._starts(self.links[self._incoming], DST)
+
+    def _starts(self, links: np.ndarray, end: int) -> np.ndarray:
+        """Where the links of each (node, channel) begin among links sorted by them."""
+        keys = np.arange(len(self.nodes) * TICK + 1)
+        return np.searchsorted(links[:, end].astype(np.int64) * TICK + links[:, CHANNEL], keys).astype(np.int32)
 
     def outgoing(self, node: int, channel: int) -> range:
         """The links by which a node sends on a channel."""
         key = node * TICK + channel
-        return range(*np.searchsorted(self._by_sender, (key, key + 1)).tolist())
+        return range(int(self._leaving[key]), int(self._leaving[key + 1]))
 
     def senders(self, node: int, channel: int) -> list[int]:
         """The nodes that send to a node on a channel, in the order of their ports."""
         key = node * TICK + channel
-        first, last = np.searchsorted(self._by_receiver, (key, key + 1))
-        return self.links[self._incoming[first:last], SRC].tolist()
+        return self.links[self._incoming[self._coming[key] : self._coming[key + 1]], SRC].tolist()
 
 
 def plan(scenario: Scenario) -> Plan:

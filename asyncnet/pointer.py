@@ -5,11 +5,13 @@ type's `handle` is compiled once, whether Python calls it or the loop; the loop 
 nanoseconds more than an inlined one.
 """
 
+import functools
 from typing import Any
 
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
 
 from asyncnet.kernel import array_value
 
@@ -19,8 +21,9 @@ _WHOLE = types.int64
 HANDLE = (_FLAT, _FLAT, _WHOLE, _WHOLE, _WHOLE, _WHOLE, _WHOLE, _FLAT, _FLAT, types.Array(types.float64, 3, "C"))
 
 
+@functools.cache
 def address(handle: Any) -> int:
-    """Where the machine code of an entry with the signature of `handle` begins; valid as long as the entry lives."""
+    """Where the machine code of an entry with the signature of `handle` begins; compiles it, or finds it compiled."""
     handle.compile(HANDLE)
     made = handle.overloads[HANDLE]
     if made.signature.return_type != _WHOLE:
@@ -59,4 +62,19 @@ def _at(kind: types.Type) -> Any:
 
 
 # The array of that shape (a tuple of ints) at an address; whoever gives the address keeps the array alive.
-wholes_at, numbers_at = _at(types.int64), _at(types.float64)
+wholes_at, halves_at, numbers_at = _at(types.int64), _at(types.int32), _at(types.float64)
+
+
+@intrinsic
+def fetch(typingctx, array, at):
+    """Have the processor bring element `at` of a flat array into its cache while it does other things: a hint, without any effect on results."""
+    signature = types.void(array, types.int64)
+
+    def generate(context, builder, signature, args):
+        data = builder.bitcast(builder.gep(make_array(signature.args[0])(context, builder, args[0]).data, [args[1]]), ir.IntType(8).as_pointer())
+        whole = ir.IntType(32)
+        hint = builder.module.declare_intrinsic("llvm.prefetch", [data.type], ir.FunctionType(ir.VoidType(), [data.type, whole, whole, whole]))
+        builder.call(hint, [data, whole(1), whole(3), whole(1)])  # to be written, kept in every cache, data
+        return context.get_dummy_value()
+
+    return signature, generate

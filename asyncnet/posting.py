@@ -14,19 +14,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asyncnet.agenda import EVENT_COLUMNS, EVENTS, FREE_COUNT, FREE_PARCELS, SIZE, SLOT_COLUMNS, STAMP, USERS, leave_slot, push, take_slot, who
+from asyncnet.agenda import EVENT_COLUMNS, EVENTS, FREE_COUNT, FREE_PARCELS, SIZE, SLOT_COLUMNS, STAMP, USERS, leave_slot, push, take_slot, which, who
 from asyncnet.inbox import PARCEL_COLUMNS, put_aside
 from asyncnet.kernel import inlined, kernel, view
 from asyncnet.link import fate
 from asyncnet.message import ACTIVITY, FEEDBACK, OUTCOME, REWARD, TICK
-from asyncnet.pointer import numbers_at, wholes_at
+from asyncnet.pointer import halves_at, numbers_at, wholes_at
 
-# Columns of `nodes`. Places are in `real`; SEQUENCE, FIRST_LINK and LINK_COUNT have a column for each channel.
-ADDRESS, IDENTITY, ROLE, STATE, STATE_SIZE, CONFIG, CONFIG_SIZE, CLOCK, SAID, SAID_SIZE, TOLD, TOLD_B, TOLD_I, TOLD_M = range(14)
-SAYS_STAMP, TELLS_STAMP, TICKS, SKIPPED, NEXT_TURN, PEER = range(14, 20)  # PEER: who hosts it, -1: this loop
-PATIENT, INBOX = 20, 21  # whether its messages wait for its next tick, and the first of them
+# Columns of `nodes`, 64 bytes a line as the processor fetches them: what every event needs, what ticks and messages need, what sending needs. Places are in
+# `real`; PEER is who hosts the node (-1: this loop), PATIENT whether its messages wait for its next tick, INBOX the first of them; SEQUENCE, FIRST_LINK
+# and LINK_COUNT have a column for each channel.
+ADDRESS, STATE, STATE_SIZE, CONFIG, CONFIG_SIZE, SAID, SAID_SIZE, TOLD = range(8)
+PATIENT, INBOX, PEER, IDENTITY, CLOCK, TICKS, SKIPPED, ROLE = range(8, 16)
+TOLD_B, TOLD_I, TOLD_M, SAYS_STAMP, TELLS_STAMP, NEXT_TURN = range(16, 22)
 SEQUENCE, FIRST_LINK, LINK_COUNT = 22, 22 + TICK, 22 + 2 * TICK
-NODE_COLUMNS = 22 + 3 * TICK
+NODE_COLUMNS = 40
+LINE = 8  # numbers
 LEARNER, DOPAMINE, WORLD_OF_REWARD, WORLD_OF_OUTCOME = range(4)  # roles: what they tell, and to whom
 # Columns of `links`: START and WIDTH are the receiver's slice of what is told, HELD its row of `rings` (stale links only).
 DST, IN_PORT, START, WIDTH, HELD = range(5)
@@ -72,7 +75,7 @@ def opened(d):
     return Tables(
         wholes_at(d[0, 0], (d[0, 1],)),
         wholes_at(d[1, 0], (d[1, 1], NODE_COLUMNS)),
-        wholes_at(d[2, 0], (d[2, 1], LINK_COLUMNS)),
+        halves_at(d[2, 0], (d[2, 1], LINK_COLUMNS)),
         wholes_at(d[3, 0], (d[3, 1], WAY_COLUMNS)),
         wholes_at(d[4, 0], (d[4, 1], 3)),
         wholes_at(d[5, 0], (d[5, 1], 2)),
@@ -98,9 +101,9 @@ def book(t, now, at, code, dst, seq, port, slot):
     """Have the letter in `slot` delivered to a node of this loop."""
     row = t.nodes[dst]
     if row[PATIENT] == 1 and at > now:  # one of this very instant goes on the agenda: its place among the others depends on what caused it
-        row[INBOX] = put_aside(t.control, t.parcels, row[INBOX], at, code, seq, port, slot)
+        row[INBOX] = put_aside(t.control, t.parcels, row[INBOX], at, code, seq, which(port, slot))
     else:
-        push(t.control, t.agenda, at, code, seq, port, slot)
+        push(t.control, t.agenda, at, code, seq, which(port, slot))
 
 
 @kernel

@@ -11,7 +11,7 @@ import numpy as np
 
 from asyncnet import clock, network
 from asyncnet import posting as p
-from asyncnet.agenda import EVENT_COLUMNS, EVENTS, FREE, FREE_COUNT, FREE_PARCEL, FREE_PARCELS, SIZE, SLOT_COLUMNS, STAMP, USERS, of_who, who
+from asyncnet.agenda import EVENT_COLUMNS, EVENTS, FREE, FREE_COUNT, FREE_PARCEL, FREE_PARCELS, SIZE, SLOT_COLUMNS, STAMP, USERS, of_which, of_who, which, who
 from asyncnet.inbox import CHILD, NEXT, NONE, PARCEL_COLUMNS
 from asyncnet.message import ACTIVITY, CHANNELS, FEEDBACK, OUTCOME, REWARD, TICK, WORLD, Letter
 from asyncnet.node import Dopamine, Node, World
@@ -21,7 +21,7 @@ from asyncnet.timekeeper import Virtual
 if TYPE_CHECKING:
     from asyncnet.loop import Loop
 
-_who, _of_who = who.py_func, of_who.py_func
+_who, _of_who, _which, _of_which = who.py_func, of_who.py_func, which.py_func, of_which.py_func
 
 
 class _Shelf:
@@ -48,11 +48,11 @@ class _Shelf:
 def lay_out(loop: Loop, peers: Mapping[int, int]) -> p.Tables:
     """The tables of a loop; `peers` numbers the host of each node that is not here. Its nodes move into them: a node's state is now a slice of `real`."""
     shelf, plan = _Shelf(), loop.plan
-    nodes = np.zeros((len(plan.nodes), p.NODE_COLUMNS), dtype=np.int64)
+    nodes = _lined_up(len(plan.nodes), p.NODE_COLUMNS)
     nodes[:, p.IDENTITY] = [node.identity for node in plan.nodes]
     nodes[:, p.INBOX] = NONE
     nodes[:, p.PEER] = [peers.get(i, -1) for i in range(len(plan.nodes))]
-    links = np.zeros((len(plan.links), p.LINK_COLUMNS), dtype=np.int64)
+    links = np.zeros((len(plan.links), p.LINK_COLUMNS), dtype=np.int32)
     links[:, p.DST], links[:, p.IN_PORT] = plan.links[:, network.DST], plan.links[:, network.PORT]
     longest = 0  # number that a node tells at once
     for i in sorted(loop.nodes):
@@ -92,7 +92,7 @@ def lay_out(loop: Loop, peers: Mapping[int, int]) -> p.Tables:
     events = np.zeros((len(loop.agenda), EVENT_COLUMNS), dtype=np.int64)
     letters: list[tuple[int, np.ndarray]] = [(0, np.zeros(0))]  # p.NOWHERE
     for row, (at, kind, dst, src, seq, stamp, payload, port) in zip(events, sorted(loop.agenda, key=lambda event: event[:5]), strict=True):
-        row[:] = at, _who(kind, dst, src), seq, port, len(letters)
+        row[:] = at, _who(kind, dst, src), seq, _which(port, -1 if payload is None else len(letters))
         if payload is not None:
             letters.append((stamp, payload))
     held = np.zeros((max(1, sum(sizes)), 2), dtype=np.int64)
@@ -131,25 +131,36 @@ def _arrive(loop: Loop) -> np.ndarray:
 
 
 def grown(t: p.Tables) -> p.Tables:
-    """The same with at least twice the room for events and letters, and room for what one event can cause."""
+    """The same with more room where there is not enough for what one event can cause: half as much again, and that."""
     control, events, letters = t.control, int(t.control[p.NEED_EVENTS]), int(t.control[p.NEED_SLOTS])
     if control[EVENTS] + events > len(t.agenda):
-        t = t._replace(agenda=np.vstack((t.agenda, np.zeros((len(t.agenda) + events, EVENT_COLUMNS), dtype=np.int64))))
+        agenda = _lined_up(len(t.agenda) * 3 // 2 + events + 1, EVENT_COLUMNS)[1:]  # row 1 begins a line, and so do the first of all pairs
+        agenda[: len(t.agenda)] = t.agenda
+        t = t._replace(agenda=agenda)
     if control[FREE_PARCELS] < events:
-        t = t._replace(parcels=_more(t.parcels, len(t.parcels) + events, NEXT, control, FREE_PARCEL))
+        t = t._replace(parcels=_more(t.parcels, len(t.parcels) // 2 + events, NEXT, control, FREE_PARCEL))
     if control[FREE_COUNT] < letters:
-        pool = np.vstack((t.pool, np.zeros((len(t.pool) + letters, t.pool.shape[1]))))
-        t = t._replace(slots=_more(t.slots, len(t.slots) + letters, USERS, control, FREE), pool=pool)
+        more = len(t.slots) // 2 + letters
+        pool = np.vstack((t.pool, np.zeros((more, t.pool.shape[1]))))
+        t = t._replace(slots=_more(t.slots, more, USERS, control, FREE), pool=pool)
     return t
+
+
+def _lined_up(rows: int, columns: int) -> np.ndarray:
+    """Zeros whose first row begins a line of the processor's cache."""
+    spare = np.zeros(rows * columns + p.LINE - 1, dtype=np.int64)
+    first = -spare.ctypes.data // 8 % p.LINE
+    return spare[first : first + rows * columns].reshape(rows, columns)
 
 
 def _more(table: np.ndarray, more: int, link: int, control: np.ndarray, first: int) -> np.ndarray:
     """The table with that many rows more, put on its list of free rows; the list begins at control[first], its length stands behind that."""
-    new = np.zeros((more, table.shape[1]), dtype=np.int64)
-    new[:, link] = [*range(len(table) + 1, len(table) + more), control[first]]
+    new = _lined_up(len(table) + more, table.shape[1])
+    new[: len(table)] = table
+    new[len(table) :, link] = [*range(len(table) + 1, len(new)), control[first]]
     control[first] = len(table)
     control[first + 1] += more
-    return np.vstack((table, new))
+    return new
 
 
 def directory(t: p.Tables) -> np.ndarray:
@@ -186,8 +197,9 @@ def write_back(loop: Loop, t: p.Tables) -> None:
     count(loop, t)
     loop.agenda.clear()
     letter = functools.cache(functools.partial(_letter, t))  # many events carry one letter
-    for at, code, seq, port, slot in [*t.agenda[: t.control[EVENTS]].tolist(), *_waiting(t)]:
+    for at, code, seq, what in [*t.agenda[: t.control[EVENTS]].tolist(), *_waiting(t)]:
         kind, dst, src = (int(part) for part in _of_who(code))
+        port, slot = _of_which(what)
         loop.agenda.append((at, kind, dst, src, seq, *((0, None) if kind in (WORLD, TICK) else letter(slot)), port))
 
 

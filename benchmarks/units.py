@@ -3,7 +3,7 @@
     python benchmarks/units.py [--seconds 2] [--json]
 
 ticks       a team of 117 unit agents (20-64-32-1), every unit on a clock of its own, against SimPy doing empty events (its processes only wait)
-events      teams of 100, 1,000 and 10,000 units of eight inputs each; an event is a tick or a message delivered
+events      teams of 100, 1,000 and 10,000 units of eight inputs each; an event is a tick or a message delivered; time of a longer run beyond a shorter one's
 memory      what is allocated to hold and run 3,000 units, for each, without 8 bytes for a weight and each of its two moments
 """
 
@@ -59,6 +59,11 @@ def timed(scenario: asyncnet.Scenario) -> tuple[CompiledLoop, float]:
     return loop, time.perf_counter() - began
 
 
+def events(loop: CompiledLoop) -> int:
+    """Ticks and messages delivered."""
+    return sum(row["delivered"] for row in loop.ledger().values()) + sum(loop.ticks.values())
+
+
 def empty_events(seconds: float, processes: int = 117) -> float:
     """SimPy's events per second: so many processes, each of which waits for the next tick of its own and does nothing."""
     import simpy
@@ -80,15 +85,15 @@ def empty_events(seconds: float, processes: int = 117) -> float:
 
 
 def memory(units: int = 3_000) -> float:
-    """Bytes for each agent beyond its weights, everything counted that Python and NumPy hold once the team has run."""
+    """Bytes for each agent beyond its weights: everything that Python and NumPy hold for a team while it runs, at its tenth decision."""
     gc.collect()
     tracemalloc.start()
-    loop, _ = timed(team(units, 10))
-    gc.collect()
-    held, _ = tracemalloc.get_traced_memory()
+    held = []
+    loop = CompiledLoop(team(units, 10), Virtual())
+    loop.run(lambda _: held.append(tracemalloc.get_traced_memory()[0]))
     tracemalloc.stop()
     weights = 3 * 8 * sum(node.view.weight.size + node.view.bias.size for i, node in loop.nodes.items() if i)
-    return (held - weights) / units
+    return (held[-1] - weights) / units
 
 
 def measure(seconds: float = 2.0) -> list[Row]:
@@ -103,9 +108,8 @@ def measure(seconds: float = 2.0) -> list[Row]:
         rows = [Row("117 unit agents (pip install simpy for the yardstick)", rate, "ticks/s")]
     first = None
     for units in (100, 1_000, 10_000):
-        loop, took = timed(team(units, max(10, int(100_000 * seconds / units))))
-        events = sum(row["delivered"] for row in loop.ledger().values()) + sum(loop.ticks.values())
-        each = took / events * 1e9
+        (short, began), (long, took) = (timed(team(units, max(10, int(share * seconds / units)))) for share in (20_000, 120_000))
+        each = (took - began) / (events(long) - events(short)) * 1e9
         first = first or each
         rows.append(Row(f"{units:,} unit agents", each, "ns/event", "100 agents", first, first / each))
     rows.append(Row("memory of a unit agent beyond its weights", memory(), "bytes"))
