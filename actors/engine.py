@@ -53,9 +53,14 @@ def run_in(held: Session, scenario: Scenario, reporter: Reporter, *, pack: int =
 
 
 def groups(team: Plan, pack: int) -> list[list[int]]:
-    """Which nodes share an actor: the world has its own; the others go in order, `pack` to each."""
-    others = [node.index for node in team.nodes if node.index]
-    return [[0], *(others[at : at + pack] for at in range(0, len(others), pack))]
+    """Which nodes share an actor: the world has its own; the others go in order, `pack` to each, the dopamine node as a part of the critic it follows."""
+    others: list[list[int]] = []
+    for node in team.nodes[1:]:
+        if node.role == "dopamine":
+            others[-1].append(node.index)  # three additions are no work for an actor, and the value it waits for need not travel
+        else:
+            others.append([node.index])
+    return [[0], *([i for together in others[at : at + pack] for i in together] for at in range(0, len(others), pack))]
 
 
 class _Run:

@@ -5,6 +5,7 @@ A plain class: the engine makes it remote at the one place where it is started, 
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
@@ -47,6 +48,7 @@ class Host:
         """Begin the run at `at`, nanoseconds of the time of day; its time 0 is then on every host."""
         self.loop.keeper = Wall(at - (time.time_ns() - time.monotonic_ns()))
         self.courier.clock = lambda keeper=self.loop.keeper: keeper.now
+        gc.freeze()  # what is here now stays: the collector need not walk through all of Ray while the loop runs
         self._thread.start()
 
     def _run(self) -> None:
@@ -91,7 +93,7 @@ class Host:
             "weights": {n.name: {k: [list(a.shape), a.tobytes()] for k, a in weights(n).items()} for i, n in loop.nodes.items() if i},
             "nodes": nodes,
             "links": loop.ledger(),
-            "measured": {CHANNEL_NAMES[c]: [g.bins, g.total] for c, g in self.courier.gauges.items()},
+            "measured": {CHANNEL_NAMES[c]: [g.bins, g.total] for c, g in self.courier.measured().items()},
             "refused": self.courier.refused,
             "malformed": self.courier.malformed + loop.malformed,
             "elapsed": loop.now,

@@ -73,7 +73,9 @@ class ZmqWire:
             self._inbox.bind(f"tcp://[{host}]:*" if address.version == 6 else f"tcp://{host}:*")
             self._ready_fd: int = self._inbox.get(zmq.FD)
             self._inbox_only = [(self._inbox, zmq.POLLIN)]
-            self._both = [*self._inbox_only, (self._wake_read, zmq.POLLIN)]
+            self._sleeper = select.poll()
+            self._sleeper.register(self._ready_fd, select.POLLIN)
+            self._sleeper.register(self._wake_read, select.POLLIN)
             self.address: Address = (self._inbox.get(zmq.LAST_ENDPOINT).rstrip(b"\0").decode("ascii"), server_public.decode("ascii"))
         except BaseException:
             self.close()
@@ -134,18 +136,16 @@ class ZmqWire:
         frames = self._drain()
         if frames or timeout == 0:
             return frames
-        deadline = None if timeout is None else time.monotonic_ns() + timeout * 1000
-        while not self._take_wake():
-            left = None if deadline is None else (deadline - time.monotonic_ns()) // 1000
-            if left is not None and left <= 0:
-                break
-            if left is None or left >= 1000:  # whole milliseconds in ZeroMQ's own poll: half the cost of going through the descriptor
-                zmq.zmq_poll(self._both, -1 if left is None else left // 1000)
+        began, left = time.monotonic_ns(), timeout
+        while not (self._woken and self._take_wake()):
             # The descriptor signals changes only, and looking at the socket swallows the signal: never sleep on an unread frame.
-            elif not zmq.zmq_poll(self._inbox_only, 0):
-                self._sleep(left / 1e6)
+            self._sleep(left)
             if frames := self._drain():
                 break
+            if timeout is not None:
+                left = timeout - (time.monotonic_ns() - began) // 1000
+                if left <= 0:
+                    break
         return frames
 
     def wake(self) -> None:
@@ -179,22 +179,17 @@ class ZmqWire:
         return frames
 
     def _take_wake(self) -> bool:
-        if not self._woken:
-            return False
         with self._lock:
             os.read(self._wake_read, 1)
             self._woken = False
         return True
 
-    def _sleep(self, seconds: float) -> None:
-        """Wait for a change of the inbox or a wake; `select` has microseconds, zmq.Poller and poll() only milliseconds."""
-        if max(self._ready_fd, self._wake_read) < _SELECT_LIMIT:
-            select.select((self._ready_fd, self._wake_read), (), (), seconds)
+    def _sleep(self, left: int | None) -> None:
+        """Wait for a change of the inbox or a wake, at most `left` microseconds; poll() has milliseconds only, select() no high descriptors."""
+        if left is None or left >= 1000 or max(self._ready_fd, self._wake_read) >= _SELECT_LIMIT:
+            self._sleeper.poll(None if left is None else max(1, left // 1000))
         else:
-            poller = select.poll()
-            poller.register(self._ready_fd, select.POLLIN)
-            poller.register(self._wake_read, select.POLLIN)
-            poller.poll(seconds * 1000)
+            select.select((self._ready_fd, self._wake_read), (), (), left / 1e6)
 
     def _keep_door(self, door: zmq.Socket[bytes]) -> None:
         """Answer the requests of ZeroMQ's handshakes (RFC 27) until the context ends: a client key is admitted or it is not."""

@@ -366,4 +366,9 @@ def test_close_leaves_no_descriptor_and_no_thread() -> None:
     second.close()
     first.close()
     first.wake()
-    assert (process.num_fds(), process.num_threads()) == before
+    for _ in range(100):  # another test's thread may have been counted before it had ended
+        after = process.num_fds(), process.num_threads()
+        if all(now <= then for now, then in zip(after, before, strict=True)):
+            break
+        time.sleep(0.05)
+    assert all(now <= then for now, then in zip(after, before, strict=True))
