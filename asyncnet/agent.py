@@ -21,12 +21,12 @@ ELIGIBILITY of a sample: stamped credit keeps the last K samples and finds the o
 from asyncnet.arithmetic import total
 from asyncnet.kernel import entry, kernel, view
 from asyncnet.layout import Field, unbound
-from asyncnet.rules.coagent import fold, initialise, learn, respond, settle  # bound: rule
+from asyncnet.rules.coagent import feel, fold, initialise, learn, pull, relax, respond, settle  # bound: rule
 
 cut = unbound  # bound: layout
 
 SAY, TELL, MORE = 1, 2, 4  # what a turn asks its host to do: send activity, send feedback, take another turn at once
-_ACTIVITY, _TICK = 4, 5  # as in message.py
+_FEEDBACK, _ACTIVITY, _TICK = 3, 4, 5  # as in message.py
 
 # counts: what the machine passed over, for the summary
 EVICTED, LATE, DUPLICATE, INCOMPLETE, OVERTAKEN, REVISED, SAMPLED, LEARNED = range(8)
@@ -67,7 +67,17 @@ FIELDS = (  # single numbers first and side by side: most turns touch nothing el
     Field("due_from", "C D"),
     Field("due", "C B O J"),
 )
-SETTINGS = (("seed", int), ("patience", int), ("lag", int), ("revise", int), ("on_arrival", int), ("repeats", int), ("stamped", int), ("decay", float))
+SETTINGS = (
+    ("seed", int),
+    ("patience", int),
+    ("lag", int),
+    ("revise", int),
+    ("on_arrival", int),
+    ("repeats", int),
+    ("drives", int),  # feedback drives this node between samples (feel, relax, pull); else it is credit
+    ("stamped", int),
+    ("decay", float),
+)
 
 
 @entry
@@ -274,15 +284,20 @@ def turn(v, c, now, ticked, said, told):
         flags = take_credit(v, c, now, due, told)
         if ready_credit(v, c) >= 0:
             return flags | MORE
-    speaks = ticked > 0 and c.repeats == 1 and v.stamp[0] >= 0.0
+    speaks = ticked > 0 and (c.repeats == 1 or c.drives == 1) and v.stamp[0] >= 0.0
     if ready_sample(v, c):
         sample(v, c, now, int(v.newest[0]))
         speaks = True
+    elif c.drives == 1 and speaks:
+        relax(v, c, int(v.stamp[0]) % c.K, int(v.stamp[0]))
     elif c.revise == 1 and v.fresh[0] == 1.0:
         sample(v, c, now, int(v.stamp[0]))
         speaks = True
     elif c.on_arrival == 1 and v.repeats[0] >= c.S and v.stamp[0] >= 0.0:
         speaks = True
+    if c.drives == 1 and speaks and pull(v, c, int(v.stamp[0]) % c.K, told):
+        v.told_stamp[0] = v.stamp[0]
+        flags |= TELL
     if speaks:
         v.repeats[0] = 0.0
         for b in range(c.B):
@@ -306,6 +321,8 @@ def handle(state, config, now, kind, port, seq, stamp, payload, said, told):
         ticked = port
     elif kind == _ACTIVITY:
         hear_activity(v, c, port, seq, stamp, payload)
+    elif kind == _FEEDBACK and c.drives == 1:
+        feel(v, c, port, seq, stamp, payload)
     else:
         hear_credit(v, c, port, stamp, payload)
     if kind == _TICK or c.on_arrival == 1:

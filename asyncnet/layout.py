@@ -7,6 +7,7 @@ A node type declares fields, `("weight", "I O")`, and settings, `("decay", float
     J credit pieces per unit                M pieces told per input  Z streams with a trace (B or 0)
     P, A, L            parameters, activations and layers of a network inside one node
     R weights learned at a time
+    E nodes above whose feedback drives this one, Q its pieces per unit
     G answers graded at once         W decisions logged before Python takes them
 
 Snapshot, digest and shipping a node are then one copy of one array; a whole number is exact in float64 up to 2^53.
@@ -27,7 +28,7 @@ import numpy as np
 
 from asyncnet.kernel import cache_folder
 
-DIMENSIONS = ("B", "I", "O", "N", "K", "C", "S", "D", "J", "M", "Z", "P", "A", "L", "R", "G", "W")
+DIMENSIONS = ("B", "I", "O", "N", "K", "C", "S", "D", "J", "M", "Z", "P", "A", "L", "R", "G", "W", "E", "Q")
 
 
 class Field(NamedTuple):
@@ -81,6 +82,11 @@ def _cut_source(fields: list[Field], settings: list[tuple[str, type]]) -> str:
     return f"from asyncnet.cut import cutter as _cutter\n\ncut = _cutter({DIMENSIONS}, {numbers}, {arrays})"
 
 
+def _imports(default: str, names: str, rule: ModuleType) -> str:
+    """Each kernel from the rule, or from the machine's default where the rule brings none."""
+    return "\n".join(f"from {rule.__name__ if hasattr(rule, name) else default} import {name}" for name in names.split(", "))
+
+
 class Bound(NamedTuple):
     """A machine bound to a rule: its kernels and its layout."""
 
@@ -102,7 +108,7 @@ def bind(machine: ModuleType, rule: ModuleType | None = None) -> Bound:
 
     numba finds a kernel in its cache on disk only if it is a module-level function that names the kernels it calls. So the machine's text is
     written to the cache folder with two lines replaced: the one marked "# bound: layout" by the code that cuts this type's fields, the one
-    marked "# bound: rule" by an import of this rule's kernels.
+    marked "# bound: rule" by imports of this rule's kernels; those that the rule does not bring are the ones named there.
     """
     key = (machine.__name__, rule.__name__ if rule else "")
     if key in _bound:
@@ -112,7 +118,7 @@ def bind(machine: ModuleType, rule: ModuleType | None = None) -> Bound:
     text = inspect.getsource(machine)
     text = re.sub(r"^cut = .*# bound: layout$", lambda _: _cut_source(fields, settings), text, count=1, flags=re.M)
     if rule:
-        text = re.sub(r"^from \S+ (import .*)# bound: rule$", rf"from {rule.__name__} \1", text, count=1, flags=re.M)
+        text = re.sub(r"^from (\S+) import (.*?) *# bound: rule$", lambda found: _imports(*found.groups(), rule), text, count=1, flags=re.M)
     stem = "_".join(part.rpartition(".")[2] for part in key if part)
     # A rule from outside the package is not part of the cache folder's name, hence of this one's.
     name = f"{stem}_{hashlib.sha256((text + (inspect.getsource(rule) if rule else '')).encode()).hexdigest()[:12]}"

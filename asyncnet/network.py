@@ -221,10 +221,29 @@ def source_slices(scenario: Scenario, plan: Plan, node: NodePlan) -> list[tuple[
     return out
 
 
-def credit_slices(plan: Plan, node: NodePlan) -> list[tuple[int, int]]:
-    """Which pieces each sender of credit brings: (first, count) for each port. A layer that is one node has summed its pieces already."""
+def drives(scenario: Scenario) -> bool:
+    """Whether the rule's feedback drives the nodes that hear it, while their credit is the reward itself; else it is their credit."""
+    from asyncnet.rules import RULES
+
+    rule = RULES[scenario.rule.name]
+    return rule.TELLS and rule.HEARS_REWARD == "all"
+
+
+def credit_slices(plan: Plan, node: NodePlan, scenario: Scenario) -> list[tuple[int, int]]:
+    """Which pieces each sender of credit brings: (first, count) for each port."""
+    told = [] if drives(scenario) else plan.senders(node.index, FEEDBACK)
+    return _slices(plan, told or plan.senders(node.index, REWARD))
+
+
+def drive_slices(plan: Plan, node: NodePlan, scenario: Scenario) -> list[tuple[int, int]]:
+    """The same for the senders of what drives a node."""
+    return _slices(plan, plan.senders(node.index, FEEDBACK) if drives(scenario) else [])
+
+
+def _slices(plan: Plan, senders: list[int]) -> list[tuple[int, int]]:
+    # A layer that is one node has summed its pieces already.
     out, at = [], 0
-    for src in plan.senders(node.index, FEEDBACK) or plan.senders(node.index, REWARD):
+    for src in senders:
         sender = plan.nodes[src]
         width = pieces(plan, sender) if sender.role == "agent" else 1
         out.append((at, width))
@@ -259,7 +278,9 @@ def dimensions(plan: Plan, node: NodePlan, scenario: Scenario) -> dict[str, int]
         sizes = critic_sizes(plan, scenario)
         dims |= {"I": plan.inputs, "O": 1, "N": 1, "S": 1, "D": 1, "J": 1, "M": 1}
         return dims | {"L": len(sizes), "A": sum(sizes[1:]), "P": sum((n + 1) * m for n, m in pairwise(sizes))}
-    sources, senders = source_slices(scenario, plan, node), credit_slices(plan, node)
+    sources, senders = source_slices(scenario, plan, node), credit_slices(plan, node, scenario)
+    above = drive_slices(plan, node, scenario)
+    dims |= {"E": len(above), "Q": sum(width for _, width in above)}
     dims |= {"I": sum(width for _, width, _ in sources), "S": len(sources), "D": len(senders), "J": sum(width for _, width in senders)}
     units = node.part[1]
     return dims | {"O": units, "N": values_of(plan, node), "M": pieces(plan, node), "R": units * max(1, min(AT_A_TIME // units, dims["I"]))}

@@ -17,13 +17,13 @@ from asyncnet.message import ACTIVITY, FEEDBACK, OUTCOME, REWARD, TICK, Letter
 from asyncnet.metrics import Score
 from asyncnet.network import NodePlan, Plan
 from asyncnet.pointer import address
-from asyncnet.rules import RULES, coagent, value
+from asyncnet.rules import RULES, coagent, map_async, value
 from asyncnet.rules.settings import per_layer
 from asyncnet.scenario import Scenario
 
 _NOTHING: tuple[Letter, ...] = ()
 _NO_PAYLOAD = np.zeros(0)
-_UNITS = {"bernoulli": coagent.BERNOULLI, "sign": coagent.SIGN, "softmax": coagent.SOFTMAX}
+_UNITS = {"bernoulli": coagent.BERNOULLI, "sign": coagent.SIGN, "softmax": coagent.SOFTMAX, "softplus": map_async.GAUSSIAN}
 
 
 _tuples: dict[tuple, tuple] = {}
@@ -258,8 +258,9 @@ def _learner(scenario: Scenario, learner: object, values: dict[str, float]) -> d
         "seed": scenario.seed,
         "patience": scenario.network.patience,
         "lag": scenario.network.lag,
-        "revise": int(ready == "revise" or (ready == "auto" and not values["on_arrival"])),
+        "revise": int(ready == "revise" or (ready == "auto" and not values["on_arrival"] and not network.drives(scenario))),
         "repeats": int(scenario.links.repeats()),
+        "drives": 0,
         "stamped": int(learner.credit == "stamped"),
         "decay": scenario.task.gamma * learner.lambda_,
         "anneal": learner.anneal,
@@ -292,13 +293,17 @@ def _agent(scenario: Scenario, plan: Plan, node: NodePlan, dims: dict[str, int],
         "rate": per_layer(learner.learning_rate, node.layer),
         "rate_end": per_layer(learner.learning_rate_end or learner.learning_rate, node.layer),
         "tells": int(bool(tells)),
-        **rule.values(learner),
+        "drives": int(network.drives(scenario)),
+        **rule.values(learner, node.layer),
     }
     inputs = network.source_slices(scenario, plan, node)
-    senders = network.credit_slices(plan, node)
+    senders = network.credit_slices(plan, node, scenario)
+    above = network.drive_slices(plan, node, scenario)
     bound = layout.bind(agent, importlib.import_module(rule.KERNELS))
     b = dims["B"]
     made = Agent(node, bound, dims, values, b + b * dims["N"], (b, dims["I"], dims["M"]), tells=tells)
     made.view.unit0[:] = node.identity
     made.view.port[:, : agent.SKIPS + 1], made.view.sender[:] = inputs, senders
+    if above:
+        made.view.drive_from[:] = [(first, first + width) for first, width in above]
     return made

@@ -172,7 +172,7 @@ class GymnasiumTask(Task):
 class Network(Model):
     hidden: Annotated[tuple[Size, ...], Field(min_length=1, max_length=64)] = Field(description="units of each hidden layer, first to last")
     split: Literal["layer", "unit"] | Size = Field("layer", description="what is a node: a layer, a unit, or a group of so many units")
-    units: Literal["bernoulli", "sign"] = Field("bernoulli", description="hidden units: {0,1} or {-1,+1}")
+    units: Literal["bernoulli", "sign", "softplus"] = Field("bernoulli", description="hidden units: {0,1}, {-1,+1}, or Gaussian about a softplus mean")
     output: Literal["softmax", "bernoulli", "sign"] = Field("softmax", description="a softmax group over the actions, or one unit for two actions")
     inputs: dict[str, tuple[str, ...]] = Field({}, description='what a layer hears, if not the one before: "actor.2" = ["observation", "actor.1"]')
     reach: Size | None = Field(None, description="single hidden units hear so many units of each source, those nearest to their own place; absent: all")
@@ -325,7 +325,7 @@ def check(data: Mapping[str, Any], where: str) -> Scenario:
 
 def _check_whole(scenario: Scenario, where: str) -> None:
     """What no single key shows: the network's shape, names of nodes, lengths of lists, the environment's spaces."""
-    from asyncnet.network import plan  # imports the task's libraries; a file with a plain mistake never gets here
+    from asyncnet.network import drives, plan  # imports the task's libraries; a file with a plain mistake never gets here
 
     if (scenario.task.decisions is None) == (scenario.task.episodes is None):
         raise ScenarioError(where, "task", "give either decisions or episodes")
@@ -337,6 +337,11 @@ def _check_whole(scenario: Scenario, where: str) -> None:
         raise ScenarioError(where, "task.world.late", "grade-by-stamp rewards answers directly; a critic needs use or withhold")
     if scenario.task.world.waits and scenario.task.world.late != "use":
         raise ScenarioError(where, "task.world.late", "a world that waits never sees a late action")
+    rule = RULES[scenario.rule.name]
+    if scenario.network.units not in rule.UNITS:
+        raise ScenarioError(where, "network.units", f"{rule.NAME} is made for {' or '.join(rule.UNITS)} units, got {scenario.network.units}")
+    if drives(scenario):
+        _check_settling(scenario, where)
     layers = len(scenario.network.hidden) + 1
     for owner, count in ((scenario.rule, layers), (scenario.critic, len(scenario.critic.hidden) + 1 if scenario.critic else 0)):
         for key in ("learning_rate", "learning_rate_end", "temperature"):
@@ -358,6 +363,18 @@ def _check_whole(scenario: Scenario, where: str) -> None:
         plan(scenario)
     except ScenarioError as error:
         raise ScenarioError(where, error.key, error.why) from None
+
+
+def _check_settling(scenario: Scenario, where: str) -> None:
+    """What units need that settle tick by tick."""
+    if any(clock.kind == "on-arrival" for clock in scenario.clocks.values()) or "default" not in scenario.clocks:
+        raise ScenarioError(
+            where, "clocks.default", f"{scenario.rule.name} settles a little at each tick, so every node needs a clock that ticks; on-arrival does not"
+        )
+    if scenario.network.ready == "revise":
+        raise ScenarioError(where, "network.ready", f"{scenario.rule.name} takes in new values at each tick anyway; all or auto")
+    if len(scenario.rule.variance) not in (1, len(scenario.network.hidden)) or min(scenario.rule.variance) <= 0.0:
+        raise ScenarioError(where, "rule.variance", "one positive number for all hidden layers, or one for each")
 
 
 def _key(error: Mapping[str, Any], data: Any) -> str:

@@ -33,7 +33,18 @@ def _made(level, rule, dims, settings, *, streams, credit, decay, adam, values, 
     """An on-arrival node that hears one source and one sender of credit."""
     stamped = credit == "stamped"
     dims = {"B": streams, "K": RING if stamped else 1, "C": RING, "S": 1, "D": 1, "J": 1, "M": 1, "Z": streams if decay or not stamped else 0} | dims
-    settings |= {"seed": 1, "patience": 4, "lag": 2, "revise": 0, "on_arrival": 1, "repeats": 1, "stamped": int(stamped), "decay": decay, "anneal": 0}
+    settings |= {
+        "seed": 1,
+        "patience": 4,
+        "lag": 2,
+        "revise": 0,
+        "on_arrival": 1,
+        "drives": 0,
+        "repeats": 1,
+        "stamped": int(stamped),
+        "decay": decay,
+        "anneal": 0,
+    }
     settings |= zip(("beta1", "beta2", "epsilon"), adam, strict=True)
     dims["R"] = 3 * dims["O"]
     plan = NodePlan(f"node.{level}", level + 1, identity(level + 1, 0), "agent", level, (0, dims["O"]))

@@ -3,6 +3,6 @@
 To add a rule, write its file and name it here (docs/rules.md).
 """
 
-from asyncnet.rules import reinforce, weight_max
+from asyncnet.rules import map_async, reinforce, weight_max
 
-RULES = {module.NAME: module for module in (reinforce, weight_max)}
+RULES = {module.NAME: module for module in (reinforce, weight_max, map_async)}

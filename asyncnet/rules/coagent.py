@@ -169,6 +169,22 @@ def settle(v, c, slot):
 
 
 @kernel
+def relax(v, c, slot, stamp):
+    """Between samples: nothing, what was sampled holds."""
+
+
+@kernel
+def feel(v, c, port, seq, stamp, payload):
+    """Take in feedback that is no credit: nothing, these units have no use for it."""
+
+
+@kernel
+def pull(v, c, slot, told):
+    """What a unit that settles tells its inputs at every tick: nothing."""
+    return False
+
+
+@kernel
 def fold(v, c, slot):
     """z <- carry z + x (x) e of archive slot `slot`."""
     for b in range(c.B):

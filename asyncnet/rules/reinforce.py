@@ -13,6 +13,7 @@ from asyncnet.rules.settings import CoagentSettings
 NAME = "reinforce"
 LINE = "every unit correlates its own sample with the one broadcast reward; unbiased, high variance"
 KERNELS = "asyncnet.rules.coagent"
+UNITS = ("bernoulli", "sign")  # kinds of hidden units it is made for
 HEARS_REWARD = "all"  # which layers hear the reward: "all" or "output"
 TELLS = False  # whether nodes send feedback to their inputs
 
@@ -21,6 +22,6 @@ class Settings(CoagentSettings):
     name: Literal["reinforce"]
 
 
-def values(settings: Settings) -> dict[str, float]:
-    """What this rule adds to a node's settings."""
+def values(settings: Settings, layer: int) -> dict[str, float]:
+    """What this rule adds to the settings of a node of that layer."""
     return {"power": 0.0, "after": 1}

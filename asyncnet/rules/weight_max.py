@@ -16,6 +16,7 @@ from asyncnet.rules.settings import CoagentSettings
 NAME = "weight-max"
 LINE = "each hidden unit is rewarded by the change in the norm of its own outgoing weights, told by the layer above"
 KERNELS = "asyncnet.rules.coagent"
+UNITS = ("bernoulli", "sign")  # kinds of hidden units it is made for
 HEARS_REWARD = "output"
 TELLS = True
 
@@ -26,6 +27,6 @@ class Settings(CoagentSettings):
     feedback_weights: Literal["after", "before"] = Field("after", description="weights that feedback is reckoned with: after or before their update")
 
 
-def values(settings: Settings) -> dict[str, float]:
-    """What this rule adds to a node's settings."""
+def values(settings: Settings, layer: int) -> dict[str, float]:
+    """What this rule adds to the settings of a node of that layer."""
     return {"power": settings.power, "after": int(settings.feedback_weights == "after")}

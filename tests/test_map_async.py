@@ -1,0 +1,181 @@
+"""Asynchronous MAP Propagation against its equations, written out here in NumPy."""
+
+import numpy as np
+import pytest
+from teams import TICKING, learners, multiplexer, run
+
+from asyncnet.compiled_loop import CompiledLoop
+from asyncnet.loop import Loop
+from asyncnet.message import ACTIVITY, FEEDBACK, REWARD
+from asyncnet.network import plan
+from asyncnet.node import build
+from asyncnet.scenario import ScenarioError
+
+RULE = "map-propagation-async"
+STREAMS = 2
+
+
+def team(changes=None, /, **more):
+    return multiplexer(RULE, {"network.output": "softmax", "task.streams": STREAMS, "rule.variance": [0.3, 1.0], **(changes or {})}, **more)
+
+
+def node_of(scenario, name):
+    drawn = plan(scenario)
+    return build(scenario, drawn, next(node for node in drawn.nodes if node.name == name))
+
+
+def softplus(x):
+    return np.logaddexp(0.0, x)
+
+
+def tell(node, now, stamp, x, seq=1):
+    return node.hear(now, ACTIVITY, 0, seq, stamp, np.concatenate((np.zeros(STREAMS), np.ravel(x))))
+
+
+def letters_of(node, now):
+    return {letter.channel: letter for letter in node.act(now)}
+
+
+def density(h, x, w, b, variance, above):
+    """log Pr(h | x) + log Pr(above | h) up to a constant, for the units of one stream; `above` holds (weights, bias, variance, values)."""
+    upper, bias, spread, values = above
+    below = -0.5 * np.sum((h - softplus(x @ w + b)) ** 2) / variance
+    return below - 0.5 * np.sum((values - softplus(h @ upper + bias)) ** 2) / spread
+
+
+@pytest.mark.parametrize("start", ["zero", "sample", "mean"])
+def test_a_new_observation_starts_the_units_as_said(start):
+    node = node_of(team({"rule.start": start}), "actor.1")
+    x = np.random.default_rng(1).normal(size=(STREAMS, 6))
+    tell(node, 1, 0, x)
+    letter = letters_of(node, 2)[ACTIVITY]
+    mean = softplus(x @ node.view.weight + node.view.bias)
+    h = letter.payload[STREAMS:].reshape(STREAMS, -1)
+    assert np.array_equal(h, node.view.y)
+    if start == "zero":
+        assert (h == 0.0).all()
+    elif start == "mean":
+        assert np.allclose(h, mean, rtol=1e-12)
+    else:
+        assert 0.05 < np.std(h - mean) < 2.0 * np.sqrt(0.3)
+
+
+def test_each_tick_goes_up_the_slope_of_the_joint_density_by_half_its_variance():
+    rng = np.random.default_rng(2)
+    node = node_of(team({"task.streams": STREAMS}), "actor.1")
+    x, upper, bias, values = rng.normal(size=(STREAMS, 6)), rng.normal(size=(8, 4)), rng.normal(size=4), rng.normal(size=(STREAMS, 4))
+    tell(node, 1, 0, x)
+    node.act(2)
+    for tick in range(3, 6):
+        h = node.view.y.copy()
+        pot = h @ upper + bias
+        told = ((values - softplus(pot)) / (1.0 + np.exp(-pot)) / 1.0) @ upper.T
+        node.hear(tick, FEEDBACK, 0, tick, 0, told.ravel())
+        node.act(tick)
+        slope = np.zeros_like(h)
+        for b, j in np.ndindex(*h.shape):
+            step = np.zeros(8)
+            step[j] = 1e-6
+            at = (x[b], node.view.weight, node.view.bias, 0.3, (upper, bias, 1.0, values[b]))
+            slope[b, j] = (density(h[b] + step, *at) - density(h[b] - step, *at)) / 2e-6
+        assert np.abs(slope).min() > 0.0
+        assert np.allclose(node.view.y - h, 0.5 * 0.3 * slope, rtol=1e-5, atol=1e-8)
+
+
+def test_feedback_about_another_observation_does_not_count_and_older_feedback_never_replaces_newer():
+    first, second = (node_of(team(), "actor.1") for _ in range(2))
+    x, told = np.ones((STREAMS, 6)), np.full(STREAMS * 8, 0.7)
+    for node in (first, second):
+        tell(node, 1, 3, x)
+        node.act(2)
+    first.hear(3, FEEDBACK, 0, 9, 2, told)  # about observation 2
+    for node in (first, second):
+        node.act(4)
+    assert np.array_equal(first.view.y, second.view.y)
+    first.hear(5, FEEDBACK, 0, 12, 3, told)
+    first.hear(5, FEEDBACK, 0, 11, 3, -told)
+    second.hear(5, FEEDBACK, 0, 11, 3, told)
+    for node in (first, second):
+        node.act(6)
+    assert np.array_equal(first.view.y, second.view.y)
+    second.act(7)
+    assert not np.array_equal(first.view.y, second.view.y), "it goes on settling"
+
+
+def test_what_a_node_tells_its_inputs_is_its_error_times_its_weights_at_every_tick():
+    node = node_of(team(), "actor.2")
+    x = np.random.default_rng(3).normal(size=(STREAMS, 8))
+    tell(node, 1, 0, x)
+    for now in (2, 3):
+        told = letters_of(node, now)[FEEDBACK]
+        v, w, pot = node.view, node.view.weight, x @ node.view.weight + node.view.bias
+        error = (v.y - softplus(pot)) / (1.0 + np.exp(-pot)) / 1.0
+        assert np.allclose(told.payload.reshape(STREAMS, -1), error @ w.T, rtol=1e-10, atol=1e-12)
+        assert np.abs(error).min() > 0.0
+        assert told.stamp == 0
+
+
+def test_the_output_samples_once_and_holds_while_its_error_follows_its_inputs():
+    node = node_of(team(), "actor.3")
+    tell(node, 1, 0, np.zeros((STREAMS, 4)))
+    first = letters_of(node, 2)
+    action = node.view.y.copy()
+    tell(node, 3, 0, np.full((STREAMS, 4), 2.0), seq=2)
+    second = letters_of(node, 4)
+    assert np.array_equal(first[ACTIVITY].payload, second[ACTIVITY].payload)
+    assert np.array_equal(node.view.y, action)
+    assert not np.array_equal(first[FEEDBACK].payload, second[FEEDBACK].payload)
+    logits = np.column_stack((np.full((STREAMS, 4), 2.0) @ node.view.weight + node.view.bias, np.zeros(STREAMS)))
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert np.allclose(node.view.ring_e[0], (action - p)[:, :-1], rtol=1e-12)
+
+
+def test_reward_moves_weights_by_reward_times_input_times_error_of_the_sample_it_names():
+    node = node_of(team({"rule.learning_rate": 0.01}), "actor.1")
+    x = np.random.default_rng(4).normal(size=(STREAMS, 6))
+    for stamp, sight in enumerate((x, -x)):
+        tell(node, 10 * stamp + 1, stamp, sight, seq=stamp)
+        node.act(10 * stamp + 2)
+    reward, error = np.array([1.0, -0.5]), node.view.ring_e[0].copy()
+    before = node.view.weight.copy()
+    node.hear(20, REWARD, 0, 1, 0, reward)
+    node.act(21)
+    gradient = np.einsum("b,bi,bj->ij", reward, x, error) / STREAMS
+    assert np.abs(gradient).min() > 0.0
+    assert np.allclose(node.view.weight - before, 0.01 * gradient / (np.abs(gradient) + 1e-8), rtol=1e-8)
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.5])
+def test_a_layer_and_its_units_end_in_the_same_bits(delay):
+    changes = {"task.decisions": 300, "task.world": {"waits": False, "interval": 12.0}, "links": {"default": ({"delay": delay},)}}
+    whole, cut = (run(team(changes | {"network.split": split}), CompiledLoop) for split in ("layer", "unit"))
+    for layer in ("actor.1", "actor.2"):
+        together = next(node for node in learners(whole) if node.name == layer).view.weight
+        apart = np.column_stack([node.view.weight for node in learners(cut) if node.name.startswith(layer)])
+        assert np.array_equal(together, apart)
+        fresh = node_of(team(changes), layer).view.weight
+        assert not np.array_equal(together, fresh)
+
+
+def test_both_loops_end_in_the_same_bits_under_hardship():
+    scenario = team(
+        {"task.decisions": 120, "task.world": {"waits": False, "interval": 12.0}, "clocks.default": {"kind": "periodic", "period": 1.0, "jitter": 0.3}},
+        links={"default": ({"delay": {"kind": "lognormal", "mean": 0.8, "sigma": 0.5}, "loss": 0.1},)},
+    )
+    assert run(scenario, Loop).digest() == run(scenario, CompiledLoop).digest()
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"clocks": {"default": {"kind": "on-arrival"}}}, "clocks"),
+        ({"clocks": TICKING | {"actor.1": {"kind": "on-arrival"}}}, "clocks"),
+        ({"network.units": "bernoulli"}, "network.units"),
+        ({"network.ready": "revise"}, "network.ready"),
+        ({"rule.variance": [0.1, 0.2, 0.3]}, "rule.variance"),
+        ({"rule.variance": 0.0}, "rule.variance"),
+    ],
+)
+def test_a_team_that_cannot_settle_is_refused(changes, key):
+    with pytest.raises(ScenarioError, match=key):
+        team(changes)
