@@ -1,6 +1,7 @@
 """One thread for each library, before any of them is imported; no test is judged by its time; and a tiny scenario to vary."""
 
 import os
+import signal
 from typing import Any
 
 import hypothesis  # imports no numpy
@@ -24,6 +25,11 @@ _SMALL = {
     "clocks": {"default": {"kind": "periodic", "period": 1.0}},
     "links": {"default": {"delay": 0.5}},
 }
+
+
+def pytest_configure():
+    """A shell's background job ignores SIGINT, and so would the processes whose handling of it is tested."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def merged(base: Any, over: Any) -> Any:
