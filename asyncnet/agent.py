@@ -16,24 +16,35 @@ ELIGIBILITY of a sample: stamped credit keeps the last K samples and finds the o
     is rolled over the archive up to that sample:  z_s = decay * z_(s-1) + e_s, z = 0 at a change of episode.
     Trace credit keeps one sample and one decaying trace that knows no stamps. In both, a sample joins the trace only after its own instant:
     credit that comes in the same instant belongs to what was done before it, as in the published order of operations.
+UNITS THAT SETTLE (rules/settling.py) are driven by feedback between two observations. On a clock of their own they take a step at each tick (relax). In synchronous
+    phases (`rounds`) they do so in waves of messages, which need neither a clock nor a barrier: the output tells its inputs its error; each hidden node that has heard from
+    all above passes its own on, as it was, and takes a step; from below, new values go up again and refresh every mean. The output begins the next round when they have
+    come, and says its action after the last. As published, the first round waits for the credit of the decision before (`awaits`).
 """
 
 from asyncnet.arithmetic import total
+from asyncnet.hearing import (
+    EVICTED,
+    HEARD_STAMP,
+    INCOMPLETE,
+    LEARNED,
+    OVERTAKEN,
+    REVISED,
+    SAMPLED,
+    hear_activity,
+    hear_credit,
+    ready_credit,
+    ready_sample,
+)
 from asyncnet.kernel import entry, kernel, view
 from asyncnet.layout import Field, unbound
-from asyncnet.rules.coagent import feel, fold, initialise, learn, pull, relax, respond, settle  # bound: rule
+from asyncnet.rules.coagent import fold, initialise, learn, respond, settle  # bound: rule
+from asyncnet.rules.still import approach, feel, gather, keep, pull, redraw, refresh, relax  # bound: rule
 
 cut = unbound  # bound: layout
 
 SAY, TELL, MORE = 1, 2, 4  # what a turn asks its host to do: send activity, send feedback, take another turn at once
 _FEEDBACK, _ACTIVITY, _TICK = 3, 4, 5  # as in message.py
-
-# counts: what the machine passed over, for the summary
-EVICTED, LATE, DUPLICATE, INCOMPLETE, OVERTAKEN, REVISED, SAMPLED, LEARNED = range(8)
-COUNT_NAMES = ("evicted", "late", "duplicate", "incomplete", "overtaken", "revised", "sampled", "learned")
-
-# Columns of `port`, a source: which inputs it feeds, with which of its values it begins, the stamp and number of its newest message.
-START, WIDTH, SKIPS, HEARD_STAMP, HEARD_SEQ = range(5)
 
 FIELDS = (  # single numbers first and side by side: most turns touch nothing else
     Field("newest", "1"),  # the newest stamp heard of
@@ -46,6 +57,12 @@ FIELDS = (  # single numbers first and side by side: most turns touch nothing el
     Field("gathering", "1"),  # credits not yet learned from
     Field("rolled", "1"),  # stamped credit: the trace holds all samples up to this stamp
     Field("told_stamp", "1"),  # the stamp of the feedback just told
+    Field("gate", "T B"),  # what feedback begins with (settling.py): sent from here, one place behind its stamp
+    Field("round", "T"),  # units that settle: rounds done for the held stamp, or how often it was drawn again; -1: never yet
+    Field("came", "T"),  # messages of this round: activity from below
+    Field("pulled", "T"),  # and feedback from above
+    Field("stepped", "T"),  # 1 between the step of a round and its refreshed means
+    Field("learned", "T"),  # the newest stamp whose credit has come
     Field("unit0", "1"),  # identity of the first unit
     Field("counts", "8"),
     Field("port", "S 5"),
@@ -77,6 +94,13 @@ SETTINGS = (
     ("drives", int),  # feedback drives this node between samples (feel, relax, pull); else it is credit
     ("stamped", int),
     ("decay", float),
+    ("gathers", int),  # a trace is added to at every tick, whatever the stamp
+    ("rounds", int),  # synchronous phases: steps for each observation; 0: at its own ticks
+    ("decide", int),  # rounds (or ticks) after a new observation in which the output samples anew
+    ("below", int),  # sources that are learning nodes
+    ("awaits", int),  # the output begins the first round when the credit for the decision before has come
+    ("foretells", int),  # the output says its value at once, not when all is settled
+    ("gated", int),  # a last wave of feedback tells the gate
 )
 
 
@@ -85,90 +109,9 @@ def begin(state, config):
     """Fill a fresh state: nothing heard, nothing sampled, initial weights from keyed draws."""
     v, c = cut(state, config)
     v.port[:, HEARD_STAMP:] = -1.0
-    for array in (v.newest, v.waiting, v.stamp, v.since, v.ring_stamp, v.rolled, v.due_stamp, v.z_episode):
+    for array in (v.newest, v.waiting, v.stamp, v.since, v.ring_stamp, v.rolled, v.due_stamp, v.z_episode, v.round, v.learned):
         array[:] = -1.0
     initialise(v, c)
-
-
-@kernel
-def hear_activity(v, c, port, seq, stamp, payload):
-    source = v.port[port]
-    if stamp < source[HEARD_STAMP] or (stamp == source[HEARD_STAMP] and seq <= source[HEARD_SEQ]):
-        return  # overtaken on the way: the newest value wins
-    start, width, skips = int(source[START]), int(source[WIDTH]), int(source[SKIPS])
-    said = (payload.size - c.B) // c.B
-    first = stamp > source[HEARD_STAMP]
-    changed = False
-    for b in range(c.B):
-        here, there = view(payload, c.B + b * said + skips, (width,)), v.x[b, start : start + width]
-        for i in range(width):
-            changed |= there[i] != here[i]
-            there[i] = here[i]
-    source[HEARD_STAMP] = stamp
-    source[HEARD_SEQ] = seq
-    if stamp > v.newest[0]:
-        v.newest[0] = stamp
-        for b in range(c.B):
-            v.newest_episode[b] = payload[b]
-    if stamp > v.stamp[0] and v.waiting[0] < 0.0:
-        v.waiting[0] = 0.0
-    if stamp == v.stamp[0] and (first or changed):
-        v.fresh[0] = 1.0
-    if not first and not changed:
-        v.repeats[0] += 1.0
-
-
-@kernel
-def hear_credit(v, c, port, stamp, payload):
-    slot = stamp % c.C
-    if v.due_stamp[slot] > stamp:
-        v.counts[LATE] += 1.0
-        return
-    if v.due_stamp[slot] < stamp:
-        if v.due_state[slot] == 1.0:
-            v.counts[INCOMPLETE] += 1.0
-            v.gathering[0] -= 1.0
-        v.due_stamp[slot] = stamp
-        v.due_state[slot] = 1.0
-        v.due_age[slot] = 0.0
-        v.due_heard[slot] = 0.0
-        v.due_from[slot, :] = 0.0
-        if c.D > 1:
-            v.due[slot, :, :, :] = 0.0
-        v.gathering[0] += 1.0
-    if v.due_state[slot] == 2.0 or v.due_from[slot, port] == 1.0:
-        v.counts[DUPLICATE] += 1.0
-        return
-    v.due_from[slot, port] = 1.0
-    v.due_heard[slot] += 1.0
-    start, width = int(v.sender[port, 0]), int(v.sender[port, 1])
-    if payload.size == c.B:  # a reward: one number a stream, the same for every unit
-        for b in range(c.B):
-            for j in range(c.O):
-                v.due[slot, b, j, start] = payload[b]
-    elif width == c.J:  # this sender brings all the pieces, in the order in which they are kept
-        due = view(v.due, slot * payload.size, (payload.size,))
-        for n in range(payload.size):
-            due[n] = payload[n]
-    else:
-        at = 0
-        for b in range(c.B):
-            for j in range(c.O):
-                for m in range(width):
-                    v.due[slot, b, j, start + m] = payload[at]
-                    at += 1
-
-
-@kernel
-def ready_credit(v, c):
-    """The slot of the oldest credit to learn from now, or -1."""
-    best = -1
-    if v.gathering[0] > 0.0:
-        for slot in range(c.C):
-            whole = v.due_heard[slot] == c.D or (c.on_arrival == 0 and v.due_age[slot] >= c.patience)
-            if v.due_state[slot] == 1.0 and whole and (best < 0 or v.due_stamp[slot] < v.due_stamp[best]):
-                best = slot
-    return best
 
 
 @kernel
@@ -179,6 +122,7 @@ def take_credit(v, c, now, due, told):
     if v.due_heard[due] < c.D:
         v.counts[INCOMPLETE] += 1.0
     stamp = int(v.due_stamp[due])
+    v.learned[:] = stamp
     if c.J == 1:
         size = c.B * c.O
         whole, piece = view(v.credit, 0, (size,)), view(v.due, due * size, (size,))
@@ -209,7 +153,7 @@ def take_credit(v, c, now, due, told):
         slot = 0
         if v.stamp[0] < 0.0:
             return 0
-        if now == v.since[0]:
+        if now == v.since[0] or c.gathers == 1:
             on = 0.0
     if c.Z > 0:
         for b in range(c.B):
@@ -232,23 +176,10 @@ def roll(v, c, slot):
 
 
 @kernel
-def ready_sample(v, c):
-    if v.newest[0] <= v.stamp[0]:
-        return False
-    if c.revise == 1 or (c.on_arrival == 0 and v.waiting[0] >= c.patience):
-        return True
-    for port in range(c.S):
-        behind = v.newest[0] - v.port[port, HEARD_STAMP]
-        if behind > 0.0 and behind <= c.lag:
-            return False
-    return True
-
-
-@kernel
 def sample(v, c, now, stamp):
     slot = stamp % c.K
     if v.ring_stamp[slot] != stamp:
-        if c.stamped == 0 and c.Z > 0 and v.ring_stamp[slot] >= 0.0:
+        if c.stamped == 0 and c.gathers == 0 and c.Z > 0 and v.ring_stamp[slot] >= 0.0:
             roll(v, c, slot)
         v.counts[SAMPLED] += 1.0
     else:
@@ -284,6 +215,8 @@ def turn(v, c, now, ticked, said, told):
         flags = take_credit(v, c, now, due, told)
         if ready_credit(v, c) >= 0:
             return flags | MORE
+    if c.rounds > 0:
+        return flags | phase(v, c, now, said, told)
     speaks = ticked > 0 and (c.repeats == 1 or c.drives == 1) and v.stamp[0] >= 0.0
     if ready_sample(v, c):
         sample(v, c, now, int(v.newest[0]))
@@ -295,17 +228,75 @@ def turn(v, c, now, ticked, said, told):
         speaks = True
     elif c.on_arrival == 1 and v.repeats[0] >= c.S and v.stamp[0] >= 0.0:
         speaks = True
-    if c.drives == 1 and speaks and pull(v, c, int(v.stamp[0]) % c.K, told):
-        v.told_stamp[0] = v.stamp[0]
-        flags |= TELL
+    if speaks and c.drives == 1:
+        if c.gathers == 1:
+            gather(v, c, int(v.stamp[0]) % c.K, now)
+        flags |= tell(v, c, told)
     if speaks:
-        v.repeats[0] = 0.0
-        for b in range(c.B):
-            said[b] = v.episode[b]
-            for n in range(c.N):
-                said[c.B + b * c.N + n] = v.y[b, n]
-        flags |= SAY
+        flags |= say(v, c, said)
     return flags
+
+
+@kernel
+def say(v, c, said):
+    """Say what is held."""
+    v.repeats[0] = 0.0
+    for b in range(c.B):
+        said[b] = v.episode[b]
+        for n in range(c.N):
+            said[c.B + b * c.N + n] = v.y[b, n]
+    return SAY
+
+
+@kernel
+def tell(v, c, told):
+    """Tell the inputs what drives them, if any of them listens."""
+    v.told_stamp[0] = v.stamp[0]
+    return TELL if pull(v, c, told) else 0
+
+
+@kernel
+def phase(v, c, now, said, told):
+    """What the messages heard so far allow a node to do, in synchronous phases (above); it may be nothing."""
+    if ready_sample(v, c) and (v.stamp[0] < 0.0 or v.round[0] == c.rounds + c.gated):
+        sample(v, c, now, int(v.newest[0]))
+        v.round[0], v.came[0], v.pulled[0], v.stepped[0] = 0.0, 0.0, 0.0, 0.0
+        speaks = c.E > 0 or c.foretells == 1
+    else:
+        speaks = False
+    if v.stamp[0] < 0.0:
+        return 0
+    flags = 0
+    stamp = int(v.stamp[0])
+    slot = stamp % c.K
+    if c.E > 0 and v.pulled[0] == c.E:  # a wave of feedback has come down: pass it on with the error as it was, then move
+        v.pulled[0] = 0.0
+        flags |= tell(v, c, told)
+        if v.round[0] < c.rounds:
+            approach(v, c, stamp)
+            v.stepped[0] = 1.0
+        else:  # it was the last, which brought the gate
+            keep(v, c, slot)
+            v.round[0] += 1.0
+    if v.stepped[0] == 1.0 and v.came[0] == c.below:  # a wave of activity has come up
+        v.came[0], v.stepped[0] = 0.0, 0.0
+        v.round[0] += 1.0
+        refresh(v, c, slot, stamp)
+        if v.round[0] == c.rounds and (c.E == 0 or c.gated == 0):
+            keep(v, c, slot)
+        if c.E > 0:
+            speaks = True
+        elif v.round[0] == c.rounds:
+            speaks = c.foretells == 0
+            if c.gated == 1:
+                flags |= tell(v, c, told)
+                v.round[0] += 1.0
+    if c.E == 0 and v.stepped[0] == 0.0 and v.round[0] < c.rounds and (c.awaits == 0 or v.learned[0] >= stamp - 1):
+        flags |= tell(v, c, told)
+        if v.round[0] < c.decide:
+            redraw(v, c, stamp, int(v.round[0]))
+        v.stepped[0] = 1.0
+    return flags | (say(v, c, said) if speaks else 0)
 
 
 @entry
@@ -321,8 +312,12 @@ def handle(state, config, now, kind, port, seq, stamp, payload, said, told):
         ticked = port
     elif kind == _ACTIVITY:
         hear_activity(v, c, port, seq, stamp, payload)
+        if c.rounds > 0 and stamp == v.stamp[0]:
+            v.came[0] += 1.0
     elif kind == _FEEDBACK and c.drives == 1:
         feel(v, c, port, seq, stamp, payload)
+        if c.rounds > 0:
+            v.pulled[0] += 1.0
     else:
         hear_credit(v, c, port, stamp, payload)
     if kind == _TICK or c.on_arrival == 1:

@@ -12,6 +12,7 @@ seed is the key; the counter holds (a, b, n mod 2^32, n div 2^32 + 2^24 purpose)
     DRIFT
     HOP              source node     target node     ((seq * 8 + channel) * 32 + condition) * 64 + try
     TASK             task            stream          decision
+    RESAMPLE         unit            stream          stamp * 4096 + how many times before
 
 A unit's identity is (layer, index), and a node's is that of its first unit, whichever node hosts it: cutting a layer into nodes changes no sample.
 """
@@ -20,7 +21,7 @@ import numpy as np
 
 from asyncnet.kernel import entry, inlined, kernel
 
-SAMPLE, WEIGHT, BIAS, TICK, PHASE, DRIFT, HOP, TASK = range(8)
+SAMPLE, WEIGHT, BIAS, TICK, PHASE, DRIFT, HOP, TASK, RESAMPLE = range(9)
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)

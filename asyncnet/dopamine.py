@@ -27,6 +27,7 @@ FIELDS = (
     Field("pending", "K"),
     Field("stamp", "1"),  # the decision of the TD error just said
     Field("credited", "1"),  # the stamp of the action it rewards
+    Field("critics", "1"),  # how many of the nodes that hear it are the critic's, the first ones: sent from here, one place behind that stamp
     Field("counts", "1"),
 )
 SETTINGS = (("gamma", float), ("on_arrival", int))

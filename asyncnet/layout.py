@@ -7,8 +7,8 @@ A node type declares fields, `("weight", "I O")`, and settings, `("decay", float
     J credit pieces per unit                M pieces told per input  Z streams with a trace (B or 0)
     P, A, L            parameters, activations and layers of a network inside one node
     R weights learned at a time
-    E nodes above whose feedback drives this one, Q its pieces per unit
-    G answers graded at once         W decisions logged before Python takes them
+    E nodes above whose feedback drives this one, Q its pieces per unit, T 1 if it settles, else 0
+    G answers graded at once         W decisions logged before Python takes them      X numbers in an action
 
 Snapshot, digest and shipping a node are then one copy of one array; a whole number is exact in float64 up to 2^53.
 """
@@ -28,7 +28,7 @@ import numpy as np
 
 from asyncnet.kernel import cache_folder
 
-DIMENSIONS = ("B", "I", "O", "N", "K", "C", "S", "D", "J", "M", "Z", "P", "A", "L", "R", "G", "W", "E", "Q")
+DIMENSIONS = ("B", "I", "O", "N", "K", "C", "S", "D", "J", "M", "Z", "P", "A", "L", "R", "G", "W", "E", "Q", "T", "X")
 
 
 class Field(NamedTuple):
@@ -107,7 +107,7 @@ def bind(machine: ModuleType, rule: ModuleType | None = None) -> Bound:
     """The text of `machine`, bound to `rule`: one text of the mathematics, compiled once for each rule.
 
     numba finds a kernel in its cache on disk only if it is a module-level function that names the kernels it calls. So the machine's text is
-    written to the cache folder with two lines replaced: the one marked "# bound: layout" by the code that cuts this type's fields, the one
+    written to the cache folder with some lines replaced: the one marked "# bound: layout" by the code that cuts this type's fields, those
     marked "# bound: rule" by imports of this rule's kernels; those that the rule does not bring are the ones named there.
     """
     key = (machine.__name__, rule.__name__ if rule else "")
@@ -115,10 +115,12 @@ def bind(machine: ModuleType, rule: ModuleType | None = None) -> Bound:
         return _bound[key]
     fields = [*machine.FIELDS, *(rule.FIELDS if rule else ())]
     settings = [*machine.SETTINGS, *(rule.SETTINGS if rule else ())]
+    for names in ([field.name for field in fields], [name for name, _ in settings]):
+        assert len(set(names)) == len(names), f"{key}: two fields or settings of one name among {sorted(names)}"
     text = inspect.getsource(machine)
     text = re.sub(r"^cut = .*# bound: layout$", lambda _: _cut_source(fields, settings), text, count=1, flags=re.M)
     if rule:
-        text = re.sub(r"^from (\S+) import (.*?) *# bound: rule$", lambda found: _imports(*found.groups(), rule), text, count=1, flags=re.M)
+        text = re.sub(r"^from (\S+) import (.*?) *# bound: rule$", lambda found: _imports(*found.groups(), rule), text, flags=re.M)
     stem = "_".join(part.rpartition(".")[2] for part in key if part)
     # A rule from outside the package is not part of the cache folder's name, hence of this one's.
     name = f"{stem}_{hashlib.sha256((text + (inspect.getsource(rule) if rule else '')).encode()).hexdigest()[:12]}"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -25,7 +26,7 @@ MOST_WEIGHTS = 100_000_000  # each takes 24 bytes with its moments, as much agai
 
 
 class Layer(NamedTuple):
-    """A layer of the network: `columns` units with `values` outputs (a softmax has one output more), cut into parts (first unit, units)."""
+    """A layer of a team: `columns` units with `values` outputs (a softmax may have one output more), cut into parts (first unit, units)."""
 
     name: str
     number: int
@@ -34,6 +35,10 @@ class Layer(NamedTuple):
     values: int
     sources: tuple[str, ...]
     parts: tuple[tuple[int, int], ...]
+    team: str  # actor | critic
+    place: int  # in its team, from 0
+    last: bool  # the output
+    settles: bool  # whether feedback drives its units while their credit is the reward
 
 
 class NodePlan(NamedTuple):
@@ -83,12 +88,12 @@ def plan(scenario: Scenario) -> Plan:
     from asyncnet.scenario import ScenarioError
     from asyncnet.tasks import spaces
 
-    inputs, actions = spaces(scenario.task)
-    layers = _layers(scenario, inputs, actions)
-    rule = RULES[scenario.rule.name]
+    inputs, actions, real = spaces(scenario.task)
+    actor = _actor(scenario, inputs, actions, real)
+    layers = actor + _critic(scenario, len(actor), inputs)
 
     parts, reach = {layer.name: len(layer.parts) for layer in layers}, scenario.network.reach or LARGEST
-    count = sum(parts[layer.name] * min(reach if layer is not layers[-1] else LARGEST, parts.get(source, 1)) for layer in layers for source in layer.sources)
+    count = sum(parts[layer.name] * min(reach if not layer.last else LARGEST, parts.get(source, 1)) for layer in layers for source in layer.sources)
     if count > LARGEST:
         raise ScenarioError("", "network.split", f"cut like this the network has {count} links; at most {LARGEST}")
 
@@ -100,12 +105,14 @@ def plan(scenario: Scenario) -> Plan:
             of_layer.setdefault(layer.name, []).append(len(nodes))
             nodes.append(NodePlan(name, len(nodes), identity(layer.number, start), "agent", place, (start, count)))
     agents = range(1, len(nodes))
-    above = len(layers) + 1
-    critic = dopamine = None
+    above = len(actor) + 1
+    critics = [node for node in agents if layers[nodes[node].layer].team == "critic"]
+    dopamine = None
     if scenario.critic:
-        critic = len(nodes)
-        nodes.append(NodePlan("critic", critic, identity(above, 0), "critic"))
-        dopamine = critic + 1
+        if not critics:
+            critics = [len(nodes)]
+            nodes.append(NodePlan("critic", len(nodes), identity(above, 0), "critic"))
+        dopamine = len(nodes)
         nodes.append(NodePlan("dopamine", dopamine, identity(above + len(scenario.critic.hidden) + 1, 0), "dopamine"))
 
     links: list[tuple[int, ...]] = []
@@ -120,25 +127,30 @@ def plan(scenario: Scenario) -> Plan:
         links.append((channel, src, dst, port, count if slot is None else slot))
 
     for layer in layers:
+        tells = RULES[learner_of(scenario, layer).name].TELLS
         for node in of_layer[layer.name]:
             port = 0
             for source in layer.sources:
                 for src in [0] if source == OBSERVATION else of_layer[source][within(scenario, layers, nodes[node], source, inputs)]:
                     join(ACTIVITY, src, node)
-                    if rule.TELLS and source != OBSERVATION:
+                    if tells and source != OBSERVATION:
                         join(FEEDBACK, node, src, slot=port)
                     port += 1
-    for node in of_layer[layers[-1].name]:
+    for node in of_layer[actor[-1].name]:
         join(ACTIVITY, node, 0)
     broadcaster = 0
-    if critic is not None and dopamine is not None:
-        join(ACTIVITY, 0, critic)
-        join(ACTIVITY, critic, dopamine)
+    if dopamine is not None:
+        if nodes[critics[0]].role == "critic":
+            join(ACTIVITY, 0, critics[0])
+        join(ACTIVITY, critics[-1], dopamine)
         join(OUTCOME, 0, dopamine)
-        join(REWARD, dopamine, critic)  # slot 0: the critic's TD error carries the decision's stamp, the others that of the action used
+        for node in critics:  # the first slots: the critic's TD error carries the decision's stamp, the others that of the action used
+            join(REWARD, dopamine, node)
         broadcaster = dopamine
+    hears_all = RULES[scenario.rule.name].HEARS_REWARD == "all"
     for node in agents:
-        if rule.HEARS_REWARD == "all" or nodes[node].layer == len(layers) - 1:
+        layer = layers[nodes[node].layer]
+        if layer.team == "actor" and (hears_all or layer.last):
             join(REWARD, broadcaster, node)
 
     names = {node.name for node in nodes} | {layer.name for layer in layers}
@@ -156,13 +168,18 @@ def plan(scenario: Scenario) -> Plan:
     return made
 
 
-def _layers(scenario: Scenario, inputs: int, actions: int) -> tuple[Layer, ...]:
+def _actor(scenario: Scenario, inputs: int, actions: int, real: bool) -> tuple[Layer, ...]:
+    from asyncnet.rules import RULES
     from asyncnet.scenario import ScenarioError
 
-    network = scenario.network
-    if network.output != "softmax" and actions != 2:
+    network, settling = scenario.network, settles(RULES[scenario.rule.name])
+    if real != (network.output == "linear"):
+        kind = "real-valued" if real else "discrete"
+        raise ScenarioError("", "network.output", f"this task takes {kind} actions; {network.output} units are not made for them")
+    if network.output not in ("softmax", "linear") and actions != 2:
         raise ScenarioError("", "network.output", f"one {network.output} unit chooses between two actions; this task has {actions}")
-    sizes = [*network.hidden, actions - 1 if network.output == "softmax" else 1]
+    # The released Weight Maximization holds the last logit of a softmax at 0, the released MAP Propagation leaves all free.
+    sizes = [*network.hidden, {"softmax": actions - (not settling), "linear": actions}.get(network.output, 1)]
     names = [f"actor.{number}" for number in range(1, len(sizes) + 1)]
     if network.reach and network.split != "unit":
         raise ScenarioError("", "network.reach", 'only single units have a place of their own: split = "unit"')
@@ -183,25 +200,60 @@ def _layers(scenario: Scenario, inputs: int, actions: int) -> tuple[Layer, ...]:
     for name in names[:-1]:
         if name not in heard:
             raise ScenarioError("", "network.inputs", f"nobody hears {name}")
+    values = [*network.hidden, actions if network.output in ("softmax", "linear") else 1]
+    layers = _team("actor", 1, sizes, values, (network.units, network.output), hears, network.split, settling)
+    return _weighed(layers, inputs, "network.hidden")
+
+
+def _critic(scenario: Scenario, below: int, inputs: int) -> tuple[Layer, ...]:
+    """The layers of a critic that is a team of its own: every hidden layer hears the one before, the output is one linear unit."""
+    critic = scenario.critic
+    if critic is None or critic.name == "backprop":
+        return ()
+    sizes = [*critic.hidden, 1]
+    names = [f"critic.{number}" for number in range(1, len(sizes) + 1)]
+    hears = {name: (names[i - 1] if i else OBSERVATION,) for i, name in enumerate(names)}
+    return _weighed(_team("critic", below + 1, sizes, sizes, (critic.units, "linear"), hears, scenario.network.split, True), inputs, "critic.hidden")
+
+
+def _team(
+    team: str, number: int, sizes: list[int], values: list[int], units: tuple[str, str], hears: dict[str, tuple[str, ...]], split: str | int, settling: bool
+) -> tuple[Layer, ...]:
     layers = []
-    for place, (name, columns) in enumerate(zip(names, sizes, strict=True)):
+    for place, (name, columns) in enumerate(zip(hears, sizes, strict=True)):
         last = place == len(sizes) - 1
-        softmax = last and network.output == "softmax"
-        group = columns if network.split == "layer" or softmax else 1 if network.split == "unit" else network.split
+        group = columns if split == "layer" or (last and units[1] == "softmax") else 1 if split == "unit" else split
         parts = tuple((start, min(group, columns - start)) for start in range(0, columns, group))
-        units = network.output if last else network.units
-        layers.append(Layer(name, place + 1, units, columns, columns + softmax, hears[name], parts))
+        layers.append(Layer(name, number + place, units[last], columns, values[place], hears[name], parts, team, place, last, settling))
+    return tuple(layers)
+
+
+def _weighed(layers: tuple[Layer, ...], inputs: int, key: str) -> tuple[Layer, ...]:
+    """The layers, if they are not too many weights."""
+    from asyncnet.scenario import ScenarioError
+
     values = {OBSERVATION: inputs} | {layer.name: layer.values for layer in layers}
     weights = sum(layer.columns * sum(values[source] for source in layer.sources) for layer in layers)
     if weights > MOST_WEIGHTS:
-        raise ScenarioError("", "network.hidden", f"{weights:,} weights; at most {MOST_WEIGHTS:,}")
-    return tuple(layers)
+        raise ScenarioError("", key, f"{weights:,} weights; at most {MOST_WEIGHTS:,}")
+    return layers
+
+
+def settles(rule: ModuleType) -> bool:
+    """Whether the rule's feedback drives the nodes that hear it, while their credit is the reward itself; else it is their credit."""
+    return rule.TELLS and rule.HEARS_REWARD == "all"
+
+
+def learner_of(scenario: Scenario, layer: Layer) -> Any:
+    """The settings by which a layer learns."""
+    return scenario.rule if layer.team == "actor" else scenario.critic
 
 
 def within(scenario: Scenario, layers: tuple[Layer, ...], node: NodePlan, source: str, inputs: int) -> slice:
     """Which units of a source a node hears: all, or (a hidden one, network.reach) those nearest to its own place in its layer."""
     width = inputs if source == OBSERVATION else next(layer.columns for layer in layers if layer.name == source)
-    reach = width if node.layer == len(layers) - 1 else min(scenario.network.reach or width, width)
+    whole = layers[node.layer].last or layers[node.layer].team == "critic"
+    reach = width if whole else min(scenario.network.reach or width, width)
     middle = (node.part[0] + 0.5) / layers[node.layer].columns
     first = min(max(round(middle * width - 0.5 * reach), 0), width - reach)
     return slice(first, first + reach)
@@ -221,23 +273,15 @@ def source_slices(scenario: Scenario, plan: Plan, node: NodePlan) -> list[tuple[
     return out
 
 
-def drives(scenario: Scenario) -> bool:
-    """Whether the rule's feedback drives the nodes that hear it, while their credit is the reward itself; else it is their credit."""
-    from asyncnet.rules import RULES
-
-    rule = RULES[scenario.rule.name]
-    return rule.TELLS and rule.HEARS_REWARD == "all"
-
-
-def credit_slices(plan: Plan, node: NodePlan, scenario: Scenario) -> list[tuple[int, int]]:
+def credit_slices(plan: Plan, node: NodePlan) -> list[tuple[int, int]]:
     """Which pieces each sender of credit brings: (first, count) for each port."""
-    told = [] if drives(scenario) else plan.senders(node.index, FEEDBACK)
+    told = [] if plan.layers[node.layer].settles else plan.senders(node.index, FEEDBACK)
     return _slices(plan, told or plan.senders(node.index, REWARD))
 
 
-def drive_slices(plan: Plan, node: NodePlan, scenario: Scenario) -> list[tuple[int, int]]:
+def drive_slices(plan: Plan, node: NodePlan) -> list[tuple[int, int]]:
     """The same for the senders of what drives a node."""
-    return _slices(plan, plan.senders(node.index, FEEDBACK) if drives(scenario) else [])
+    return _slices(plan, plan.senders(node.index, FEEDBACK) if plan.layers[node.layer].settles else [])
 
 
 def _slices(plan: Plan, senders: list[int]) -> list[tuple[int, int]]:
@@ -270,7 +314,7 @@ def dimensions(plan: Plan, node: NodePlan, scenario: Scenario) -> dict[str, int]
     late = scenario.links.stale("reward")
     if node.role == "dopamine":
         return {"B": streams, "K": 8 + late, "N": 1 + 3 * streams}
-    learner = scenario.critic if node.role == "critic" else scenario.rule
+    learner = scenario.critic if node.role == "critic" else learner_of(scenario, plan.layers[node.layer])
     stamped = learner.credit == "stamped"
     ring = learner.ring or 8 + late
     dims = {"B": streams, "K": ring if stamped else 1, "C": ring, "Z": streams if not stamped or learner.lambda_ > 0.0 else 0}
@@ -278,9 +322,9 @@ def dimensions(plan: Plan, node: NodePlan, scenario: Scenario) -> dict[str, int]
         sizes = critic_sizes(plan, scenario)
         dims |= {"I": plan.inputs, "O": 1, "N": 1, "S": 1, "D": 1, "J": 1, "M": 1}
         return dims | {"L": len(sizes), "A": sum(sizes[1:]), "P": sum((n + 1) * m for n, m in pairwise(sizes))}
-    sources, senders = source_slices(scenario, plan, node), credit_slices(plan, node, scenario)
-    above = drive_slices(plan, node, scenario)
-    dims |= {"E": len(above), "Q": sum(width for _, width in above)}
+    sources, senders = source_slices(scenario, plan, node), credit_slices(plan, node)
+    above = drive_slices(plan, node)
+    dims |= {"E": len(above), "Q": sum(width for _, width in above), "T": int(plan.layers[node.layer].settles)}
     dims |= {"I": sum(width for _, width, _ in sources), "S": len(sources), "D": len(senders), "J": sum(width for _, width in senders)}
     units = node.part[1]
     return dims | {"O": units, "N": values_of(plan, node), "M": pieces(plan, node), "R": units * max(1, min(AT_A_TIME // units, dims["I"]))}

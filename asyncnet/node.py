@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import functools
 import importlib
+import math
 from weakref import WeakValueDictionary
 
 import numpy as np
 
-from asyncnet import agent, clock, dopamine, layout, network, tasks, world
+from asyncnet import agent, clock, dopamine, hearing, layout, network, tasks, world
 from asyncnet.message import ACTIVITY, FEEDBACK, OUTCOME, REWARD, TICK, Letter
 from asyncnet.metrics import Score
 from asyncnet.network import NodePlan, Plan
 from asyncnet.pointer import address
-from asyncnet.rules import RULES, coagent, map_async, value
+from asyncnet.rules import RULES, coagent, settling, value
 from asyncnet.rules.settings import per_layer
 from asyncnet.scenario import Scenario
 
 _NOTHING: tuple[Letter, ...] = ()
 _NO_PAYLOAD = np.zeros(0)
-_UNITS = {"bernoulli": coagent.BERNOULLI, "sign": coagent.SIGN, "softmax": coagent.SOFTMAX, "softplus": map_async.GAUSSIAN}
+_UNITS = {"bernoulli": coagent.BERNOULLI, "sign": coagent.SIGN, "softmax": coagent.SOFTMAX}
+_UNITS |= {"softplus": settling.SOFTPLUS, "relu": settling.RELU, "linear": settling.LINEAR}
 
 
 _tuples: dict[tuple, tuple] = {}
@@ -106,16 +108,19 @@ class Node:
 
 
 class Agent(Node):
-    """A learning node (agent.py); `tells` are the ports of those sources that its feedback links lead to, in order."""
+    """A learning node (agent.py); `tells` are the ports of those sources that its feedback links lead to, in order.
 
-    def __init__(self, *args: object, tells: list[int]) -> None:
+    What a node that settles tells begins with its gate, one number a stream.
+    """
+
+    def __init__(self, *args: object, tells: list[int], settles: bool = False) -> None:
         super().__init__(*args)
-        self.tells = one_of(tuple(tells))
+        self.tells, self.settles = one_of(tuple(tells)), settles
 
     def slices(self) -> list[tuple[int, int, int]]:
         """Of its inputs, which each feedback link is about: (link, first, count)."""
         ports = self.view.port.astype(int).tolist()
-        return [(link, ports[port][agent.START], ports[port][agent.WIDTH]) for link, port in enumerate(self.tells)]
+        return [(link, ports[port][hearing.START], ports[port][hearing.WIDTH]) for link, port in enumerate(self.tells)]
 
     _slices = functools.cached_property(slices)
 
@@ -123,18 +128,22 @@ class Agent(Node):
         if flags & agent.TELL:
             stamp = int(self.view.told_stamp[0])
             for link, start, width in self._slices:
-                letters.append(Letter(FEEDBACK, stamp, self._told[:, start : start + width].ravel().copy(), link))
+                told = self._told[:, start : start + width].reshape(len(self._told), -1)
+                if self.settles:
+                    told = np.concatenate((self.view.gate.reshape(-1, 1), told), axis=1)
+                letters.append(Letter(FEEDBACK, stamp, told.ravel().copy(), link))
         if flags & agent.SAY:
             letters.append(Letter(ACTIVITY, int(self.view.stamp[0]), self._said.copy()))
 
     def counts(self) -> dict[str, int]:
-        return dict(zip(agent.COUNT_NAMES, self.view.counts.astype(int).tolist(), strict=True))
+        return dict(zip(hearing.COUNT_NAMES, self.view.counts.astype(int).tolist(), strict=True))
 
 
 class Dopamine(Node):
-    """The node that broadcasts the TD error (dopamine.py): to the critic (link 0) under the decision's stamp, to the others under the action's."""
+    """The node that broadcasts the TD error (dopamine.py): to the critic (the first links) under the decision's stamp, to the others under the action's."""
 
     links = 1
+    critics = 1
 
     def _write(self, flags: int, letters: list[Letter]) -> None:
         if flags & dopamine.SAY:
@@ -143,9 +152,9 @@ class Dopamine(Node):
             if credited == stamp:
                 letters.append(Letter(REWARD, stamp, error))
                 return
-            letters.append(Letter(REWARD, stamp, error, 0))
+            letters += [Letter(REWARD, stamp, error, link) for link in range(self.critics)]
             if credited >= 0:
-                letters += [Letter(REWARD, credited, error, link) for link in range(1, self.links)]
+                letters += [Letter(REWARD, credited, error, link) for link in range(self.critics, self.links)]
 
     def counts(self) -> dict[str, int]:
         return dict(zip(dopamine.COUNT_NAMES, self.view.counts.astype(int).tolist(), strict=True))
@@ -214,6 +223,8 @@ def build(scenario: Scenario, plan: Plan, node: NodePlan) -> Node:
     on_arrival = int(clock_of(scenario, node)[0] == clock.ON_ARRIVAL)
     made = {"critic": _critic, "dopamine": _dopamine, "agent": _agent}[node.role](scenario, plan, node, dims, {"on_arrival": on_arrival})
     made.begin()
+    if isinstance(made, Dopamine):
+        made.view.critics[:] = made.critics
     return made
 
 
@@ -221,14 +232,17 @@ def _world(scenario: Scenario, plan: Plan, node: NodePlan) -> Node:
     settings, tick, b = scenario.task.world, scenario.tick, scenario.task.streams
     task = tasks.build(scenario.task, scenario.seed)
     dims = {"B": b, "I": plan.inputs, "G": world.MOST_GRADED if settings.late == "grade-by-stamp" else 0, "W": max(1024, 2 * b)}
+    dims["X"] = plan.actions if scenario.network.output == "linear" else 1
+    phased = any(getattr(learner, "rounds", 0) for learner in (scenario.rule, scenario.critic))
     values = {
         "seed": scenario.seed,
         "waits": int(settings.waits),
         "late": {"use": world.USE, "withhold": world.WITHHOLD, "grade-by-stamp": world.GRADE}[settings.late],
         "interval": max(1, round(settings.interval * tick)),
         "repeat": tick if scenario.links.repeats() else 0,
-        "patience": max(1, round(settings.patience * tick)),
-        "one_hot": int(scenario.network.output == "softmax"),
+        "patience": 0 if phased else max(1, round(settings.patience * tick)),  # phases count messages: none is said twice
+        "answers": {"softmax": world.ONE_HOT, "linear": world.REAL}.get(scenario.network.output, world.SIGN),
+        "clip": getattr(scenario.task, "reward_clip", None) or math.inf,
         "dopamine": int(scenario.critic is not None),
         "zero_at_limit": int(getattr(scenario.task, "truncation", "zero") == "zero"),
         "by_episode": int(scenario.task.episodes is not None),
@@ -248,19 +262,22 @@ def _world(scenario: Scenario, plan: Plan, node: NodePlan) -> Node:
 def _dopamine(scenario: Scenario, plan: Plan, node: NodePlan, dims: dict[str, int], values: dict[str, float]) -> Node:
     values |= {"gamma": scenario.task.gamma}
     made = Dopamine(node, layout.bind(dopamine), dims, values, dims["B"], (1, 1, 1))
-    made.links = len(plan.outgoing(node.index, REWARD))
+    heard_by = [plan.nodes[dst] for dst in plan.links[plan.outgoing(node.index, REWARD), network.DST].tolist()]
+    made.links = len(heard_by)
+    made.critics = sum(other.role == "critic" or plan.layers[other.layer].team == "critic" for other in heard_by)
     return made
 
 
-def _learner(scenario: Scenario, learner: object, values: dict[str, float]) -> dict[str, float]:
+def _learner(scenario: Scenario, learner: object, values: dict[str, float], *, settles: bool = False) -> dict[str, float]:
     ready = scenario.network.ready
     return values | {
         "seed": scenario.seed,
         "patience": scenario.network.patience,
         "lag": scenario.network.lag,
-        "revise": int(ready == "revise" or (ready == "auto" and not values["on_arrival"] and not network.drives(scenario))),
+        "revise": int(ready == "revise" or (ready == "auto" and not values["on_arrival"] and not settles)),
         "repeats": int(scenario.links.repeats()),
-        "drives": 0,
+        "drives": int(settles),
+        **dict.fromkeys(("gathers", "rounds", "decide", "below", "awaits", "foretells", "gated"), 0),
         "stamped": int(learner.credit == "stamped"),
         "decay": scenario.task.gamma * learner.lambda_,
         "anneal": learner.anneal,
@@ -278,32 +295,39 @@ def _critic(scenario: Scenario, plan: Plan, node: NodePlan, dims: dict[str, int]
     ends = [per_layer(learner.learning_rate_end or learner.learning_rate, i) for i in range(dims["L"] - 1)]
     view = made.view
     view.sizes[:], view.rate[1:], view.rate_end[1:] = network.critic_sizes(plan, scenario), rates, ends
-    view.port[:, agent.WIDTH], view.sender[:, 1] = plan.inputs, 1
+    view.port[:, hearing.WIDTH], view.sender[:, 1] = plan.inputs, 1
     return made
 
 
 def _agent(scenario: Scenario, plan: Plan, node: NodePlan, dims: dict[str, int], values: dict[str, float]) -> Node:
-    learner, layer = scenario.rule, plan.layers[node.layer]
+    layer = plan.layers[node.layer]
+    learner = network.learner_of(scenario, layer)
     rule = RULES[learner.name]
     tells = plan.links[plan.outgoing(node.index, FEEDBACK), network.SLOT].tolist()
-    values = _learner(scenario, learner, values) | {
+    reach = scenario.network.reach if layer.team == "actor" else None
+    values = _learner(scenario, learner, values, settles=layer.settles) | {
         "units": _UNITS[layer.units],
-        "fan_out": min(layer.columns, scenario.network.reach or layer.columns),  # units that each input reaches
-        "temperature": per_layer(learner.temperature, node.layer),
-        "rate": per_layer(learner.learning_rate, node.layer),
-        "rate_end": per_layer(learner.learning_rate_end or learner.learning_rate, node.layer),
+        "fan_out": min(layer.columns, reach or layer.columns),  # units that each input reaches
+        "temperature": per_layer(learner.temperature, layer.place),
+        "rate": per_layer(learner.learning_rate, layer.place),
+        "rate_end": per_layer(learner.learning_rate_end or learner.learning_rate, layer.place),
         "tells": int(bool(tells)),
-        "drives": int(network.drives(scenario)),
-        **rule.values(learner, node.layer),
+        "gamma": scenario.task.gamma,
+        "tick": scenario.tick,
+        "below": sum(plan.nodes[src].role == "agent" for src in plan.senders(node.index, ACTIVITY)),
+        "awaits": int(scenario.critic is not None),
+        "foretells": int(layer.team == "critic"),
+        "gated": int(getattr(learner, "gate", "none") != "none"),
+        **rule.values(learner, layer.place),
     }
     inputs = network.source_slices(scenario, plan, node)
-    senders = network.credit_slices(plan, node, scenario)
-    above = network.drive_slices(plan, node, scenario)
+    senders = network.credit_slices(plan, node)
+    above = network.drive_slices(plan, node)
     bound = layout.bind(agent, importlib.import_module(rule.KERNELS))
     b = dims["B"]
-    made = Agent(node, bound, dims, values, b + b * dims["N"], (b, dims["I"], dims["M"]), tells=tells)
+    made = Agent(node, bound, dims, values, b + b * dims["N"], (b, dims["I"], dims["M"]), tells=tells, settles=layer.settles)
     made.view.unit0[:] = node.identity
-    made.view.port[:, : agent.SKIPS + 1], made.view.sender[:] = inputs, senders
+    made.view.port[:, : hearing.SKIPS + 1], made.view.sender[:] = inputs, senders
     if above:
         made.view.drive_from[:] = [(first, first + width) for first, width in above]
     return made

@@ -30,7 +30,7 @@ TOLD_B, TOLD_I, TOLD_M, SAYS_STAMP, TELLS_STAMP, NEXT_TURN = range(16, 22)
 SEQUENCE, FIRST_LINK, LINK_COUNT = 22, 22 + TICK, 22 + 2 * TICK
 NODE_COLUMNS = 40
 LINE = 8  # numbers
-LEARNER, DOPAMINE, WORLD_OF_REWARD, WORLD_OF_OUTCOME = range(4)  # roles: what they tell, and to whom
+LEARNER, SETTLER, DOPAMINE, WORLD_OF_REWARD, WORLD_OF_OUTCOME = range(5)  # roles: what they tell, and to whom
 # Columns of `links`: START and WIDTH are the receiver's slice of what is told, HELD its row of `rings` (stale links only).
 DST, IN_PORT, START, WIDTH, HELD = range(5)
 LINK_COLUMNS = 5
@@ -184,37 +184,50 @@ def send_said(d, seed, now, node):
 
 @kernel
 def send_told(d, seed, now, node):
-    """A learning node's feedback: each hearer gets the slice that concerns it."""
+    """A learning node's feedback: each hearer gets the slice that concerns it; from one that settles, behind its gate (one number a stream)."""
     t = opened(d)
     row = t.nodes[node]
     stamp = np.int64(t.real[row[TELLS_STAMP]])
     streams, whole, pieces = row[TOLD_B], row[TOLD_I] * row[TOLD_M], row[TOLD_M]
+    head = 1 if row[ROLE] == SETTLER else 0
     told = view(t.real, row[TOLD], (streams, whole))
     first = row[FIRST_LINK + FEEDBACK]
     for n in range(row[LINK_COUNT + FEEDBACK]):
         start, width = t.links[first + n, START] * pieces, t.links[first + n, WIDTH] * pieces
-        slot = take_slot(t.control, t.slots, stamp, streams * width)
-        payload = payload_of(t, slot, streams * width)
+        size = streams * (head + width)
+        slot = take_slot(t.control, t.slots, stamp, size)
+        payload = payload_of(t, slot, size)
+        at = 0
         for b in range(streams):
+            if head == 1:
+                payload[at] = t.real[row[TELLS_STAMP] + 1 + b]
+                at += 1
             for i in range(width):
-                payload[b * width + i] = told[b, start + i]
+                payload[at + i] = told[b, start + i]
+            at += width
         post(d, seed, now, node, FEEDBACK, n, slot)
         leave_slot(t.control, t.slots, slot)
 
 
 @kernel
 def send_error(d, seed, now, node):
-    """The TD error: to the critic (link 0) under the decision's stamp, to the others under the action's (node.Dopamine)."""
+    """The TD error: to the critic (the first links) under the decision's stamp, to the others under the action's (node.Dopamine)."""
     t = opened(d)
     row = t.nodes[node]
     error = view(t.real, row[SAID], (row[SAID_SIZE],))
     stamp, credited = np.int64(t.real[row[SAYS_STAMP]]), np.int64(t.real[row[TELLS_STAMP]])
     slot = put_letter(t, stamp, error)
-    post(d, seed, now, node, REWARD, -1 if credited == stamp else 0, slot)
+    if credited == stamp:
+        post(d, seed, now, node, REWARD, -1, slot)
+        leave_slot(t.control, t.slots, slot)
+        return
+    critics = np.int64(t.real[row[TELLS_STAMP] + 1])
+    for n in range(critics):
+        post(d, seed, now, node, REWARD, n, slot)
     leave_slot(t.control, t.slots, slot)
-    if credited not in (stamp, -1):
+    if credited != -1:
         slot = put_letter(t, credited, error)
-        for n in range(1, row[LINK_COUNT + REWARD]):
+        for n in range(critics, row[LINK_COUNT + REWARD]):
             post(d, seed, now, node, REWARD, n, slot)
         leave_slot(t.control, t.slots, slot)
 
@@ -237,7 +250,7 @@ def send(d, t, seed, now, node, flags):
             send_error(d, seed, now, node)
         return
     if flags & TELL:
-        if role == LEARNER:
+        if role in (LEARNER, SETTLER):
             send_told(d, seed, now, node)
         else:
             send_earned(d, seed, now, REWARD if role == WORLD_OF_REWARD else OUTCOME)

@@ -17,8 +17,8 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import BeforeValidator, Field, ValidationError
 
-from asyncnet.rules import RULES
-from asyncnet.rules.settings import LearnerSettings, Model
+from asyncnet.rules import RULES, map_async, map_propagation
+from asyncnet.rules.settings import LearnerSettings, Model, Size
 
 SHIPPED = Path(__file__).resolve().parent / "scenarios"
 if not SHIPPED.is_dir():  # a bare checkout
@@ -40,7 +40,6 @@ Ticks = Annotated[float, Field(ge=0.0, le=1e9)]
 Positive = Annotated[float, Field(gt=0.0, le=1e9)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=1, le=10**12)]
-Size = Annotated[int, Field(ge=1, le=65_536)]
 
 
 # Clocks (clock.py). Periods, phases and times are in ticks.
@@ -163,17 +162,31 @@ class MultiplexerTask(Task):
     k: Annotated[int, Field(ge=1, le=6)] = Field(description="address bits; inputs: k + 2^k")
 
 
+class RegressionTask(Task):
+    """Real-valued answers to independent questions (tasks/regression.py)."""
+
+    name: Literal["regression"]
+    reward: Literal["square", "error"] = Field("square", description="square: -(a - y)^2; error: y - a, what a net with a gate learns from")
+
+
 class GymnasiumTask(Task):
     name: Literal["gymnasium"]
     id: Annotated[str, Field(min_length=1, max_length=128)]
+    reward_clip: Positive | None = Field(None, description="rewards are learned from as if cut to +- this; returns are not")
+    action_scale: Annotated[float, Field(ge=-1e6, le=1e6)] = Field(1.0, description="real-valued actions: the environment gets scale * a + offset, within its bounds")
+    action_offset: Annotated[float, Field(ge=-1e6, le=1e6)] = 0.0
     truncation: Literal["zero", "bootstrap"] = Field("zero", description="TD error at a time limit: none, as published, or with the next value")
 
 
 class Network(Model):
     hidden: Annotated[tuple[Size, ...], Field(min_length=1, max_length=64)] = Field(description="units of each hidden layer, first to last")
     split: Literal["layer", "unit"] | Size = Field("layer", description="what is a node: a layer, a unit, or a group of so many units")
-    units: Literal["bernoulli", "sign", "softplus"] = Field("bernoulli", description="hidden units: {0,1}, {-1,+1}, or Gaussian about a softplus mean")
-    output: Literal["softmax", "bernoulli", "sign"] = Field("softmax", description="a softmax group over the actions, or one unit for two actions")
+    units: Literal["bernoulli", "sign", "softplus", "relu", "linear"] = Field(
+        "bernoulli", description="hidden units: {0,1}, {-1,+1}, or Gaussian about a softplus, ReLU or linear mean"
+    )
+    output: Literal["softmax", "bernoulli", "sign", "linear"] = Field(
+        "softmax", description="a softmax group over the actions, one unit for two actions, or Gaussian about a linear mean for real-valued actions"
+    )
     inputs: dict[str, tuple[str, ...]] = Field({}, description='what a layer hears, if not the one before: "actor.2" = ["observation", "actor.1"]')
     reach: Size | None = Field(None, description="single hidden units hear so many units of each source, those nearest to their own place; absent: all")
     ready: Literal["auto", "revise", "all"] = Field("auto", description="when a node acts on a stamp; auto: all on on-arrival clocks, else revise")
@@ -181,12 +194,19 @@ class Network(Model):
     lag: Annotated[int, Field(ge=0, le=10**6)] = Field(2, description="stamps an input may be behind and still be waited for")
 
 
-class Critic(LearnerSettings):
-    """The value network, inside one node (rules/value.py)."""
+class Backprop(LearnerSettings):
+    """A value network inside one node (rules/value.py)."""
 
+    name: Literal["backprop"] = "backprop"
     hidden: Annotated[tuple[Size, ...], Field(min_length=1, max_length=16)] = (64, 32)
 
 
+def _named(value: object) -> object:
+    return {"name": "backprop", **value} if isinstance(value, dict) else value
+
+
+# A value network inside one node, or a team of its own.
+Critic = Annotated[Backprop | map_propagation.Critic | map_async.Critic, Field(discriminator="name"), BeforeValidator(_named)]
 Rule = Annotated[reduce(or_, (module.Settings for module in RULES.values())), Field(discriminator="name")]
 
 
@@ -197,7 +217,7 @@ class Scenario(Model):
     question: str = ""
     seed: Annotated[int, Field(ge=0, lt=2**53)]
     tick: Annotated[int, Field(ge=1, le=10**6)] = Field(description="microseconds of one tick")
-    task: Annotated[MultiplexerTask | GymnasiumTask, Field(discriminator="name")]
+    task: Annotated[MultiplexerTask | RegressionTask | GymnasiumTask, Field(discriminator="name")]
     network: Network
     rule: Rule
     critic: Critic | None = None
@@ -325,23 +345,26 @@ def check(data: Mapping[str, Any], where: str) -> Scenario:
 
 def _check_whole(scenario: Scenario, where: str) -> None:
     """What no single key shows: the network's shape, names of nodes, lengths of lists, the environment's spaces."""
-    from asyncnet.network import drives, plan  # imports the task's libraries; a file with a plain mistake never gets here
+    from asyncnet.network import plan, settles  # imports the task's libraries; a file with a plain mistake never gets here
 
-    if (scenario.task.decisions is None) == (scenario.task.episodes is None):
+    task, network, rule = scenario.task, scenario.network, RULES[scenario.rule.name]
+    independent = task.name != "gymnasium"
+    if (task.decisions is None) == (task.episodes is None):
         raise ScenarioError(where, "task", "give either decisions or episodes")
-    if scenario.task.name == "multiplexer" and scenario.task.decisions is None:
-        raise ScenarioError(where, "task.episodes", "the multiplexer has no episodes; give decisions")
-    if scenario.task.name != "multiplexer" and scenario.task.world.late == "grade-by-stamp":
-        raise ScenarioError(where, "task.world.late", "grade-by-stamp needs a task of independent questions (multiplexer)")
-    if scenario.critic and scenario.task.world.late == "grade-by-stamp":
+    if independent and task.decisions is None:
+        raise ScenarioError(where, "task.episodes", f"the {task.name} task has no episodes; give decisions")
+    if task.world.late == "grade-by-stamp" and not independent:
+        raise ScenarioError(where, "task.world.late", "grade-by-stamp needs a task of independent questions (multiplexer, regression)")
+    if scenario.critic and task.world.late == "grade-by-stamp":
         raise ScenarioError(where, "task.world.late", "grade-by-stamp rewards answers directly; a critic needs use or withhold")
-    if scenario.task.world.waits and scenario.task.world.late != "use":
+    if task.world.waits and task.world.late != "use":
         raise ScenarioError(where, "task.world.late", "a world that waits never sees a late action")
-    rule = RULES[scenario.rule.name]
-    if scenario.network.units not in rule.UNITS:
-        raise ScenarioError(where, "network.units", f"{rule.NAME} is made for {' or '.join(rule.UNITS)} units, got {scenario.network.units}")
-    if drives(scenario):
-        _check_settling(scenario, where)
+    if network.units not in rule.UNITS:
+        raise ScenarioError(where, "network.units", f"{rule.NAME} is made for {' or '.join(rule.UNITS)} units, got {network.units}")
+    if network.output == "linear" and not settles(rule):
+        raise ScenarioError(where, "network.output", f"{rule.NAME} has no units for real-valued actions; MAP Propagation has")
+    for table, learner in _settling(scenario):
+        _check_settling(scenario, table, learner, where)
     layers = len(scenario.network.hidden) + 1
     for owner, count in ((scenario.rule, layers), (scenario.critic, len(scenario.critic.hidden) + 1 if scenario.critic else 0)):
         for key in ("learning_rate", "learning_rate_end", "temperature"):
@@ -365,16 +388,39 @@ def _check_whole(scenario: Scenario, where: str) -> None:
         raise ScenarioError(where, error.key, error.why) from None
 
 
-def _check_settling(scenario: Scenario, where: str) -> None:
-    """What units need that settle tick by tick."""
-    if any(clock.kind == "on-arrival" for clock in scenario.clocks.values()) or "default" not in scenario.clocks:
-        raise ScenarioError(
-            where, "clocks.default", f"{scenario.rule.name} settles a little at each tick, so every node needs a clock that ticks; on-arrival does not"
-        )
+def _settling(scenario: Scenario) -> list[tuple[str, Any]]:
+    """The learners whose units settle, with the name of their table."""
+    from asyncnet.network import settles
+
+    both = (("rule", scenario.rule), ("critic", scenario.critic))
+    return [(table, learner) for table, learner in both if learner and learner.name in RULES and settles(RULES[learner.name])]
+
+
+def _check_settling(scenario: Scenario, table: str, learner: Any, where: str) -> None:
+    """What units need that settle tick by tick, or in synchronous phases."""
+    ticks = learner.name == map_async.NAME
+    clocks = {name: clock.kind for name, clock in scenario.clocks.items()}
+    if ticks and ("default" not in clocks or "on-arrival" in clocks.values()):
+        raise ScenarioError(where, "clocks.default", f"{learner.name} settles a little at each tick, so every node needs a clock that ticks; on-arrival does not")
+    if not ticks and set(clocks.values()) - {"on-arrival"}:
+        raise ScenarioError(where, "clocks.default", f"{learner.name} runs in synchronous phases, on on-arrival clocks; {map_async.NAME} has clocks of its own")
+    if not ticks and not scenario.task.world.waits:
+        raise ScenarioError(where, "task.world.waits", f"{learner.name} runs in synchronous phases; the world has to wait for them")
+    if not ticks:
+        for channel in ("activity", "feedback", "reward", "outcome"):
+            for condition in scenario.links.of(channel):
+                if condition.loss or condition.stale or (condition.delay and condition.delay.kind != "constant"):
+                    why = f"synchronous phases need every message, in its order; {map_async.NAME} does without"
+                    raise ScenarioError(where, f"links.{channel}", why)
     if scenario.network.ready == "revise":
-        raise ScenarioError(where, "network.ready", f"{scenario.rule.name} takes in new values at each tick anyway; all or auto")
-    if len(scenario.rule.variance) not in (1, len(scenario.network.hidden)) or min(scenario.rule.variance) <= 0.0:
-        raise ScenarioError(where, "rule.variance", "one positive number for all hidden layers, or one for each")
+        raise ScenarioError(where, "network.ready", f"{learner.name} takes in new values while it settles anyway; all or auto")
+    network = learner if table == "critic" else scenario.network
+    real = table == "critic" or scenario.network.output == "linear"
+    count = len(network.hidden) + real
+    if len(learner.variance) not in (1, count) or min(learner.variance) <= 0.0:
+        raise ScenarioError(where, f"{table}.variance", f"one positive number, or {count}: one for each hidden layer" + (" and one for the output" if real else ""))
+    if learner.gate != "none" and not real:
+        raise ScenarioError(where, f"{table}.gate", "a gate belongs to a linear output")
 
 
 def _key(error: Mapping[str, Any], data: Any) -> str:

@@ -65,7 +65,8 @@ def lay_out(loop: Loop, peers: Mapping[int, int]) -> p.Tables:
                 links[outgoing, p.START], links[outgoing, p.WIDTH] = zip(*((start, width) for _, start, width in node.slices()), strict=True)
         _seat(row, node, shelf)
         b, m = row[p.TOLD_B], row[p.TOLD_M]
-        longest = max(longest, b * m * links[plan.outgoing(i, FEEDBACK), p.WIDTH].max(initial=int(row[p.ROLE] != p.LEARNER)))
+        learns = row[p.ROLE] in (p.LEARNER, p.SETTLER)
+        longest = max(longest, b * (row[p.ROLE] == p.SETTLER) + b * m * links[plan.outgoing(i, FEEDBACK), p.WIDTH].max(initial=int(not learns)))
         if i:
             row[p.CLOCK] = shelf.share(loop.clocks[i])
             row[p.PATIENT] = loop.clocks[i][0] != clock.ON_ARRIVAL
@@ -122,7 +123,7 @@ def _arrive(loop: Loop) -> np.ndarray:
             source = plan.nodes[src]
             size = {
                 ACTIVITY: streams + streams * network.values_of(plan, source),
-                FEEDBACK: streams * plan.nodes[dst].part[1] * (network.pieces(plan, source) if source.role == "agent" else 1),
+                FEEDBACK: streams * (plan.layers[source.layer].settles + plan.nodes[dst].part[1] * network.pieces(plan, source)) if source.role == "agent" else 0,
                 REWARD: streams,
                 OUTCOME: 1 + 3 * streams,
             }[channel]
@@ -225,7 +226,7 @@ def _seat(row: np.ndarray, node: Node, shelf: _Shelf) -> None:
     row[p.TOLD], row[[p.TOLD_B, p.TOLD_I, p.TOLD_M]] = shelf.put(told.ravel()), told.shape
     row[p.SAYS_STAMP] = row[p.STATE] + node.view.place("stamp")
     row[p.TELLS_STAMP] = row[p.STATE] + node.view.place("credited" if isinstance(node, Dopamine) else "told_stamp")
-    row[p.ROLE] = p.DOPAMINE if isinstance(node, Dopamine) else p.LEARNER
+    row[p.ROLE] = p.DOPAMINE if isinstance(node, Dopamine) else p.SETTLER if getattr(node, "settles", False) else p.LEARNER
     if isinstance(node, World):
         row[p.ROLE] = p.WORLD_OF_OUTCOME if node.earns == OUTCOME else p.WORLD_OF_REWARD
         row[p.NEXT_TURN] = row[p.STATE] + node.view.place("turn")

@@ -17,7 +17,7 @@ value of the last observation.
 
 from asyncnet.kernel import entry, kernel
 from asyncnet.layout import Field, unbound
-from asyncnet.tasks.multiplexer import grade, move, pose  # bound: rule
+from asyncnet.tasks.multiplexer import grade, move, pay, pose  # bound: rule
 
 cut = unbound  # bound: layout
 
@@ -29,6 +29,7 @@ _ACTIVITY, _TICK = 4, 5  # as in message.py
 USE, WITHHOLD, GRADE = range(3)
 IDLE, GRADING, STEPPING, STEPPED = range(4)  # what it is in the middle of
 TERMINATED, TRUNCATED = 1, 2
+SIGN, ONE_HOT, REAL = range(3)  # what the team answers with
 
 DECISIONS, EPISODES, ON_TIME, LATE, MISSING, REPEATED, REVISED, UNGRADED = range(8)
 COUNT_NAMES = ("decisions", "episodes", "on_time", "late", "missing", "repeated", "revised", "ungraded")
@@ -38,7 +39,7 @@ MOST_GRADED = 64  # answers graded in one interval
 FIELDS = (
     Field("observation", "B I"),  # what is shown
     Field("episode", "B"),
-    Field("action", "B"),  # the newest action heard
+    Field("action", "B X"),  # the newest action heard
     Field("reward", "B"),  # what the last decision led to
     Field("ended", "B"),  # 0, TERMINATED or TRUNCATED
     Field("over", "B"),  # the episode has ended; the next decision resets it
@@ -57,7 +58,7 @@ FIELDS = (
     Field("graded_count", "1"),  # answers that came in this interval, for GRADE
     Field("graded_next", "1"),
     Field("graded_stamp", "G"),
-    Field("graded_action", "G B"),
+    Field("graded_action", "G B X"),
     Field("earned", "1"),  # what they earned
     Field("told_stamp", "1"),  # the stamp of what is told
     Field("counts", "8"),
@@ -74,8 +75,9 @@ SETTINGS = (
     ("late", int),
     ("interval", int),  # microseconds, like the next two
     ("repeat", int),
-    ("patience", int),
-    ("one_hot", int),
+    ("patience", int),  # 0: without end
+    ("answers", int),
+    ("clip", float),
     ("dopamine", int),
     ("zero_at_limit", int),
     ("by_episode", int),
@@ -92,17 +94,26 @@ def begin(state, config):
 
 
 @kernel
-def chosen(v, c, payload, b):
-    """Stream b's action in an activity message."""
+def take_action(v, c, payload, b):
+    """Take stream b's action from an activity message; returns whether it is another than before."""
     width = (payload.size - c.B) // c.B
     first = c.B + b * width
-    if c.one_hot == 0:
-        return 1.0 if payload[first] > 0.0 else 0.0
-    best = 0
-    for n in range(1, width):
-        if payload[first + n] > payload[first + best]:
-            best = n
-    return float(best)
+    if c.answers == REAL:
+        changed = False
+        for n in range(c.X):
+            changed |= v.action[b, n] != payload[first + n]
+            v.action[b, n] = payload[first + n]
+        return changed
+    action = 1.0 if payload[first] > 0.0 else 0.0
+    if c.answers == ONE_HOT:
+        best = 0
+        for n in range(1, width):
+            if payload[first + n] > payload[first + best]:
+                best = n
+        action = float(best)
+    changed = v.action[b, 0] != action
+    v.action[b, 0] = action
+    return changed
 
 
 @kernel
@@ -115,10 +126,7 @@ def hear(v, c, now, seq, stamp, payload):
     v.heard_seq[0] = seq
     changed = False
     for b in range(c.B):
-        action = chosen(v, c, payload, b)
-        if action != v.action[b]:
-            v.action[b] = action
-            changed = True
+        changed |= take_action(v, c, payload, b)
     if stamp == v.used[0] and changed:
         v.counts[REVISED] += 1.0
         v.used[0] = -1.0
@@ -163,7 +171,7 @@ def open_next(v, c, now, said):
         if c.repeat > 0:
             v.turn[0] = min(v.closes[0], float(now + c.repeat))
         return show(v, c, now, said) | TURN
-    if v.guarded[0] == 1.0:
+    if v.guarded[0] == 1.0 or c.patience == 0:
         return show(v, c, now, said)
     v.guarded[0] = 1.0
     v.turn[0] = now + c.patience
@@ -238,8 +246,9 @@ def settle(v, c, told):
         told[0, 0, 0] = credited
     for b in range(c.B):
         boot, live = 1.0, 1.0
+        earned = min(max(pay(v, c, b), -c.clip), c.clip)
         if v.over[b] == 1.0:
-            live = 0.0
+            live, earned = 0.0, 0.0
             v.reward[b] = 0.0
             v.over[b] = 0.0
             v.episode[b] += 1.0
@@ -255,9 +264,9 @@ def settle(v, c, told):
                 elif c.zero_at_limit == 1:
                     live = 0.0
         if c.dopamine == 1:
-            told[0, 0, 1 + b], told[0, 0, 1 + c.B + b], told[0, 0, 1 + 2 * c.B + b] = v.reward[b], boot, live
+            told[0, 0, 1 + b], told[0, 0, 1 + c.B + b], told[0, 0, 1 + 2 * c.B + b] = earned, boot, live
         elif c.late != GRADE:
-            told[0, 0, b] = v.reward[b]
+            told[0, 0, b] = earned
     # Each graded question counts when its answer comes; an unanswered one counts as chance.
     note(v.log, v.log_count, v.earned[0] if c.late == GRADE else mean(v.reward))
     v.counts[DECISIONS] += 1.0

@@ -94,12 +94,12 @@ def add_up(x, weight, bias, pot):
 
 
 @kernel
-def expect(v, c):
-    """Potentials and means of all units for the inputs v.x."""
+def expect(v, c, x):
+    """Potentials and means of all units for the inputs x (B, I); a softmax of O + 1 values has a last logit of 0."""
     for b in range(c.B):
-        add_up(v.x[b], v.weight, v.bias, v.pot[b])
+        add_up(x[b], v.weight, v.bias, v.pot[b])
         if c.units == SOFTMAX:
-            top = 0.0
+            top = 0.0 if c.N > c.O else -np.inf
             for j in range(c.O):
                 v.pot[b, j] = v.pot[b, j] / c.temperature
                 top = max(top, v.pot[b, j])
@@ -119,20 +119,25 @@ def expect(v, c):
 
 
 @kernel
+def choose(v, c, b, u):
+    """Set stream b's one-hot v.y by the number u in [0, 1)."""
+    chosen = c.N - 1
+    below = 0.0
+    for n in range(c.N):
+        v.y[b, n] = 0.0
+        below += v.mean[b, n]
+        if u < below and n < chosen:
+            chosen = n
+    v.y[b, chosen] = 1.0
+
+
+@kernel
 def draw(v, c, stamp):
     """Sample v.y from the means; the draw belongs to (unit, stream, stamp)."""
     first = int(v.unit0[0])
     for b in range(c.B):
         if c.units == SOFTMAX:
-            u = uniform(c.seed, SAMPLE, first, b, stamp)
-            chosen = c.N - 1
-            below = 0.0
-            for n in range(c.N):
-                v.y[b, n] = 0.0
-                below += v.mean[b, n]
-                if u < below and n < chosen:
-                    chosen = n
-            v.y[b, chosen] = 1.0
+            choose(v, c, b, uniform(c.seed, SAMPLE, first, b, stamp))
         else:
             y, mean = v.y[b], v.mean[b]
             for j in range(c.O):  # a loop of its own, which vectorises
@@ -158,7 +163,7 @@ def archive(v, c, slot):
 @kernel
 def respond(v, c, slot, stamp):
     """Sample for the inputs v.x and keep what learning will need in archive slot `slot`."""
-    expect(v, c)
+    expect(v, c, v.x)
     draw(v, c, stamp)
     archive(v, c, slot)
 
@@ -166,22 +171,6 @@ def respond(v, c, slot, stamp):
 @kernel
 def settle(v, c, slot):
     """Reckon the eligibility once the sample's own instant is over: nothing to do, the score does not depend on the weights."""
-
-
-@kernel
-def relax(v, c, slot, stamp):
-    """Between samples: nothing, what was sampled holds."""
-
-
-@kernel
-def feel(v, c, port, seq, stamp, payload):
-    """Take in feedback that is no credit: nothing, these units have no use for it."""
-
-
-@kernel
-def pull(v, c, slot, told):
-    """What a unit that settles tells its inputs at every tick: nothing."""
-    return False
 
 
 @kernel

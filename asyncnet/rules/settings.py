@@ -15,6 +15,7 @@ def _several(value: object) -> object:
     return (value,) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
+Size = Annotated[int, Field(ge=1, le=65_536)]
 Rate = Annotated[float, Field(ge=0.0, le=1e3)]
 # One number for all layers or one for each, first to output.
 PerLayer = Annotated[tuple[Rate, ...], BeforeValidator(_several), Field(min_length=1)]
@@ -43,6 +44,25 @@ class CoagentSettings(LearnerSettings):
     """Stochastic units."""
 
     temperature: PerLayer = (1.0,)
+
+
+class SettlingSettings(CoagentSettings):
+    """Gaussian units that settle towards their most probable values (settling.py)."""
+
+    epsilon: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-9
+    variance: PerLayer = Field((0.3, 1.0), description="of each hidden layer's units, first to last, and of an output of real numbers; one number: the same for all")
+    step: Annotated[float, Field(gt=0.0, le=1.0)] = Field(0.5, description="share of the way to the mode that a unit goes in one step; 0.5 as published")
+    start: Literal["zero", "sample", "mean"] = Field("sample", description="where a unit begins at a new observation")
+    decide: Annotated[int, Field(ge=0, le=4000)] = Field(0, description="rounds or ticks after a new observation in which the output draws its action anew")
+    gate: Literal["none", "inverse", "difference"] = Field("none", description="value networks: 1 / (A - mean) after settling as released, or A - mean before it")
+
+
+class ValueNetwork(Model):
+    """What a critic that is a team of its own says of its network."""
+
+    hidden: Annotated[tuple[Size, ...], Field(min_length=1, max_length=64)] = (64, 32)
+    units: Literal["softplus", "relu", "linear"] = "softplus"
+    gate: Literal["inverse", "difference"] = "inverse"
 
 
 def per_layer(values: tuple[float, ...], layer: int) -> float:

@@ -1,8 +1,9 @@
-"""The tasks. One file a task: fields and settings of its part of the world's state, and three kernels that the world (world.py) is bound to.
+"""The tasks. One file a task: fields and settings of its part of the world's state, and the kernels that the world (world.py) is bound to.
 
 pose(v, c)                      write the first observation
 move(v, c)                      from v.action and v.over to v.observation, v.reward and v.ended; False if it is stepped in Python (`Built.outside`)
-grade(v, c, n, b, action)       the reward of an answer to decision n: for tasks of independent questions
+grade(v, c, n, b, action)       the reward of an answer (X,) to decision n: for tasks of independent questions
+pay(v, c, b)                    what the team hears of stream b's reward, if that is not v.reward
 
 An environment that is Gymnasium's own is stepped in Python; CartPole, with the same bits, in compiled code.
 """
@@ -18,13 +19,26 @@ import numpy as np
 
 if TYPE_CHECKING:
     from asyncnet.layout import Views
-    from asyncnet.scenario import GymnasiumTask, MultiplexerTask
+    from asyncnet.scenario import GymnasiumTask, MultiplexerTask, RegressionTask
+
+    Task = MultiplexerTask | RegressionTask | GymnasiumTask
 
 LINES = {
     "multiplexer": "name the data bit that the address bits point at; independent one-step questions",
-    "gymnasium": "any Gymnasium environment with a flat observation and discrete actions",
+    "regression": "answer with the value of an unknown two-layer ReLU network; independent one-step questions, real-valued answers",
+    "gymnasium": "any Gymnasium environment with flat observations and discrete or real-valued actions",
 }
-COMPILED = {"CartPole-v1": ("asyncnet.tasks.cartpole", (4, 2))}  # module; numbers in an observation, actions
+
+
+class Spaces(NamedTuple):
+    """Numbers in an observation; how many actions there are to choose from, or numbers in an action (real)."""
+
+    inputs: int
+    actions: int
+    real: bool
+
+
+COMPILED = {"CartPole-v1": ("asyncnet.tasks.cartpole", Spaces(4, 2, False))}
 
 
 class Built(NamedTuple):
@@ -36,10 +50,12 @@ class Built(NamedTuple):
     outside: Any = None
 
 
-def spaces(task: MultiplexerTask | GymnasiumTask) -> tuple[int, int]:
-    """(numbers in an observation, number of actions); raises ScenarioError if the task cannot be made."""
+def spaces(task: Task) -> Spaces:
+    """What a task shows and takes; raises ScenarioError if it cannot be made."""
     if task.name == "multiplexer":
-        return task.k + 2**task.k, 2
+        return Spaces(task.k + 2**task.k, 2, False)
+    if task.name == "regression":
+        return Spaces(8, 1, True)
     if task.id in COMPILED:
         return COMPILED[task.id][1]
     from asyncnet.tasks.gym import spaces as of_environment
@@ -47,16 +63,18 @@ def spaces(task: MultiplexerTask | GymnasiumTask) -> tuple[int, int]:
     return of_environment(task.id)
 
 
-def build(task: MultiplexerTask | GymnasiumTask, seed: int) -> Built:
+def build(task: Task, seed: int) -> Built:
     """The task of a scenario."""
     if task.name == "multiplexer":
         return Built(importlib.import_module("asyncnet.tasks.multiplexer"), {"k": task.k})
+    if task.name == "regression":
+        return Built(importlib.import_module("asyncnet.tasks.regression"), {"signed": int(task.reward == "error")})
     if task.id in COMPILED:
         kernels = importlib.import_module(COMPILED[task.id][0])
         return Built(kernels, fill=lambda view: kernels.begin(view, seed))
     from asyncnet.tasks.gym import Gym
 
-    made = Gym(task.id, task.streams, seed)
+    made = Gym(task, seed)
     return Built(importlib.import_module("asyncnet.tasks.outside"), fill=made.begin, outside=made)
 
 

@@ -94,7 +94,7 @@ def move(v, c):
 @kernel
 def fall(v, c, b):
     x, x_dot, theta, theta_dot = v.physics[b, 0], v.physics[b, 1], v.physics[b, 2], v.physics[b, 3]
-    force = _FORCE if v.action[b] == 1.0 else -_FORCE
+    force = _FORCE if v.action[b, 0] == 1.0 else -_FORCE
     cosine, sine = np.cos(theta), np.sin(theta)
     temp = (force + _POLE_LENGTH * (theta_dot * theta_dot) * sine) / _TOTAL
     theta_acc = (_GRAVITY * sine - cosine * temp) / (_LENGTH * (4.0 / 3.0 - _POLE * (cosine * cosine) / _TOTAL))

@@ -1,4 +1,4 @@
-"""Gymnasium environments with discrete actions, B copies at once, stepped in Python."""
+"""Gymnasium environments, B copies at once, stepped in Python."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import gymnasium
 import numpy as np
 
 from asyncnet.layout import Views
-from asyncnet.scenario import ScenarioError
-from asyncnet.tasks import seeds
+from asyncnet.scenario import GymnasiumTask, ScenarioError
+from asyncnet.tasks import Spaces, seeds
 
 
 def _make(name: str) -> gymnasium.Env:
@@ -18,8 +18,8 @@ def _make(name: str) -> gymnasium.Env:
     return gymnasium.make(name, disable_env_checker=True)
 
 
-def spaces(name: str) -> tuple[int, int]:
-    """(numbers in an observation, number of actions) of an environment; raises ScenarioError if it cannot serve."""
+def spaces(name: str) -> Spaces:
+    """What an environment shows and takes; raises ScenarioError if it cannot serve."""
     if ":" in name:  # "module:Name-v0" makes Gymnasium import the module, and a scenario is data: it executes nothing
         raise ScenarioError("", "task.id", "a name such as CartPole-v1; one that imports a module is not taken from a scenario")
     try:
@@ -28,36 +28,51 @@ def spaces(name: str) -> tuple[int, int]:
     except Exception as error:  # whatever the code of somebody's environment raises
         raise ScenarioError("", "task.id", " ".join(str(error).split())[:300] or type(error).__name__) from None
     try:
-        if not isinstance(env.action_space, gymnasium.spaces.Discrete) or env.action_space.start != 0 or env.action_space.n < 2:
-            raise ScenarioError("", "task.id", f"{name} has actions {env.action_space}; needed: Discrete(n), n >= 2, from 0")
-        seen = env.observation_space
-        if isinstance(seen, gymnasium.spaces.Box) and math.prod(seen.shape) <= 65_536:
-            return math.prod(seen.shape), int(env.action_space.n)
-        raise ScenarioError("", "task.id", f"{name} has observations {seen}; needed: a Box of at most 65536 numbers")
+        seen, acts = env.observation_space, env.action_space
+        if not isinstance(seen, gymnasium.spaces.Box) or math.prod(seen.shape) > 65_536:
+            raise ScenarioError("", "task.id", f"{name} has observations {seen}; needed: a Box of at most 65536 numbers")
+        if isinstance(acts, gymnasium.spaces.Box) and 1 <= math.prod(acts.shape) <= 4096:
+            return Spaces(math.prod(seen.shape), math.prod(acts.shape), True)
+        if isinstance(acts, gymnasium.spaces.Discrete) and acts.start == 0 and acts.n >= 2:
+            return Spaces(math.prod(seen.shape), int(acts.n), False)
+        raise ScenarioError("", "task.id", f"{name} has actions {acts}; needed: Discrete(n), n >= 2, from 0, or a Box")
     finally:
         env.close()
 
 
 class Gym:
-    """B copies of one environment, seeded from the run's seed and never seeded again."""
+    """B copies of one environment, seeded from the run's seed and never seeded again.
 
-    def __init__(self, name: str, streams: int, seed: int) -> None:
-        self.envs = [_make(name) for _ in range(streams)]
-        self._first = [np.ravel(env.reset(seed=own)[0]) for env, own in zip(self.envs, seeds(seed, streams), strict=True)]
+    Real-valued actions reach it as scale * a + offset, cut to its bounds.
+    """
+
+    def __init__(self, task: GymnasiumTask, seed: int) -> None:
+        self.envs = [_make(task.id) for _ in range(task.streams)]
+        self._first = [np.ravel(env.reset(seed=own)[0]) for env, own in zip(self.envs, seeds(seed, task.streams), strict=True)]
+        self._acts = self.envs[0].action_space
+        self._real = isinstance(self._acts, gymnasium.spaces.Box)
+        self._scale, self._offset = task.action_scale, task.action_offset
 
     def begin(self, v: Views) -> None:
         """Write the first observations into the world's state."""
         v.observation[:] = self._first
 
+    def _action(self, numbers: np.ndarray) -> object:
+        if not self._real:
+            return int(numbers[0])
+        wanted = (self._scale * numbers + self._offset).reshape(self._acts.shape)
+        return np.clip(wanted, self._acts.low, self._acts.high).astype(self._acts.dtype)
+
     def step(self, v: Views) -> None:
         """Move every copy: from `action` and `over` to `observation`, `reward` and `ended` (world.py)."""
+        over, actions, seen_by = v.over, v.action, v.observation
         for b, env in enumerate(self.envs):
-            if v.over[b]:
+            if over[b]:
                 seen, _ = env.reset()
             else:
-                seen, v.reward[b], terminated, truncated, _ = env.step(int(v.action[b]))
+                seen, v.reward[b], terminated, truncated, _ = env.step(self._action(actions[b]))
                 v.ended[b] = 1.0 if terminated else 2.0 if truncated else 0.0
-            v.observation[b] = np.ravel(seen)
+            seen_by[b] = np.ravel(seen)
 
     def close(self) -> None:
         """Close the environments."""

@@ -44,7 +44,7 @@ def pose(v, c):
 def move(v, c):
     """Judge the actions and pose the next question."""
     for b in range(c.B):
-        v.reward[b] = 1.0 if v.action[b] == v.answer[b] else -1.0
+        v.reward[b] = 1.0 if v.action[b, 0] == v.answer[b] else -1.0
     v.asked[0] += 1.0
     pose(v, c)
     return True
@@ -53,4 +53,10 @@ def move(v, c):
 @kernel
 def grade(v, c, n, b, action):
     """The reward of an answer to question n."""
-    return 1.0 if action == question(c.seed, c.k, n, b, np.empty(c.I)) else -1.0
+    return 1.0 if action[0] == question(c.seed, c.k, n, b, np.empty(c.I)) else -1.0
+
+
+@kernel
+def pay(v, c, b):
+    """What the team hears of stream b's reward: all of it."""
+    return v.reward[b]

@@ -1,0 +1,107 @@
+"""What a learning node hears, and what it is then ready for: the newest values of its inputs, and credit in pieces, summed stamp by stamp.
+
+Kernels of the learning node's machine (agent.py), which says when they are called. None of them knows a rule.
+"""
+
+from asyncnet.kernel import kernel, view
+
+# counts: what the machine passed over, for the summary
+EVICTED, LATE, DUPLICATE, INCOMPLETE, OVERTAKEN, REVISED, SAMPLED, LEARNED = range(8)
+COUNT_NAMES = ("evicted", "late", "duplicate", "incomplete", "overtaken", "revised", "sampled", "learned")
+
+# Columns of `port`, a source: which inputs it feeds, with which of its values it begins, the stamp and number of its newest message.
+START, WIDTH, SKIPS, HEARD_STAMP, HEARD_SEQ = range(5)
+
+
+@kernel
+def hear_activity(v, c, port, seq, stamp, payload):
+    source = v.port[port]
+    if stamp < source[HEARD_STAMP] or (stamp == source[HEARD_STAMP] and seq <= source[HEARD_SEQ]):
+        return  # overtaken on the way: the newest value wins
+    start, width, skips = int(source[START]), int(source[WIDTH]), int(source[SKIPS])
+    said = (payload.size - c.B) // c.B
+    first = stamp > source[HEARD_STAMP]
+    changed = False
+    for b in range(c.B):
+        here, there = view(payload, c.B + b * said + skips, (width,)), v.x[b, start : start + width]
+        for i in range(width):
+            changed |= there[i] != here[i]
+            there[i] = here[i]
+    source[HEARD_STAMP] = stamp
+    source[HEARD_SEQ] = seq
+    if stamp > v.newest[0]:
+        v.newest[0] = stamp
+        for b in range(c.B):
+            v.newest_episode[b] = payload[b]
+    if stamp > v.stamp[0] and v.waiting[0] < 0.0:
+        v.waiting[0] = 0.0
+    if stamp == v.stamp[0] and (first or changed):
+        v.fresh[0] = 1.0
+    if not first and not changed:
+        v.repeats[0] += 1.0
+
+
+@kernel
+def hear_credit(v, c, port, stamp, payload):
+    slot = stamp % c.C
+    if v.due_stamp[slot] > stamp:
+        v.counts[LATE] += 1.0
+        return
+    if v.due_stamp[slot] < stamp:
+        if v.due_state[slot] == 1.0:
+            v.counts[INCOMPLETE] += 1.0
+            v.gathering[0] -= 1.0
+        v.due_stamp[slot] = stamp
+        v.due_state[slot] = 1.0
+        v.due_age[slot] = 0.0
+        v.due_heard[slot] = 0.0
+        v.due_from[slot, :] = 0.0
+        if c.D > 1:
+            v.due[slot, :, :, :] = 0.0
+        v.gathering[0] += 1.0
+    if v.due_state[slot] == 2.0 or v.due_from[slot, port] == 1.0:
+        v.counts[DUPLICATE] += 1.0
+        return
+    v.due_from[slot, port] = 1.0
+    v.due_heard[slot] += 1.0
+    start, width = int(v.sender[port, 0]), int(v.sender[port, 1])
+    if payload.size == c.B:  # a reward: one number a stream, the same for every unit
+        for b in range(c.B):
+            for j in range(c.O):
+                v.due[slot, b, j, start] = payload[b]
+    elif width == c.J:  # this sender brings all the pieces, in the order in which they are kept
+        due = view(v.due, slot * payload.size, (payload.size,))
+        for n in range(payload.size):
+            due[n] = payload[n]
+    else:
+        at = 0
+        for b in range(c.B):
+            for j in range(c.O):
+                for m in range(width):
+                    v.due[slot, b, j, start + m] = payload[at]
+                    at += 1
+
+
+@kernel
+def ready_credit(v, c):
+    """The slot of the oldest credit to learn from now, or -1."""
+    best = -1
+    if v.gathering[0] > 0.0:
+        for slot in range(c.C):
+            whole = v.due_heard[slot] == c.D or (c.on_arrival == 0 and v.due_age[slot] >= c.patience)
+            if v.due_state[slot] == 1.0 and whole and (best < 0 or v.due_stamp[slot] < v.due_stamp[best]):
+                best = slot
+    return best
+
+
+@kernel
+def ready_sample(v, c):
+    if v.newest[0] <= v.stamp[0]:
+        return False
+    if c.revise == 1 or (c.on_arrival == 0 and v.waiting[0] >= c.patience):
+        return True
+    for port in range(c.S):
+        behind = v.newest[0] - v.port[port, HEARD_STAMP]
+        if behind > 0.0 and behind <= c.lag:
+            return False
+    return True

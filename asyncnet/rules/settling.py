@@ -1,0 +1,333 @@
+"""Kernels of units that settle: Gaussian units that move towards their most probable values, below an output that samples.
+
+    mean = f(x W + b)                          f = softplus, ReLU or linear; a softmax output has its probabilities      (B, O)
+    e = (h - mean) f'(pot) / var               softmax: (onehot - mean) / T                                              error at the potential
+    u_i = sum_j e_j W_ij                       told to input i
+    h <- h + step * ((mean - h) + var * u)     with step 0.5 the published half-way pull towards the mode of Pr(h | below, above)
+
+    eligibility of W_ij: x_i * gate * e_j      gate = 1, or for a value network of its output A:  1 / (A - mean) after settling, or A - mean before it
+
+What an output with a gate says is its mean; others say their sample. The gate, one number a stream, comes down with the feedback: the node that tells
+it to the next has it from the one above. Potentials are reckoned only after inputs or weights have changed.
+
+Source: Chung, MAP Propagation (2021), sections 2 and 3; released code (the gate's first form; every logit of a softmax is free; cut-offs of softplus and sigmoid).
+"""
+
+import numpy as np
+
+from asyncnet.arithmetic import dot, exp, sigmoid, softplus, total
+from asyncnet.chance import RESAMPLE, SAMPLE, WEIGHT, normal, uniform
+from asyncnet.hearing import HEARD_STAMP, START, WIDTH
+from asyncnet.kernel import kernel
+from asyncnet.layout import Field
+from asyncnet.rules import coagent
+from asyncnet.rules.coagent import SOFTMAX, add_up, choose, expect, fold
+from asyncnet.rules.coagent import learn as climb
+
+SOFTPLUS, RELU, LINEAR = 3, 4, 5  # codes of `units` beside those of coagent.py
+GAUSSIAN = SOFTPLUS  # and beyond
+STARTS = {"zero": 0, "sample": 1, "mean": 2}
+GATES = {"none": 0, "inverse": 1, "difference": 2}
+TRACES = {"motion": 1, "time": 2}  # codes of `gathers`
+_SAMPLE, _MEAN = STARTS["sample"], STARTS["mean"]
+_INVERSE = GATES["inverse"]
+_MOTION = TRACES["motion"]
+MOST_DRAWS = 4096  # for one observation
+LEAST = 1e-12  # distance that the inverse gate sees
+
+FIELDS = (
+    *coagent.FIELDS,
+    Field("drive_stamp", "E"),  # of the newest feedback of each node above
+    Field("drive_seq", "E"),
+    Field("drive_from", "E 2"),  # the pieces it brings: from, to
+    Field("drive", "B O Q"),
+    Field("drawn", "B O"),  # the sample of a Gaussian output that says its mean
+    Field("error", "B O"),
+    Field("slope", "B O"),  # f'(pot)
+    Field("stale", "1"),  # inputs or weights have changed since the potentials were reckoned
+    Field("moved_by", "B O"),  # the last step
+    Field("motion", "B O"),  # its running mean
+    Field("gathered", "1"),  # when the trace was last added to
+)
+SETTINGS = (
+    *coagent.SETTINGS,
+    ("variance", float),
+    ("step", float),
+    ("start", int),
+    ("gate", int),
+    ("beta", float),  # of the motion's running mean
+    ("kappa", float),
+    ("floor", float),
+    ("lam", float),
+    ("gamma", float),
+    ("each_tick", int),  # motion: gamma multiplies the trace at each tick, else at each new observation
+    ("tau", float),  # time: in ticks of the scenario
+    ("tick", float),  # microseconds
+)
+
+
+@kernel
+def initialise(v, c):
+    """Weights U(+-sqrt(6 / (inputs + units of the layer))), biases 0."""
+    span = np.sqrt(6.0 / (c.I + c.fan_out))
+    first = int(v.unit0[0])
+    v.drive_stamp[:] = -1.0
+    v.stale[0] = 1.0
+    v.gate[:] = 1.0
+    for j in range(c.O):
+        for i in range(c.I):
+            v.weight[i, j] = span * (2.0 * uniform(c.seed, WEIGHT, first + j, i, 0) - 1.0)
+
+
+@kernel
+def take_up(v, c, slot, stamp):
+    """Copy what has come about this observation into its archive, which is what the potentials are reckoned from."""
+    for port in range(c.S):
+        if v.port[port, HEARD_STAMP] == stamp:
+            start, end = int(v.port[port, START]), int(v.port[port, START] + v.port[port, WIDTH])
+            for b in range(c.B):
+                x, here = v.x[b], v.ring_x[slot, b]
+                for i in range(start, end):
+                    here[i] = x[i]
+
+
+@kernel
+def think(v, c, slot):
+    """Potentials, means and slopes for the archived inputs, if they or the weights have changed."""
+    if v.stale[0] == 0.0:
+        return
+    v.stale[0] = 0.0
+    if c.units == SOFTMAX:
+        expect(v, c, v.ring_x[slot])
+        return
+    for b in range(c.B):
+        add_up(v.ring_x[slot, b], v.weight, v.bias, v.pot[b])
+        pot, mean, slope = v.pot[b], v.mean[b], v.slope[b]
+        if c.units == SOFTPLUS:
+            for j in range(c.O):
+                mean[j] = softplus(pot[j])
+            for j in range(c.O):
+                slope[j] = sigmoid(pot[j])
+        elif c.units == LINEAR:
+            for j in range(c.O):
+                mean[j] = pot[j]
+                slope[j] = 1.0
+        else:
+            for j in range(c.O):
+                mean[j] = max(pot[j], 0.0)
+                slope[j] = 1.0 if pot[j] >= 0.0 else 0.0
+
+
+@kernel
+def judge(v, c):
+    """The error of what is held, d log p(h | below) / d pot."""
+    if c.units == SOFTMAX:
+        for b in range(c.B):
+            for j in range(c.O):
+                v.error[b, j] = (v.y[b, j] - v.mean[b, j]) / c.temperature
+        return
+    for b in range(c.B):
+        h = v.drawn[b] if c.E == 0 and c.gate > 0 else v.y[b]
+        mean, slope, error = v.mean[b], v.slope[b], v.error[b]
+        for j in range(c.O):
+            error[j] = (h[j] - mean[j]) * slope[j] / c.variance
+
+
+@kernel
+def keep(v, c, slot):
+    """archive[slot] = (inputs, values, gate * error)"""
+    if c.E == 0 and c.gate == _INVERSE:
+        for b in range(c.B):
+            off = v.drawn[b, 0] - v.mean[b, 0]
+            v.gate[0, b] = 1.0 / (off if np.abs(off) > LEAST else LEAST)
+    for b in range(c.B):
+        y, e, error, kept = v.y[b], v.ring_e[slot, b], v.error[b], v.ring_y[slot, b]
+        for n in range(c.N):
+            kept[n] = y[n]
+        for j in range(c.O):
+            e[j] = v.gate[0, b] * error[j]
+
+
+@kernel
+def place(v, c):
+    """Put a Gaussian output's sample, which stands in v.y, where it belongs: with a gate, v.y is the mean that it says."""
+    if c.E == 0 and c.units >= GAUSSIAN and c.gate > 0:
+        for b in range(c.B):
+            for j in range(c.O):
+                v.drawn[b, j] = v.y[b, j]
+                v.y[b, j] = v.mean[b, j]
+                if c.gate != _INVERSE:
+                    v.gate[0, b] = v.drawn[b, j] - v.mean[b, j]
+
+
+@kernel
+def draw(v, c, purpose, n):
+    """Sample v.y from the means: draw n of that purpose."""
+    first = int(v.unit0[0])
+    for b in range(c.B):
+        if c.units == SOFTMAX:
+            choose(v, c, b, uniform(c.seed, purpose, first, b, n))
+        else:
+            for j in range(c.O):
+                v.y[b, j] = v.mean[b, j] + np.sqrt(c.variance) * normal(c.seed, purpose, first + j, b, n)
+
+
+@kernel
+def respond(v, c, slot, stamp):
+    """Begin with a new observation; ring_x holds its inputs."""
+    hidden = c.E > 0
+    goes_on = c.start == 0 and v.round[0] >= 0.0  # from what was held before
+    if hidden and c.gate > 0:
+        v.gate[:] = 0.0  # no credit before it is known
+    v.round[0] = 0.0
+    v.stale[0] = 1.0
+    if goes_on and c.rounds > 0:
+        return  # in phases the first round takes the new inputs in
+    for b in range(c.B):
+        for j in range(c.O):
+            v.moved_by[b, j] = -v.y[b, j]
+    think(v, c, slot)
+    if not hidden or c.start == _SAMPLE:
+        draw(v, c, SAMPLE, stamp)
+    elif c.start == _MEAN:
+        v.y[:] = v.mean
+    for b in range(c.B):
+        for j in range(c.O):
+            v.moved_by[b, j] += v.y[b, j]
+    place(v, c)
+    judge(v, c)
+    keep(v, c, slot)
+
+
+@kernel
+def approach(v, c, stamp):
+    """One step of hidden units towards the mode."""
+    for sender in range(c.E):
+        if v.drive_stamp[sender] != stamp:  # about another observation
+            first, last = int(v.drive_from[sender, 0]), int(v.drive_from[sender, 1])
+            v.drive[:, :, first:last] = 0.0
+    for b in range(c.B):
+        y, mean, moved = v.y[b], v.mean[b], v.moved_by[b]
+        for j in range(c.O):
+            moved[j] = c.step * ((mean[j] - y[j]) + c.variance * total(v.drive[b, j]))
+            y[j] += moved[j]
+
+
+@kernel
+def refresh(v, c, slot, stamp):
+    """Means and errors for what has come from below."""
+    if v.fresh[0] == 1.0:
+        v.fresh[0] = 0.0
+        v.stale[0] = 1.0
+        take_up(v, c, slot, stamp)
+    think(v, c, slot)
+    judge(v, c)
+
+
+@kernel
+def redraw(v, c, stamp, n):
+    """Sample once more for the same observation: draw n."""
+    for b in range(c.B):
+        for j in range(c.O):
+            v.moved_by[b, j] = -v.y[b, j]
+    draw(v, c, RESAMPLE, stamp * MOST_DRAWS + n)
+    for b in range(c.B):
+        for j in range(c.O):
+            v.moved_by[b, j] += v.y[b, j]
+    place(v, c)
+
+
+@kernel
+def relax(v, c, slot, stamp):
+    """A tick: take in what has come, then one step towards the mode; the output samples anew while it decides, then holds."""
+    if v.fresh[0] == 1.0:
+        v.fresh[0] = 0.0
+        v.stale[0] = 1.0
+        take_up(v, c, slot, stamp)
+    think(v, c, slot)
+    if c.E > 0:
+        approach(v, c, stamp)
+    elif v.round[0] < c.decide:
+        v.round[0] += 1.0
+        redraw(v, c, stamp, int(v.round[0]))
+    else:
+        v.moved_by[:] = 0.0
+    judge(v, c)
+    keep(v, c, slot)
+
+
+@kernel
+def gather(v, c, slot, now):
+    """Add this tick's eligibility to the trace.
+
+    motion    g <- beta g + (1 - beta) dh;   z <- gamma lambda z + x (x) gate e / (floor + kappa g^2)
+    time      z <- exp(-dt / tau) z + (dt / tau) x (x) gate e
+    """
+    carry, share = c.lam, 1.0
+    if c.each_tick == 1 or v.since[0] == now:
+        carry *= c.gamma
+    if c.gathers != _MOTION:
+        share = (now - v.gathered[0]) / (c.tau * c.tick)
+        carry = exp(-min(share, 700.0))
+    v.gathered[0] = now
+    for b in range(c.B):
+        v.carry[b] = carry
+        if v.z_episode[b] != v.ring_episode[slot, b]:
+            v.z_episode[b] = v.ring_episode[slot, b]
+            v.carry[b] = 0.0
+            v.motion[b] = 0.0
+        e, error, g, moved = v.ring_e[slot, b], v.error[b], v.motion[b], v.moved_by[b]
+        together = 0.0
+        for j in range(c.O):
+            together += np.abs(moved[j])
+        for j in range(c.O):
+            if c.gathers == _MOTION:
+                step = moved[j] if c.units != SOFTMAX else (1.0 if together > 0.0 else 0.0)
+                g[j] = c.beta * g[j] + (1.0 - c.beta) * step
+                share = 1.0 / (c.floor + c.kappa * g[j] * g[j])
+            e[j] = share * v.gate[0, b] * error[j]
+    fold(v, c, slot)
+
+
+@kernel
+def learn(v, c, slot, on, told):
+    """One update from v.credit and the eligibility, as sampled units do it."""
+    v.stale[0] = 1.0
+    return climb(v, c, slot, on, told)
+
+
+@kernel
+def feel(v, c, port, seq, stamp, payload):
+    """Take in what a node above tells, the gate and its pieces: the newest counts."""
+    if stamp < v.drive_stamp[port] or (stamp == v.drive_stamp[port] and seq <= v.drive_seq[port]):
+        return  # overtaken on the way
+    v.drive_stamp[port] = stamp
+    v.drive_seq[port] = seq
+    first, last = int(v.drive_from[port, 0]), int(v.drive_from[port, 1])
+    at = 0
+    for b in range(c.B):
+        if stamp == v.stamp[0]:
+            v.gate[0, b] = payload[at]
+        at += 1
+        for j in range(c.O):
+            for piece in range(first, last):
+                v.drive[b, j, piece] = payload[at]
+                at += 1
+
+
+@kernel
+def pull(v, c, told):
+    """e W^T for the inputs: one sum, or (M > 1) one piece for each unit; returns whether any of them listens."""
+    if c.tells == 0:
+        return False
+    for b in range(c.B):
+        e, out = v.error[b], told[b]
+        if c.M > 1:
+            for i in range(c.I):
+                w = v.weight[i]
+                for j in range(c.O):
+                    out[i, j] = e[j] * w[j]
+        else:
+            for i in range(c.I):
+                out[i, 0] = dot(e, v.weight[i])  # the bits of the sum of pieces
+    return True

@@ -1,0 +1,84 @@
+"""Scalar regression: answer with the value of an unknown network; x ~ N(0, I_8), y = relu(relu(x M1) m2).
+
+The reward is -(a - y)^2. A net that learns from the target itself (`reward = "error"`) hears y - a instead, where a is the mean that it says; its score stays -(a - y)^2.
+M1 (8, 8) and m2 (8,) are drawn once from N(0, 1). Independent questions, one a decision; question n of a stream is a keyed draw. Source: ALGORITHMS section 11
+(the released code of MAP Propagation, which cuts at zero at the output too).
+"""
+
+import numpy as np
+
+from asyncnet.chance import TASK, normal
+from asyncnet.kernel import kernel
+from asyncnet.layout import Field
+
+INPUTS = 8
+_OF_NETWORK = 1 << 16  # key of the network's weights, beside those of questions
+
+FIELDS = (
+    Field("asked", "1"),  # number of the question that is shown
+    Field("answer", "B"),  # and its answers
+    Field("missed", "B"),  # y - a of the last
+    Field("first", "8 8"),
+    Field("second", "8"),
+)
+SETTINGS = (("signed", int),)
+
+
+@kernel
+def value(v, x):
+    """y for one x (8,)."""
+    y = 0.0
+    for j in range(INPUTS):
+        pot = 0.0
+        for i in range(INPUTS):
+            pot += x[i] * v.first[i, j]
+        y += max(pot, 0.0) * v.second[j]
+    return max(y, 0.0)
+
+
+@kernel
+def question(v, c, n, b, out):
+    """Write question n of stream b into out (8,); returns its answer."""
+    for i in range(INPUTS):
+        out[i] = normal(c.seed, TASK, i, b, n)
+    return value(v, out)
+
+
+@kernel
+def pose(v, c):
+    """Draw the network; show the first question."""
+    for j in range(INPUTS):
+        for i in range(INPUTS):
+            v.first[i, j] = normal(c.seed, TASK, _OF_NETWORK + i, j, 0)
+        v.second[j] = normal(c.seed, TASK, _OF_NETWORK + INPUTS, j, 0)
+    ask(v, c)
+
+
+@kernel
+def ask(v, c):
+    for b in range(c.B):
+        v.answer[b] = question(v, c, int(v.asked[0]), b, v.observation[b])
+
+
+@kernel
+def move(v, c):
+    """Judge the answers and pose the next question."""
+    for b in range(c.B):
+        v.missed[b] = v.answer[b] - v.action[b, 0]
+        v.reward[b] = -v.missed[b] * v.missed[b]
+    v.asked[0] += 1.0
+    ask(v, c)
+    return True
+
+
+@kernel
+def grade(v, c, n, b, action):
+    """The reward of an answer to question n."""
+    off = question(v, c, n, b, np.empty(INPUTS)) - action[0]
+    return off if c.signed == 1 else -off * off
+
+
+@kernel
+def pay(v, c, b):
+    """What the team hears: the reward, or the signed error."""
+    return v.missed[b] if c.signed == 1 else v.reward[b]

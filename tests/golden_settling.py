@@ -1,0 +1,40 @@
+"""The kernels of units that settle with one change: what they draw is read from the state (`script`, `redraws`).
+
+Bound to `asyncnet.agent` like any rule, it lets a test force recorded draws.
+"""
+
+import numpy as np
+
+from asyncnet.kernel import kernel
+from asyncnet.layout import Field
+from asyncnet.rules import settling
+from asyncnet.rules.settling import SOFTMAX, approach, feel, fold, gather, initialise, judge, keep, learn, place, pull, refresh, relax, think
+
+__all__ = ["approach", "feel", "fold", "gather", "initialise", "keep", "learn", "pull", "redraw", "refresh", "relax", "respond"]
+
+FIELDS = (*settling.FIELDS, Field("script", "B N"), Field("redraws", "16 B N"))
+SETTINGS = settling.SETTINGS
+
+
+@kernel
+def respond(v, c, slot, stamp):
+    """As settling's in phases: standard normal numbers for Gaussian units, the one-hot sample itself for a softmax."""
+    goes_on = c.start == 0 and v.round[0] >= 0.0
+    v.round[0], v.stale[0] = 0.0, 1.0
+    if goes_on:
+        return
+    think(v, c, slot)
+    for b in range(c.B):
+        for n in range(c.N):
+            v.y[b, n] = v.script[b, n] if c.units == SOFTMAX else v.mean[b, n] + np.sqrt(c.variance) * v.script[b, n]
+    place(v, c)
+    judge(v, c)
+    keep(v, c, slot)
+
+
+@kernel
+def redraw(v, c, stamp, n):
+    """The recorded sample of this round."""
+    for b in range(c.B):
+        for k in range(c.N):
+            v.y[b, k] = v.redraws[n, b, k]
