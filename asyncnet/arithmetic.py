@@ -20,6 +20,8 @@ from asyncnet.kernel import inlined
 _LOG2E, _LN2_HIGH, _LN2_LOW = 1.4426950408889634, 6.93145751953125e-1, 1.42860682030941723212e-6
 _P0, _P1 = 1.26177193074810590878e-4, 3.02994407707441961300e-2
 _Q0, _Q1, _Q2 = 3.00198505138664455042e-6, 2.52448340349684104192e-3, 2.27265548208155028766e-1
+_WHOLE = 6755399441055744.0  # 1.5 * 2^52: the last bits of a sum with it are a whole number
+_WHOLE_BITS = np.float64(_WHOLE).view(np.int64)
 _HALF_LN2, _SQRT_HALF = 0.34657359027997264, 0.7071067811865476
 
 
@@ -31,7 +33,8 @@ def exp(x):
     rr = r * r
     p = r * ((_P0 * rr + _P1) * rr + 1.0)
     y = 1.0 + 2.0 * p / ((((_Q0 * rr + _Q1) * rr + _Q2) * rr + 2.0) - p)
-    return y * np.int64((np.int64(k) + 1023) << 52).view(np.float64)
+    whole = np.float64(k + _WHOLE).view(np.int64) - _WHOLE_BITS  # k as a whole number, without the conversion that few processors do four at a time
+    return y * np.int64((whole + np.int64(1023)) << np.int64(52)).view(np.float64)
 
 
 @inlined
@@ -39,7 +42,8 @@ def log1p(y):
     """log(1 + y) for 0 <= y <= 1: 2 artanh(y / (2 + y)), taken from the square root of 2 where y is large."""
     large = y > 0.4142135623730951
     shifted = (1.0 + y) * _SQRT_HALF
-    s = (shifted - 1.0) / (shifted + 1.0) if large else y / (2.0 + y)
+    above, below = shifted - 1.0 if large else y, shifted + 1.0 if large else 2.0 + y
+    s = above / below
     z = s * s
     series = 1.0 / 21.0
     series = series * z + 1.0 / 19.0
@@ -70,25 +74,30 @@ def softplus(x):
     return 0.0 if x < -30.0 else s
 
 
-def _partial_sums(context: Any, builder: ir.IRBuilder, whole: ir.Value, arrays: list[ir.Value]) -> ir.Value:
-    """The four partial sums over the first `whole` products of the arrays' elements, from the first sum to the last, as one register."""
+def _partial_sums(context: Any, builder: ir.IRBuilder, whole: ir.Value, sets: list[list[ir.Value]]) -> list[ir.Value]:
+    """For each set of arrays the sum over the first `whole` products of their elements: four partial sums, then over those from the first to the last."""
     four = ir.VectorType(ir.DoubleType(), 4)
-    sums = cgutils.alloca_once_value(builder, ir.Constant(four, [0.0] * 4))
+    sums = [cgutils.alloca_once_value(builder, ir.Constant(four, [0.0] * 4)) for _ in sets]
     with cgutils.for_range_slice(builder, whole.type(0), whole, whole.type(4)) as (i, _):
-        parts = []
-        for data in arrays:
-            part = builder.load(builder.bitcast(builder.gep(data, [i]), four.as_pointer()))
-            part.align = 8
-            parts.append(part)
-        builder.store(builder.fadd(builder.load(sums), functools.reduce(builder.fmul, parts)), sums)
-    s0, *others = (builder.extract_element(builder.load(sums), ir.IntType(32)(k)) for k in range(4))
-    return functools.reduce(builder.fadd, others, s0)
+        for at, arrays in zip(sums, sets, strict=True):
+            parts = []
+            for data in arrays:
+                part = builder.load(builder.bitcast(builder.gep(data, [i]), four.as_pointer()))
+                part.align = 8
+                parts.append(part)
+            builder.store(builder.fadd(builder.load(at), functools.reduce(builder.fmul, parts)), at)
+    lanes = [[builder.extract_element(builder.load(at), ir.IntType(32)(k)) for k in range(4)] for at in sums]
+    return [functools.reduce(builder.fadd, others, first) for first, *others in lanes]
+
+
+def _data(context: Any, builder: ir.IRBuilder, kinds: Any, values: Any) -> list[ir.Value]:
+    return [make_array(kind)(context, builder, value).data for kind, value in zip(kinds, values, strict=True)]
 
 
 @intrinsic
 def _total(typingctx, a, whole):
     def generate(context, builder, signature, args):
-        return _partial_sums(context, builder, args[1], [make_array(signature.args[0])(context, builder, args[0]).data])
+        return _partial_sums(context, builder, args[1], [_data(context, builder, signature.args[:1], args[:1])])[0]
 
     return types.float64(a, types.int64), generate
 
@@ -96,9 +105,19 @@ def _total(typingctx, a, whole):
 @intrinsic
 def _dot(typingctx, a, b, whole):
     def generate(context, builder, signature, args):
-        return _partial_sums(context, builder, args[2], [make_array(kind)(context, builder, a).data for kind, a in zip(signature.args, args[:2], strict=False)])
+        return _partial_sums(context, builder, args[2], [_data(context, builder, signature.args[:2], args[:2])])[0]
 
     return types.float64(a, b, types.int64), generate
+
+
+@intrinsic
+def _dots(typingctx, a, b0, b1, b2, b3, whole):
+    def generate(context, builder, signature, args):
+        first, *others = _data(context, builder, signature.args[:5], args[:5])
+        sums = _partial_sums(context, builder, args[5], [[first, other] for other in others])
+        return context.make_tuple(builder, signature.return_type, sums)
+
+    return types.UniTuple(types.float64, 4)(a, b0, b1, b2, b3, types.int64), generate
 
 
 @inlined
@@ -119,3 +138,21 @@ def dot(a, b):
     for i in range(whole, a.size):
         s += a[i] * b[i]
     return s
+
+
+@inlined
+def project(a, rows, out):
+    """out_i = dot(a, rows_i), to the bit; rows (m, n), four of them at a time, so that their sums do not wait for each other."""
+    whole = a.size - a.size % 4
+    fours = rows.shape[0] - rows.shape[0] % 4
+    for i in range(0, fours, 4):
+        r0, r1, r2, r3 = rows[i], rows[i + 1], rows[i + 2], rows[i + 3]
+        s0, s1, s2, s3 = _dots(a, r0, r1, r2, r3, whole)
+        for j in range(whole, a.size):
+            s0 += a[j] * r0[j]
+            s1 += a[j] * r1[j]
+            s2 += a[j] * r2[j]
+            s3 += a[j] * r3[j]
+        out[i], out[i + 1], out[i + 2], out[i + 3] = s0, s1, s2, s3
+    for i in range(fours, rows.shape[0]):
+        out[i] = dot(a, rows[i])

@@ -3,6 +3,8 @@
     python benchmarks/tables.py published            Weight Maximization in lock-step beside the published figures
     python benchmarks/tables.py hardship             the 3-bit multiplexer on free clocks under each condition
     python benchmarks/tables.py map                  asynchronous MAP Propagation under each hardship; its starts and steps
+    python benchmarks/tables.py tasks                every published task: MAP Propagation in phases, in lock-step ticks and on free clocks, Weight Maximization, REINFORCE
+    python benchmarks/tables.py questions            multiplexer and regression, with MAP Propagation
     python benchmarks/tables.py units                layers and units on the 2-bit multiplexer
     python benchmarks/tables.py free                 CartPole on free clocks
 
@@ -111,6 +113,50 @@ def map_async() -> list[Cell]:
     return cells
 
 
+_LOCK_STEP = ('clocks.default={kind="periodic", phase=0.0}',)
+_PUBLISHED = {  # ALGORITHMS section 12: MAP, asynchronous MAP (in lock-step), Weight Max, with traces, REINFORCE
+    "cartpole": ("CartPole, 1000 episodes", 10, 459.70, 418.61, 390.38, 373.11, 47.29),
+    "acrobot": ("Acrobot, 500 (Weight Max, REINFORCE: 1000)", 10, -100.29, -106.71, -97.05, -105.00, -148.42),
+    "lunarlander": ("LunarLander, 2500 (Weight Max, REINFORCE: 3000)", 5, 127.88, 76.84, 111.23, 39.04, -62.05),
+    "mountaincar": ("MountainCarContinuous, 500", 5, 39.45, 46.24, None, None, None),
+}
+
+
+def tasks() -> list[Cell]:
+    """Average return over all published episodes, beside the published figure."""
+    cells = []
+    for task, (row, seeds, sync, free, plain, traces, reinforce) in _PUBLISHED.items():
+        columns = {
+            "MAP, phases": (f"{task}-map", (), sync),
+            "MAP async, lock-step ticks": (f"{task}-map-async", _LOCK_STEP, free),
+            "MAP async, free clocks": (f"{task}-map-async", (), free),
+        }
+        if plain is not None:
+            columns |= {
+                "Weight Max": (f"{task}-weight-max", (), plain),
+                "Weight Max with traces": (f"{task}-weight-max-traces", (), traces),
+                "REINFORCE": (f"{task}-reinforce", (), reinforce),
+            }
+        for column, (name, settings, figure) in columns.items():
+            cells.append(Cell(row, column, name, (), settings, seeds, "mean_return", figure))
+    return cells
+
+
+def questions() -> list[Cell]:
+    """Figures held against: a re-run of the released implementation (multiplexer k = 5); read off the published curves (regression, squared error)."""
+    cells = []
+    for row, name, settings, figure, against in (
+        ("multiplexer k=5, 128 streams, last 6% of 1.02M samples", "multiplexer5-map", ("task.decisions=7970",), "last_mean_reward", 0.953),
+        ("multiplexer k=4, last 10% of 200k", "multiplexer4-map", (), "last_mean_reward", 0.996),
+        ("regression from reward, last 10% of 1M samples", "regression-map", (), "last_mean_reward", -0.18),
+        ("regression with the target, the same", "regression-map-target", (), "last_mean_reward", -0.13),
+    ):
+        if name != "multiplexer4-map":
+            cells.append(Cell(row, "phases", name, (), settings, 5, figure, against))
+        cells.append(Cell(row, "free clocks", f"{name}-async", (), settings, 5, figure, against))
+    return cells
+
+
 def units() -> list[Cell]:
     """Figures held against: ASYNCHRONY section 8, hidden [8, 4]."""
     cells = []
@@ -135,7 +181,7 @@ def free() -> list[Cell]:
     return cells
 
 
-TABLES = {"published": published, "hardship": hardship, "map": map_async, "units": units, "free": free}
+TABLES = {"published": published, "hardship": hardship, "map": map_async, "tasks": tasks, "questions": questions, "units": units, "free": free}
 
 
 def one(scenario: str, under: tuple[str, ...], settings: tuple[str, ...], seed: int) -> dict[str, Any]:
@@ -152,11 +198,12 @@ def _key(scenario: str, under: Any, settings: Any, seed: int) -> str:
 
 
 def main(
-    table: Literal["published", "hardship", "map", "units", "free"],
+    table: Literal["published", "hardship", "map", "tasks", "questions", "units", "free"],
     /,
     store: Path = Path("runs/tables.jsonl"),
     workers: int = os.cpu_count() or 1,
     seeds: int | None = None,
+    only: str = "",
 ) -> None:
     """Run what is missing of a table and print it.
 
@@ -165,8 +212,9 @@ def main(
         store: finished runs, one JSON object a line.
         workers: processes at a time.
         seeds: so many for each cell, 1, 2, ...; default: each cell's own number.
+        only: cells whose scenario's name contains this.
     """
-    cells = [cell._replace(seeds=seeds or cell.seeds) for cell in TABLES[table]()]
+    cells = [cell._replace(seeds=seeds or cell.seeds) for cell in TABLES[table]() if only in cell.scenario]
     store.parent.mkdir(parents=True, exist_ok=True)
     done = {_key(r["scenario"], r["under"], r["settings"], r["seed"]): r for r in map(json.loads, store.read_text().splitlines())} if store.exists() else {}
     wanted = {_key(c.scenario, c.under, c.settings, s): (c.scenario, c.under, c.settings, s) for c in cells for s in range(1, c.seeds + 1)}

@@ -15,10 +15,10 @@ Source: Chung, MAP Propagation (2021), sections 2 and 3; released code (the gate
 
 import numpy as np
 
-from asyncnet.arithmetic import dot, exp, sigmoid, softplus, total
+from asyncnet.arithmetic import exp, project, sigmoid, softplus, total
 from asyncnet.chance import RESAMPLE, SAMPLE, WEIGHT, normal, uniform
 from asyncnet.hearing import HEARD_STAMP, START, WIDTH
-from asyncnet.kernel import kernel
+from asyncnet.kernel import kernel, view
 from asyncnet.layout import Field
 from asyncnet.rules import coagent
 from asyncnet.rules.coagent import SOFTMAX, add_up, choose, expect, fold
@@ -136,6 +136,8 @@ def judge(v, c):
 @kernel
 def keep(v, c, slot):
     """archive[slot] = (inputs, values, gate * error)"""
+    if c.tells == 0:
+        judge(v, c)
     if c.E == 0 and c.gate == _INVERSE:
         for b in range(c.B):
             off = v.drawn[b, 0] - v.mean[b, 0]
@@ -195,7 +197,8 @@ def respond(v, c, slot, stamp):
         for j in range(c.O):
             v.moved_by[b, j] += v.y[b, j]
     place(v, c)
-    judge(v, c)
+    if c.tells == 1:
+        judge(v, c)
     keep(v, c, slot)
 
 
@@ -208,8 +211,14 @@ def approach(v, c, stamp):
             v.drive[:, :, first:last] = 0.0
     for b in range(c.B):
         y, mean, moved = v.y[b], v.mean[b], v.moved_by[b]
+        if c.Q == 1:
+            drive = view(v.drive, b * c.O, (c.O,))
+            for j in range(c.O):
+                moved[j] = c.step * ((mean[j] - y[j]) + c.variance * (0.0 + drive[j]))
+        else:
+            for j in range(c.O):
+                moved[j] = c.step * ((mean[j] - y[j]) + c.variance * total(v.drive[b, j]))
         for j in range(c.O):
-            moved[j] = c.step * ((mean[j] - y[j]) + c.variance * total(v.drive[b, j]))
             y[j] += moved[j]
 
 
@@ -221,7 +230,8 @@ def refresh(v, c, slot, stamp):
         v.stale[0] = 1.0
         take_up(v, c, slot, stamp)
     think(v, c, slot)
-    judge(v, c)
+    if c.tells == 1:  # else nobody hears of it before it is kept
+        judge(v, c)
 
 
 @kernel
@@ -252,7 +262,8 @@ def relax(v, c, slot, stamp):
         redraw(v, c, stamp, int(v.round[0]))
     else:
         v.moved_by[:] = 0.0
-    judge(v, c)
+    if c.tells == 1:
+        judge(v, c)
     keep(v, c, slot)
 
 
@@ -309,6 +320,13 @@ def feel(v, c, port, seq, stamp, payload):
         if stamp == v.stamp[0]:
             v.gate[0, b] = payload[at]
         at += 1
+        if last - first == c.Q:  # this sender brings all the pieces, in the order in which they are kept
+            size = c.O * c.Q
+            drive, brought = view(v.drive, b * size, (size,)), view(payload, at, (size,))
+            for n in range(size):
+                drive[n] = brought[n]
+            at += size
+            continue
         for j in range(c.O):
             for piece in range(first, last):
                 v.drive[b, j, piece] = payload[at]
@@ -321,13 +339,13 @@ def pull(v, c, told):
     if c.tells == 0:
         return False
     for b in range(c.B):
-        e, out = v.error[b], told[b]
+        e = v.error[b]
         if c.M > 1:
+            out = told[b]
             for i in range(c.I):
                 w = v.weight[i]
                 for j in range(c.O):
                     out[i, j] = e[j] * w[j]
         else:
-            for i in range(c.I):
-                out[i, 0] = dot(e, v.weight[i])  # the bits of the sum of pieces
+            project(e, v.weight, view(told, b * c.I, (c.I,)))  # the bits of the sum of pieces
     return True
