@@ -407,7 +407,7 @@ def _check_settling(scenario: Scenario, table: str, learner: Any, where: str) ->
     if not ticks and not scenario.task.world.waits:
         raise ScenarioError(where, "task.world.waits", f"{learner.name} runs in synchronous phases; the world has to wait for them")
     if not ticks:
-        for channel in ("activity", "feedback", "reward", "outcome"):
+        for channel in ("activity", "feedback", *(("reward", "outcome") if scenario.critic else ())):
             for condition in scenario.links.of(channel):
                 if condition.loss or condition.stale or (condition.delay and condition.delay.kind != "constant"):
                     why = f"synchronous phases need every message, in its order; {map_async.NAME} does without"

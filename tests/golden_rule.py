@@ -17,7 +17,7 @@ SETTINGS = coagent.SETTINGS
 @kernel
 def respond(v, c, slot, stamp):
     """As coagent's, but the values held are those of the script."""
-    expect(v, c)
+    expect(v, c, v.x)
     for b in range(c.B):
         for n in range(c.N):
             v.y[b, n] = v.script[b, n]

@@ -9,7 +9,7 @@ from asyncnet.node import build
 from asyncnet.scenario import check
 from asyncnet.timekeeper import Virtual
 
-RATES = {"reinforce": [0.01, 0.01, 0.01], "weight-max": [0.03, 0.003, 0.003], "map-propagation-async": [0.01, 0.001, 0.001]}
+RATES = {"reinforce": [0.01, 0.01, 0.01], "weight-max": [0.03, 0.003, 0.003], "map-propagation": [0.01, 0.001, 0.001], "map-propagation-async": [0.01, 0.001, 0.001]}
 TICKING = {"default": {"kind": "periodic", "period": 1.0, "phase": 0.0}}
 
 
@@ -23,8 +23,10 @@ def multiplexer(rule="weight-max", changes=None, /, **more):
         "network": {"hidden": [8, 4], "output": "bernoulli"},
         "rule": {"name": rule, "learning_rate": RATES.get(rule, [0.01])},
     }
+    if rule.startswith("map"):
+        base["network"]["units"] = "softplus"
     if rule == "map-propagation-async":
-        base["network"]["units"], base["clocks"], base["task"]["world"]["interval"] = "softplus", TICKING, 8.0
+        base["clocks"], base["task"]["world"]["interval"] = TICKING, 8.0
     return check(base, "test").replace(changes or {}, **more)
 
 

@@ -170,7 +170,7 @@ BAD = [
     Bad("not a name of an environment", "task.id", "Malformed", gym(task={"id": "a b"})),
     Bad("a module that is not there", "task.id", "imports a module", gym(task={"id": "no_such_module_anywhere:CartPole-v1"})),
     Bad("a relative module", "task.id", "", gym(task={"id": ".:CartPole-v1"})),
-    Bad("continuous actions", "task.id", "Discrete(n)", gym(task={"id": "Pendulum-v1"})),
+    Bad("continuous actions", "network.output", "real-valued", gym(task={"id": "Pendulum-v1"})),
     Bad("discrete observations", "task.id", "", gym(task={"id": "FrozenLake-v1"})),
     # files
     Bad("2 MiB", "", "larger than", raw=b"#" * (2 << 20)),

@@ -10,8 +10,8 @@ from enumeration import exact_gradient, expectation
 from scripted import Team
 from teams import Taped, learners, multiplexer, play, run
 
-from asyncnet import layout
-from asyncnet.agent import COUNT_NAMES
+from asyncnet import agent, layout
+from asyncnet.hearing import COUNT_NAMES
 from asyncnet.loop import Loop
 from asyncnet.message import ACTIVITY, REWARD
 from asyncnet.network import plan
@@ -26,6 +26,7 @@ CREDITS = {"stamped": {}, "stamped-lambda": {"rule.lambda": 0.8}, "trace": {"rul
 UNHEARD = {"loss": 1.0, "reliable": False}
 
 every_rule = pytest.mark.parametrize("rule", list(RULES))
+every_free_rule = pytest.mark.parametrize("rule", [name for name in RULES if name != "map-propagation"])  # synchronous phases have no lost messages, no jitter
 every_sampler = pytest.mark.parametrize("rule", COAGENTS)  # those that act when a message comes; units that settle have tests of their own
 every_credit = pytest.mark.parametrize("credit", list(CREDITS))
 
@@ -87,7 +88,7 @@ def test_every_setting_of_a_rule_has_a_type_and_a_source_of_its_value(rule):
         assert field.annotation not in (None, typing.Any), name
         assert name == "name" or name not in module.Settings.__annotations__ or field.description, f"{name} says what it is"
     settings = module.Settings(name=rule, learning_rate=0.1)
-    declared = dict(importlib.import_module(module.KERNELS).SETTINGS)
+    declared = dict(importlib.import_module(module.KERNELS).SETTINGS) | dict(agent.SETTINGS)
     assert set(module.values(settings, 0)) <= set(declared)
     assert set(declared.values()) <= {int, float}
 
@@ -117,7 +118,7 @@ def test_with_reward_every_weight_moves(rule, credit):
         assert np.abs(weights(node) - old).min() > 0.0
 
 
-@every_rule
+@every_free_rule
 def test_a_rule_that_tells_moves_hidden_weights_only_by_what_it_is_told(rule):
     scenario = team(rule, "stamped", {"links.feedback": UNHEARD})
     before, after = learners(Taped(scenario)), learners(run(scenario))
@@ -142,8 +143,9 @@ def test_the_same_inbox_gives_the_same_bits_and_the_same_letters(rule, credit):
 @every_credit
 @every_rule
 def test_a_copy_of_the_state_in_a_fresh_node_continues_identically(rule, credit):
-    scenario = team(rule, credit, {"clocks.default": {"kind": "periodic", "period": 1.0, "jitter": 0.3}, "links.default": {"delay": 0.5}})
-    loop = run(scenario.replace({"task.world": {"waits": False, "interval": 9.0}}), Taped)
+    free = {"clocks.default": {"kind": "periodic", "period": 1.0, "jitter": 0.3}, "links.default": {"delay": 0.5}, "task.world": {"waits": False, "interval": 9.0}}
+    scenario = team(rule, credit, {} if rule == "map-propagation" else free)
+    loop = run(scenario, Taped)
     for i, tape in loop.tape.items():
         first = build(scenario, loop.plan, loop.plan.nodes[i])
         play(first, tape[: len(tape) // 2])
