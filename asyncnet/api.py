@@ -23,6 +23,12 @@ def scenarios() -> dict[str, str]:
     return {name: str(scenarios_module.read_toml(path).get("question", "")) for name, path in scenarios_module.shipped().items()}
 
 
+def tasks_of_scenarios() -> dict[str, str]:
+    """The task of each shipped scenario: an environment's id, or the task's name."""
+    tasks = {name: scenarios_module.read_toml(path)["task"] for name, path in scenarios_module.shipped().items()}
+    return {name: task.get("id", task["name"]) for name, task in tasks.items()}
+
+
 def conditions() -> dict[str, str]:
     """The shipped conditions: name -> what each does."""
     return {name: str(scenarios_module.read_toml(path).get("line", "")) for name, path in scenarios_module.shipped("conditions").items()}

@@ -108,7 +108,7 @@ def _list(command: List) -> int:
     if command.json:
         print(json.dumps(lists))
     else:
-        show_lists(lists)
+        show_lists(lists, api.tasks_of_scenarios())
     return 0
 
 

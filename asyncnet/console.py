@@ -123,13 +123,17 @@ def _number(key: str, value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
-def show_lists(lists: dict[str, dict[str, str]]) -> None:
-    """Names with one line each, by kind, on standard output."""
+def show_lists(lists: dict[str, dict[str, str]], groups: dict[str, str]) -> None:
+    """Names with one line each, by kind, on standard output; names that belong to a group stand under it."""
     console = _output()
     for kind, names in lists.items():
         table = Table(show_header=False, box=None, pad_edge=False, title=kind, title_justify="left", title_style="bold")
-        for name, text in names.items():
-            table.add_row(f"  {name}", text)
+        group = ""
+        for name in sorted(names, key=lambda name: groups.get(name, "")):
+            if groups.get(name, "") != group:
+                group = groups[name]
+                table.add_row(f"  {group}", "", style="italic")
+            table.add_row(f"  {'  ' if group else ''}{name}", names[name])
         console.print(table)
 
 
