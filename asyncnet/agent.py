@@ -153,7 +153,7 @@ def take_credit(v, c, now, due, told):
         slot = 0
         if v.stamp[0] < 0.0:
             return 0
-        if now == v.since[0] or c.gathers == 1:
+        if now == v.since[0] or c.gathers > 0:
             on = 0.0
     if c.Z > 0:
         for b in range(c.B):
@@ -229,7 +229,7 @@ def turn(v, c, now, ticked, said, told):
     elif c.on_arrival == 1 and v.repeats[0] >= c.S and v.stamp[0] >= 0.0:
         speaks = True
     if speaks and c.drives == 1:
-        if c.gathers == 1:
+        if c.gathers > 0:
             gather(v, c, int(v.stamp[0]) % c.K, now)
         flags |= tell(v, c, told)
     if speaks:

@@ -9,7 +9,8 @@ from asyncnet.loop import Loop
 from asyncnet.message import ACTIVITY, FEEDBACK, REWARD
 from asyncnet.network import plan
 from asyncnet.node import build
-from asyncnet.scenario import ScenarioError
+from asyncnet.scenario import ScenarioError, check
+from asyncnet.timekeeper import Virtual
 
 RULE = "map-propagation-async"
 STREAMS = 2
@@ -170,9 +171,112 @@ def test_both_loops_end_in_the_same_bits_under_hardship():
     assert run(scenario, Loop).digest() == run(scenario, CompiledLoop).digest()
 
 
+# What credit is multiplied with, where no stamp says it
+
+
+def ticks(node, inputs, told, first=2, stamp=0):
+    """Let a node hear an observation and feedback about it, and tick; gives (h, error, dh, gate) of every tick."""
+    tell(node, first - 1, stamp, inputs, seq=first)
+    before, seen = node.view.y.copy(), []
+    for now in range(first, first + 5):
+        if now > first:
+            node.hear(now, FEEDBACK, 0, now, stamp, with_gate(told))
+        node.act(now)
+        h = node.view.y.copy()
+        pot = inputs @ node.view.weight + node.view.bias
+        error = (h - softplus(pot)) / (1.0 + np.exp(-pot)) / 0.3
+        seen.append((error, h - before))
+        before = h
+    return seen
+
+
+@pytest.mark.parametrize("gamma_per", ["tick", "decision"])
+def test_the_motion_gated_trace_grows_while_a_unit_is_still_and_fades_from_tick_to_tick(gamma_per):
+    beta, kappa, floor, lam, gamma = 0.6, 50.0, 1e-3, 0.9, 0.8
+    settings = {"credit": "motion", "beta": beta, "kappa": kappa, "floor": floor, "lambda": lam, "gamma_per": gamma_per}
+    node = node_of(team({**{f"rule.{key}": value for key, value in settings.items()}, "task.gamma": gamma}), "actor.1")
+    rng = np.random.default_rng(5)
+    g, z = np.zeros((STREAMS, 8)), np.zeros((STREAMS, 6, 8))
+    for stamp in range(2):
+        x, told = rng.normal(size=(STREAMS, 6)), rng.normal(size=(STREAMS, 8))
+        for n, (error, moved) in enumerate(ticks(node, x, told, 2 + 10 * stamp, stamp)):
+            g = beta * g + (1.0 - beta) * moved
+            fades = 0.0 if stamp == n == 0 else lam * (gamma if gamma_per == "tick" or n == 0 else 1.0)
+            z = fades * z + x[:, :, None] * (error / (floor + kappa * g**2))[:, None, :]
+    assert np.abs(z).min() > 0.0
+    assert np.allclose(node.view.z_weight, z, rtol=1e-9)
+    before, reward = node.view.weight.copy(), np.array([1.0, -2.0])
+    node.hear(40, REWARD, 0, 1, 7, reward)  # no stamp is asked for
+    node.act(41)
+    gradient = np.einsum("b,bij->ij", reward, z) / STREAMS
+    assert np.allclose(node.view.weight - before, 0.01 * gradient / (np.abs(gradient) + 1e-9), rtol=1e-8)
+
+
+def test_the_trace_per_unit_of_time_fades_with_the_time_between_ticks():
+    node = node_of(team({"rule.credit": "time", "rule.tau": 0.004}), "actor.1")  # 4 microseconds
+    x, told = np.random.default_rng(6).normal(size=(STREAMS, 6)), np.random.default_rng(7).normal(size=(STREAMS, 8))
+    z = np.zeros((STREAMS, 6, 8))
+    for n, (error, _) in enumerate(ticks(node, x, told)):
+        share = (1.0 if n else 2.0) / 4.0
+        z = np.exp(-share) * z * (n > 0) + share * x[:, :, None] * error[:, None, :]
+    assert np.abs(z).min() > 0.0
+    assert np.allclose(node.view.z_weight, z, rtol=1e-9)
+
+
+# Value networks
+
+
+def value_team(gate):
+    critic = {"name": RULE, "hidden": (8, 4), "gate": gate, "variance": (0.3, 1.0, 0.5), "learning_rate": 0.01}
+    data = team().data() | {"critic": critic, "task": {"name": "gymnasium", "id": "Acrobot-v1", "streams": STREAMS, "episodes": 3}}
+    data["task"]["world"] = {"waits": False, "interval": 8.0}
+    return check(data, "test")
+
+
+@pytest.mark.parametrize("gate", ["inverse", "difference"])
+def test_a_value_network_says_its_mean_and_its_gate_comes_down_with_the_feedback(gate):
+    rng, scenario = np.random.default_rng(8), value_team(gate)
+    nodes = [node_of(scenario, f"critic.{number}") for number in (1, 2, 3)]
+    h = rng.normal(size=(STREAMS, 4))
+    tell(nodes[2], 1, 0, h)
+    first = letters_of(nodes[2], 2)
+    mean = (h @ nodes[2].view.weight + nodes[2].view.bias)[:, 0]
+    drawn = nodes[2].view.drawn[:, 0]
+    assert np.allclose(first[ACTIVITY].payload[STREAMS:], mean, rtol=1e-12)
+    assert (np.abs(drawn - mean) > 1e-3).all()
+    tell(nodes[2], 3, 0, h + 0.1, seq=2)
+    later = letters_of(nodes[2], 4)
+    now = ((h + 0.1) @ nodes[2].view.weight + nodes[2].view.bias)[:, 0]
+    assert np.array_equal(later[ACTIVITY].payload, first[ACTIVITY].payload), "the value is that of the decision"
+    wanted = 1.0 / (drawn - now) if gate == "inverse" else drawn - mean
+    told = later[FEEDBACK].payload.reshape(STREAMS, -1)
+    assert np.allclose(told[:, 0], wanted, rtol=1e-9)
+    assert np.allclose(told[:, 1:], ((drawn - now) / 0.5)[:, None] * nodes[2].view.weight[:, 0], rtol=1e-9)
+    below = rng.normal(size=(STREAMS, 8))
+    tell(nodes[1], 1, 0, below)
+    nodes[1].act(2)
+    assert (nodes[1].view.ring_e[0] == 0.0).all(), "no credit before the gate is known"
+    nodes[1].hear(3, FEEDBACK, 0, 1, 0, later[FEEDBACK].payload)
+    passed = letters_of(nodes[1], 4)[FEEDBACK].payload.reshape(STREAMS, -1)
+    assert np.array_equal(passed[:, 0], told[:, 0])
+    assert np.abs(nodes[1].view.ring_e[0]).min() > 0.0
+    assert np.allclose(nodes[1].view.ring_e[0], wanted[:, None] * nodes[1].view.error, rtol=1e-12)
+
+
+def test_a_team_with_a_critic_of_its_own_kind_runs_without_backprop_and_the_same_in_both_loops():
+    scenario = value_team("inverse").replace({"task.streams": 1, "links.default": {"delay": 0.5}, "task.id": "CartPole-v1"})
+    both = [run(scenario, loop) for loop in (Loop, CompiledLoop)]
+    assert {node.role for node in both[0].nodes.values()} == {"world", "agent", "dopamine"}
+    assert both[0].digest() == both[1].digest()
+    fresh = Loop(scenario, Virtual())
+    for node in learners(both[0]):
+        assert not np.array_equal(node.view.weight, fresh.nodes[node.index].view.weight), f"{node.name} learned"
+
+
 @pytest.mark.parametrize(
     ("changes", "key"),
     [
+        ({"rule.gate": "inverse"}, "rule.gate"),
         ({"clocks": {"default": {"kind": "on-arrival"}}}, "clocks"),
         ({"clocks": TICKING | {"actor.1": {"kind": "on-arrival"}}}, "clocks"),
         ({"network.units": "bernoulli"}, "network.units"),

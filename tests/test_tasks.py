@@ -9,7 +9,9 @@ from conftest import GONE, small
 from teams import Probe
 
 from asyncnet import tasks
-from asyncnet.message import REWARD
+from asyncnet.message import ACTIVITY, OUTCOME, REWARD
+from asyncnet.network import plan
+from asyncnet.node import build
 from asyncnet.scenario import ScenarioError, check
 from asyncnet.tasks.gym import Gym, spaces
 
@@ -224,3 +226,73 @@ def test_every_registered_environment_can_serve_or_is_refused_in_one_line(name):
     assert refused.key == "task.id"
     assert str(refused).isprintable()
     assert refused.why
+
+
+def real_valued(**task):
+    data = {
+        "name": "real",
+        "seed": 4,
+        "tick": 1,
+        "task": {"name": "gymnasium", "id": "MountainCarContinuous-v0", "episodes": 10, "world": {"waits": True, "interval": 1.0}, **task},
+        "network": {"hidden": [3], "units": "softplus", "output": "linear"},
+        "rule": {"name": "map-propagation", "learning_rate": 0.01},
+        "critic": {"hidden": [1], "learning_rate": 0.01},
+    }
+    scenario = check(data, "real")
+    return build(scenario, plan(scenario), plan(scenario).nodes[0])
+
+
+def answered(node, stamp, value):
+    """What the world says of a real-valued answer: (reward heard, observation)."""
+    node.hear(stamp + 1, ACTIVITY, 0, stamp + 1, stamp, np.array([0.0, value]))
+    earned = next(letter for letter in node.act(stamp + 2) if letter.channel == OUTCOME)
+    return earned.payload[1], node.view.observation[0].copy()
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(1.0, 0.0), (2.0, 1.0)])
+def test_a_real_valued_action_reaches_the_environment_scaled_and_cut_to_its_bounds(scale, offset):
+    node, env = real_valued(action_scale=scale, action_offset=offset), gymnasium.make("MountainCarContinuous-v0")
+    env.reset(seed=tasks.seeds(4, 1)[0])
+    node.act(0)
+    for stamp, value in enumerate((0.3, -0.2, 5.0, -7.0, 0.05)):
+        force = np.clip(np.array([scale * value + offset]), -1.0, 1.0).astype(np.float32)
+        seen, reward, *_ = env.step(force)
+        heard, shown = answered(node, stamp, value)
+        assert heard == float(reward)
+        assert np.array_equal(shown, np.float64(seen))
+
+
+def test_a_clipped_reward_is_what_the_team_hears_and_not_what_counts():
+    node = real_valued(reward_clip=0.01)
+    node.act(0)
+    heard, _ = answered(node, 0, 1.0)
+    assert heard == -0.01
+    assert node.view.reward[0] == -0.1
+    assert node.view.total[0] == -0.1
+
+
+@pytest.mark.parametrize("reward", ["square", "error"])
+def test_the_regression_task_asks_an_unknown_relu_network(reward):
+    data = {
+        "name": "regression",
+        "seed": 9,
+        "tick": 1,
+        "task": {"name": "regression", "streams": 50, "decisions": 10, "reward": reward, "world": {"waits": True, "interval": 1.0}},
+        "network": {"hidden": [3], "units": "softplus", "output": "linear"},
+        "rule": {"name": "map-propagation", "learning_rate": 0.01},
+    }
+    scenario = check(data, "test")
+    node = build(scenario, plan(scenario), plan(scenario).nodes[0])
+    node.act(0)
+    x, first, second = node.view.observation.copy(), node.view.first, node.view.second
+    y = np.maximum(np.maximum(x @ first, 0.0) @ second, 0.0)
+    assert (y > 0.0).any()
+    assert 0.7 < x.std() < 1.3
+    answers = np.linspace(-1.0, 3.0, 50)
+    node.hear(1, ACTIVITY, 0, 1, 0, np.concatenate((np.zeros(50), answers)))
+    (told,) = (letter for letter in node.act(2) if letter.channel == REWARD)
+    off = y - answers
+    assert np.allclose(told.payload, off if reward == "error" else -(off**2), rtol=1e-9, atol=1e-12)
+    node.look(2)
+    assert np.isclose(node.score.rewards[0], -np.mean(off**2))
+    assert not np.array_equal(node.view.observation, x)
