@@ -4,6 +4,7 @@
     python benchmarks/tables.py hardship             the 3-bit multiplexer on free clocks under each condition
     python benchmarks/tables.py map                  asynchronous MAP Propagation under each hardship; its starts and steps
     python benchmarks/tables.py tasks                every published task: MAP Propagation in phases, in lock-step ticks and on free clocks, Weight Maximization, REINFORCE
+    python benchmarks/tables.py ablation             what of asynchronous MAP Propagation matters: start, step, interval, gate, credit
     python benchmarks/tables.py questions            multiplexer and regression, with MAP Propagation
     python benchmarks/tables.py units                layers and units on the 2-bit multiplexer
     python benchmarks/tables.py free                 CartPole on free clocks
@@ -81,6 +82,7 @@ def map_async() -> list[Cell]:
     name, cells = "multiplexer3-map-async", []
 
     def row(text: str, stamped: float | None, trace: float | None = None, under: tuple[str, ...] = (), settings: tuple[str, ...] = (), seeds: int = 5) -> None:
+        settings = ("rule.start=sample", "rule.step=0.5", "task.world.interval=16", *settings)  # the published pull, as in ASYNCHRONY
         cells.append(Cell(text, "stamped", name, under, settings, seeds, "mean_reward", stamped))
         cells.append(Cell(text, "stamped, last 10%", name, under, settings, seeds, "last_mean_reward"))
         cells.append(Cell(text, "trace (lambda 0)", name, under, (*settings, *_TRACE), 3, "mean_reward", trace))
@@ -142,6 +144,45 @@ def tasks() -> list[Cell]:
     return cells
 
 
+def ablation() -> list[Cell]:
+    """One thing changed at a time, on free clocks with jitter 0.2."""
+    both = ("rule", "critic")
+    manuscript = ("start=zero", "decide=20", "step=0.5", "credit=motion", "lambda=0.997")
+    variants = {  # the row: settings of the learners, of the critic alone, and the interval
+        "as shipped: start sample, step 1, credit stamped, gate inverse": ((), (), None),
+        "step 0.5": (("step=0.5",), (), None),
+        "step 0.25": (("step=0.25",), (), None),
+        "start mean": (("start=mean",), (), None),
+        "start zero, output drawn anew at the first 6 ticks": (("start=zero", "decide=6"), (), None),
+        "half the ticks for a decision": ((), (), 0.5),
+        "twice the ticks for a decision": ((), (), 2.0),
+        "step 0.5, twice the ticks for a decision": (("step=0.5",), (), 2.0),
+        "gate difference": ((), ("gate=difference",), None),
+        "credit by trace over observations": (("credit=trace",), (), None),
+        "credit by the motion-gated trace, gamma at each tick": (("credit=motion", "lambda=0.997"), (), None),
+        "the same, gamma at each decision": (("credit=motion", "lambda=0.997", "gamma_per=decision"), (), None),
+        "credit by a trace over time, 4 decisions": (("credit=time", "tau=48.0"), (), None),
+        "the manuscript's: start zero, 20 ticks to decide, 20 to hold, step 0.5, motion-gated": (manuscript, (), 40.0),
+    }
+    cells = []
+    for row, (learners, critic, interval) in variants.items():
+        for column, name, ticks, tables, figure in (
+            ("multiplexer k=3, mean reward of 50k", "multiplexer3-map-async", 12, ("rule",), "mean_reward"),
+            ("Acrobot, mean return of 500", "acrobot-map-async", 12, both, "mean_return"),
+        ):
+            settings = [f"{table}.{setting}" for table in tables for setting in learners]
+            settings += [f"critic.{setting}" for setting in critic]
+            if name.startswith("multiplexer"):  # decisions that are none of each other's business: no trace from one to the next
+                settings = [s.replace("lambda=0.997", "lambda=0.8").replace("tau=48.0", "tau=4.0") for s in settings if "critic" not in s and "gamma_per" not in s]
+                if critic or "gamma_per=decision" in learners:
+                    continue
+                settings = ["rule.step=1.0", "task.world.interval=12", *settings]
+            if interval:
+                settings.append(f"task.world.interval={interval if interval >= 40 else ticks * interval:g}")
+            cells.append(Cell(row, column, name, (), tuple(settings), 5, figure))
+    return cells
+
+
 def questions() -> list[Cell]:
     """Figures held against: a re-run of the released implementation (multiplexer k = 5); read off the published curves (regression, squared error)."""
     cells = []
@@ -181,7 +222,7 @@ def free() -> list[Cell]:
     return cells
 
 
-TABLES = {"published": published, "hardship": hardship, "map": map_async, "tasks": tasks, "questions": questions, "units": units, "free": free}
+TABLES = {"published": published, "hardship": hardship, "map": map_async, "tasks": tasks, "ablation": ablation, "questions": questions, "units": units, "free": free}
 
 
 def one(scenario: str, under: tuple[str, ...], settings: tuple[str, ...], seed: int) -> dict[str, Any]:
@@ -198,7 +239,7 @@ def _key(scenario: str, under: Any, settings: Any, seed: int) -> str:
 
 
 def main(
-    table: Literal["published", "hardship", "map", "tasks", "questions", "units", "free"],
+    table: Literal["published", "hardship", "map", "tasks", "ablation", "questions", "units", "free"],
     /,
     store: Path = Path("runs/tables.jsonl"),
     workers: int = os.cpu_count() or 1,
