@@ -173,7 +173,9 @@ class GymnasiumTask(Task):
     name: Literal["gymnasium"]
     id: Annotated[str, Field(min_length=1, max_length=128)]
     reward_clip: Positive | None = Field(None, description="rewards are learned from as if cut to +- this; returns are not")
-    action_scale: Annotated[float, Field(ge=-1e6, le=1e6)] = Field(1.0, description="real-valued actions: the environment gets scale * a + offset, within its bounds")
+    action_scale: Annotated[float, Field(ge=-1e6, le=1e6)] = Field(
+        1.0, description="real-valued actions: the environment gets scale * a + offset, within its bounds"
+    )
     action_offset: Annotated[float, Field(ge=-1e6, le=1e6)] = 0.0
     truncation: Literal["zero", "bootstrap"] = Field("zero", description="TD error at a time limit: none, as published, or with the next value")
 
@@ -401,7 +403,9 @@ def _check_settling(scenario: Scenario, table: str, learner: Any, where: str) ->
     ticks = learner.name == map_async.NAME
     clocks = {name: clock.kind for name, clock in scenario.clocks.items()}
     if ticks and ("default" not in clocks or "on-arrival" in clocks.values()):
-        raise ScenarioError(where, "clocks.default", f"{learner.name} settles a little at each tick, so every node needs a clock that ticks; on-arrival does not")
+        raise ScenarioError(
+            where, "clocks.default", f"{learner.name} settles a little at each tick, so every node needs a clock that ticks; on-arrival does not"
+        )
     if not ticks and set(clocks.values()) - {"on-arrival"}:
         raise ScenarioError(where, "clocks.default", f"{learner.name} runs in synchronous phases, on on-arrival clocks; {map_async.NAME} has clocks of its own")
     if not ticks and not scenario.task.world.waits:
@@ -418,7 +422,9 @@ def _check_settling(scenario: Scenario, table: str, learner: Any, where: str) ->
     real = table == "critic" or scenario.network.output == "linear"
     count = len(network.hidden) + real
     if len(learner.variance) not in (1, count) or min(learner.variance) <= 0.0:
-        raise ScenarioError(where, f"{table}.variance", f"one positive number, or {count}: one for each hidden layer" + (" and one for the output" if real else ""))
+        raise ScenarioError(
+            where, f"{table}.variance", f"one positive number, or {count}: one for each hidden layer" + (" and one for the output" if real else "")
+        )
     if learner.gate != "none" and not real:
         raise ScenarioError(where, f"{table}.gate", "a gate belongs to a linear output")
 

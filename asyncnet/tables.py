@@ -123,7 +123,9 @@ def _arrive(loop: Loop) -> np.ndarray:
             source = plan.nodes[src]
             size = {
                 ACTIVITY: streams + streams * network.values_of(plan, source),
-                FEEDBACK: streams * (plan.layers[source.layer].settles + plan.nodes[dst].part[1] * network.pieces(plan, source)) if source.role == "agent" else 0,
+                FEEDBACK: streams * (plan.layers[source.layer].settles + plan.nodes[dst].part[1] * network.pieces(plan, source))
+                if source.role == "agent"
+                else 0,
                 REWARD: streams,
                 OUTCOME: 1 + 3 * streams,
             }[channel]

@@ -173,7 +173,9 @@ def ablation() -> list[Cell]:
             settings = [f"{table}.{setting}" for table in tables for setting in learners]
             settings += [f"critic.{setting}" for setting in critic]
             if name.startswith("multiplexer"):  # decisions that are none of each other's business: no trace from one to the next
-                settings = [s.replace("lambda=0.997", "lambda=0.8").replace("tau=48.0", "tau=4.0") for s in settings if "critic" not in s and "gamma_per" not in s]
+                settings = [
+                    s.replace("lambda=0.997", "lambda=0.8").replace("tau=48.0", "tau=4.0") for s in settings if "critic" not in s and "gamma_per" not in s
+                ]
                 if critic or "gamma_per=decision" in learners:
                     continue
                 settings = ["rule.step=1.0", "task.world.interval=12", *settings]
@@ -222,7 +224,16 @@ def free() -> list[Cell]:
     return cells
 
 
-TABLES = {"published": published, "hardship": hardship, "map": map_async, "tasks": tasks, "ablation": ablation, "questions": questions, "units": units, "free": free}
+TABLES = {
+    "published": published,
+    "hardship": hardship,
+    "map": map_async,
+    "tasks": tasks,
+    "ablation": ablation,
+    "questions": questions,
+    "units": units,
+    "free": free,
+}
 
 
 def one(scenario: str, under: tuple[str, ...], settings: tuple[str, ...], seed: int) -> dict[str, Any]:

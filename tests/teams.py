@@ -1,15 +1,23 @@
 """Small scenarios, a loop whose nodes' inboxes are written down, and a task to be played with."""
 
+import importlib.util
+
 import numpy as np
+import pytest
 
 from asyncnet.loop import Loop
 from asyncnet.message import ACTIVITY, OUTCOME
 from asyncnet.network import plan
 from asyncnet.node import build
-from asyncnet.scenario import check
+from asyncnet.scenario import check, shipped
 from asyncnet.timekeeper import Virtual
 
-RATES = {"reinforce": [0.01, 0.01, 0.01], "weight-max": [0.03, 0.003, 0.003], "map-propagation": [0.01, 0.001, 0.001], "map-propagation-async": [0.01, 0.001, 0.001]}
+RATES = {
+    "reinforce": [0.01, 0.01, 0.01],
+    "weight-max": [0.03, 0.003, 0.003],
+    "map-propagation": [0.01, 0.001, 0.001],
+    "map-propagation-async": [0.01, 0.001, 0.001],
+}
 TICKING = {"default": {"kind": "periodic", "period": 1.0, "phase": 0.0}}
 
 
@@ -28,6 +36,12 @@ def multiplexer(rule="weight-max", changes=None, /, **more):
     if rule == "map-propagation-async":
         base["clocks"], base["task"]["world"]["interval"] = TICKING, 8.0
     return check(base, "test").replace(changes or {}, **more)
+
+
+def runnable():
+    """Every shipped scenario as a test's parameter; those whose environment needs an extra are skipped without it."""
+    missing = [pytest.mark.skip(reason="needs asyncnet[box2d]")] if importlib.util.find_spec("Box2D") is None else []
+    return [pytest.param(name, marks=missing if "LunarLander" in path.read_text() else []) for name, path in sorted(shipped().items())]
 
 
 def run(scenario, loop=Loop, **how):

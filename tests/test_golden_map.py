@@ -107,7 +107,14 @@ class Replay(Loop):
             letters = hear(now, channel, port, seq, stamp, payload)
             after = int(view.stamp[0]), int(view.round[0])
             if channel == REWARD:
-                for key, name in (("weight", "W"), ("bias", "b"), ("m_weight", "adam_mw"), ("v_weight", "adam_vw"), ("m_bias", "adam_mb"), ("v_bias", "adam_vb")):
+                for key, name in (
+                    ("weight", "W"),
+                    ("bias", "b"),
+                    ("m_weight", "adam_mw"),
+                    ("v_weight", "adam_vw"),
+                    ("m_bias", "adam_mb"),
+                    ("v_bias", "adam_vb"),
+                ):
                     self._put(name, level, stamp, getattr(view, key))
             after = after[0], min(after[1], int(section["T"]))
             if after != before:

@@ -143,7 +143,11 @@ def test_the_same_inbox_gives_the_same_bits_and_the_same_letters(rule, credit):
 @every_credit
 @every_rule
 def test_a_copy_of_the_state_in_a_fresh_node_continues_identically(rule, credit):
-    free = {"clocks.default": {"kind": "periodic", "period": 1.0, "jitter": 0.3}, "links.default": {"delay": 0.5}, "task.world": {"waits": False, "interval": 9.0}}
+    free = {
+        "clocks.default": {"kind": "periodic", "period": 1.0, "jitter": 0.3},
+        "links.default": {"delay": 0.5},
+        "task.world": {"waits": False, "interval": 9.0},
+    }
     scenario = team(rule, credit, {} if rule == "map-propagation" else free)
     loop = run(scenario, Taped)
     for i, tape in loop.tape.items():

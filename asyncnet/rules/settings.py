@@ -50,11 +50,15 @@ class SettlingSettings(CoagentSettings):
     """Gaussian units that settle towards their most probable values (settling.py)."""
 
     epsilon: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-9
-    variance: PerLayer = Field((0.3, 1.0), description="of each hidden layer's units, first to last, and of an output of real numbers; one number: the same for all")
+    variance: PerLayer = Field(
+        (0.3, 1.0), description="of each hidden layer's units, first to last, and of an output of real numbers; one number: the same for all"
+    )
     step: Annotated[float, Field(gt=0.0, le=1.0)] = Field(0.5, description="share of the way to the mode that a unit goes in one step; 0.5 as published")
     start: Literal["zero", "sample", "mean"] = Field("sample", description="where a unit begins at a new observation")
     decide: Annotated[int, Field(ge=0, le=4000)] = Field(0, description="rounds or ticks after a new observation in which the output draws its action anew")
-    gate: Literal["none", "inverse", "difference"] = Field("none", description="value networks: 1 / (A - mean) after settling as released, or A - mean before it")
+    gate: Literal["none", "inverse", "difference"] = Field(
+        "none", description="value networks: 1 / (A - mean) after settling as released, or A - mean before it"
+    )
 
 
 class ValueNetwork(Model):
