@@ -16,10 +16,11 @@ ELIGIBILITY of a sample: stamped credit keeps the last K samples and finds the o
     is rolled over the archive up to that sample:  z_s = decay * z_(s-1) + e_s, z = 0 at a change of episode.
     Trace credit keeps one sample and one decaying trace that knows no stamps. In both, a sample joins the trace only after its own instant:
     credit that comes in the same instant belongs to what was done before it, as in the published order of operations.
-UNITS THAT SETTLE (rules/settling.py) are driven by feedback between two observations. On a clock of their own they take a step at each tick (relax). In synchronous
-    phases (`rounds`) they do so in waves of messages, which need neither a clock nor a barrier: the output tells its inputs its error; each hidden node that has heard from
-    all above passes its own on, as it was, and takes a step; from below, new values go up again and refresh every mean. The output begins the next round when they have
-    come, and says its action after the last. As published, the first round waits for the credit of the decision before (`awaits`).
+UNITS THAT SETTLE (rules/settling.py) are driven by feedback between two observations. On a clock of their own they take a step at each tick (relax). In
+    synchronous phases (`rounds`) they do so in waves of messages, which need neither a clock nor a barrier: the output tells its inputs its error; each
+    hidden node that has heard from all above passes its own on, as it was, and takes a step; from below, new values go up again and refresh every mean.
+    The output begins the next round when they have come, and says its action after the last. As published, the first round waits for the credit of the
+    decision before (`awaits`).
 """
 
 from asyncnet.arithmetic import total

@@ -28,6 +28,8 @@ TASKS = {  # what is timed: scenario, changes, its length; the reference's task 
     "Weight Max, multiplexer k=4": ("multiplexer-weight-max", {}, "task.decisions", "multiplexer", {}),
     "REINFORCE, multiplexer k=4": ("multiplexer-weight-max", REINFORCE, "task.decisions", "multiplexer", {"weight_max": 0}),
     "Weight Max, CartPole with critic": ("cartpole-weight-max", {}, "task.episodes", "cartpole", {}),
+    "MAP in phases, CartPole with MAP critic": ("cartpole-map", {}, "task.episodes", "cartpole", {"map": True}),
+    "MAP in phases, multiplexer k=5, 128 streams": ("multiplexer5-map", {}, "task.decisions", "multiplexer", {"map": True}),
 }
 
 
@@ -37,7 +39,7 @@ def engine(task: str, seconds: float, loop: str) -> float:
     data = asyncnet.load(name).data()
     if changes:
         data["rule"] = changes["rule"]
-    amount = 200
+    amount = 200 if "128" not in task else 50
     while True:
         data["task"][length.removeprefix("task.")] = amount
         result = asyncnet.run(check(data, "benchmark"), loop=loop, out=None)
@@ -52,6 +54,7 @@ def measure(seconds: float = 2.0, rounds: int = 3) -> list[Row]:
         return [Row("decisions per second: the reference is in a checkout's tests", float("nan"), "")]
     sys.path.insert(0, str(TESTS))
     import reference
+    import reference_map
 
     rows = []
     for task, (_, _, _, theirs, settings) in TASKS.items():
@@ -59,7 +62,8 @@ def measure(seconds: float = 2.0, rounds: int = 3) -> list[Row]:
         for loop in ("compiled", "readable"):
             engine(task, 0.2, loop)  # compiles
         for _ in range(rounds):
-            yardstick = reference.decisions_per_second(theirs, seconds, **settings)
+            peer = reference_map if settings.get("map") else reference
+            yardstick = peer.decisions_per_second(theirs, seconds, **{key: value for key, value in settings.items() if key != "map"})
             pairs.append((yardstick, engine(task, seconds, "compiled"), engine(task, seconds, "readable")))
         there = statistics.median(pair[0] for pair in pairs)
         for place, loop in ((1, "compiled loop"), (2, "readable loop")):

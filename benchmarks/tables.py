@@ -3,7 +3,7 @@
     python benchmarks/tables.py published            Weight Maximization in lock-step beside the published figures
     python benchmarks/tables.py hardship             the 3-bit multiplexer on free clocks under each condition
     python benchmarks/tables.py map                  asynchronous MAP Propagation under each hardship; its starts and steps
-    python benchmarks/tables.py tasks                every published task: MAP Propagation in phases, in lock-step ticks and on free clocks, Weight Maximization, REINFORCE
+    python benchmarks/tables.py tasks                every published task: MAP Propagation (phases, ticks, free clocks), Weight Maximization, REINFORCE
     python benchmarks/tables.py ablation             what of asynchronous MAP Propagation matters: start, step, interval, gate, credit
     python benchmarks/tables.py questions            multiplexer and regression, with MAP Propagation
     python benchmarks/tables.py units                layers and units on the 2-bit multiplexer
@@ -252,7 +252,7 @@ def _key(scenario: str, under: Any, settings: Any, seed: int) -> str:
 def main(
     table: Literal["published", "hardship", "map", "tasks", "ablation", "questions", "units", "free"],
     /,
-    store: Path = Path("runs/tables.jsonl"),
+    store: Path = Path("docs/runs.jsonl"),
     workers: int = os.cpu_count() or 1,
     seeds: int | None = None,
     only: str = "",

@@ -1,7 +1,8 @@
 """Synchronous NumPy reference of MAP Propagation, written from the published formulas.
 
-It shares nothing with the package under test: it is what the package is compared with, in values and in speed. Source: Chung, MAP Propagation (2021), algorithms
-1 and 2, and the order of operations, gate, cut-offs and handling of episodes that were released with it. Arrays are (streams, units); the bias is a layer's last row.
+It shares nothing with the package under test: it is what the package is compared with, in values and in speed. Source: Chung, MAP Propagation (2021),
+algorithms 1 and 2, and the order of operations, gate, cut-offs and handling of episodes that were released with it. Arrays are (streams, units), the bias
+is a layer's last row.
 """
 
 from time import perf_counter

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from teams import runnable
 import tomli_w
 from conftest import small
+from teams import runnable
 
 import asyncnet
 from asyncnet import api, cli

@@ -9,8 +9,8 @@ A new observation starts h anew:
 
     start = "sample"   h ~ N(mean, var)          "mean"   h = mean          "zero"   goes on from the h before
 
-The output node alone knows the phase: it draws its action for each new observation, `decide` more times at its next ticks, and holds it then. Credit is the one reward (or
-TD error), heard by every node. What it is multiplied with, through Adam:
+The output node alone knows the phase: it draws its action for each new observation, `decide` more times at its next ticks, and holds it then. Credit is the
+one reward (or TD error), heard by every node. What it is multiplied with, through Adam:
 
     credit = "stamped"  x_i e_j as archived under the stamp that the credit names; with lambda > 0 the trace over the archive up to it
              "trace"    the trace over observations, without stamps
@@ -18,8 +18,8 @@ TD error), heard by every node. What it is multiplied with, through Adam:
                         g <- beta g + (1 - beta) dh;     z <- gamma lambda z + x_i e_j / (epsilon + kappa g_j^2)
              "time"     a trace per unit of time:        z <- exp(-dt / tau) z + (dt / tau) x_i e_j
 
-Nobody reads another's weights: the layer above sends the product e W^T. Sources: Chung, MAP Propagation (2021), section 3.2 and algorithm 3 (one rule for all hidden
-nodes, the motion-gated trace); starts and stamps are this project's. Kernels: settling.py.
+Nobody reads another's weights: the layer above sends the product e W^T. Sources: Chung, MAP Propagation (2021), section 3.2 and algorithm 3 (one rule for
+all hidden nodes, the motion-gated trace); starts and stamps are this project's. Kernels: settling.py.
 """
 
 from typing import Annotated, Literal

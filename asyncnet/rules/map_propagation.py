@@ -4,9 +4,9 @@
     2. `rounds` times, all hidden layers at once from what they held:   h <- h + step * ((mean - h) + var * sum_k W_jk e_k of the layer above)
     3. dW_ij = alpha * R * x_i e_j at the values reached (with decay, its trace), through Adam; every node hears the one reward or TD error
 
-The synchronous phases are waves of messages between nodes on on-arrival clocks (agent.py): they need no delay, no loss and a world that waits. As in the
-released code the TD error of the decision before is learned from between 1 and 2. With `start = "zero"` hidden units go on from what they held and `decide` rounds
-draw the action anew: the released code's asynchronous path.
+The synchronous phases are waves of messages between nodes on on-arrival clocks (agent.py): they need every message, in its order, and a world that waits. As
+in the released code the TD error of the decision before is learned from between 1 and 2. With `start = "zero"` hidden units go on from what they held and
+`decide` rounds draw the action anew: the released code's asynchronous path.
 
 Source: Chung, MAP Propagation (2021), algorithms 1 and 2; released code. Kernels: settling.py.
 """

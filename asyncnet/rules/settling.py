@@ -10,7 +10,8 @@
 What an output with a gate says is its mean; others say their sample. The gate, one number a stream, comes down with the feedback: the node that tells
 it to the next has it from the one above. Potentials are reckoned only after inputs or weights have changed.
 
-Source: Chung, MAP Propagation (2021), sections 2 and 3; released code (the gate's first form; every logit of a softmax is free; cut-offs of softplus and sigmoid).
+Source: Chung, MAP Propagation (2021), sections 2 and 3; released code (the gate's first form; every logit of a softmax is free; cut-offs of softplus and
+sigmoid).
 """
 
 import numpy as np
