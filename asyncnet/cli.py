@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,6 +19,7 @@ from asyncnet.scenario import ScenarioError
 
 EXIT = {"pass": 0, "fail": 1, "unknown": 2}
 USAGE, INTERRUPTED = 64, 130
+ONCE = 2.0  # seconds in which an interrupt sent again is the same interrupt
 
 
 @dataclass(frozen=True)
@@ -164,12 +166,27 @@ def _replicate(command: Run, scenario: api.Scenario, options: dict[str, Any]) ->
     return EXIT["fail" if "fail" in verdicts else "unknown" if "unknown" in verdicts else "pass"]
 
 
+def _listen() -> None:
+    """Ctrl-C and SIGTERM raise KeyboardInterrupt, and not again while the run is being wound up: `timeout` sends to a process and to its group."""
+    last = float("-inf")
+
+    def interrupt(number: int, frame: object) -> None:
+        nonlocal last
+        if time.monotonic() - last > ONCE:
+            last = time.monotonic()
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background job ignores it
+        signal.signal(signal.SIGINT, interrupt)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the `asyncnet` command."""
     # One thread for each library: these layers are small, and sums must not depend on how they were split.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _listen()
     try:
         command = tyro.cli(List | Run | Validate | Bench, args=arguments, prog="asyncnet", description="A wind tunnel for asynchronous learning.")
     except SystemExit as stop:  # tyro has said what is wrong with the usage
@@ -181,3 +198,5 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(USAGE)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to interrupt but Python's own end, which would make it another exit code

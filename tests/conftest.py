@@ -5,6 +5,7 @@ import signal
 from typing import Any
 
 import hypothesis  # imports no numpy
+import pytest
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ[_name] = "1"
@@ -30,6 +31,15 @@ _SMALL = {
 def pytest_configure():
     """A shell's background job ignores SIGINT, and so would the processes whose handling of it is tested."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def signals_as_they_were():
+    """The command sets handlers for its whole process."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def merged(base: Any, over: Any) -> Any:

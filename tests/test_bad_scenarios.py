@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -233,18 +232,15 @@ def command_line(bad: Bad, name: str) -> list[str]:
 
 
 @pytest.fixture
-def nothing_starts(monkeypatch):
+def nothing_starts(monkeypatch, signals_as_they_were):
     """Whatever starts a process or imports ray fails the test."""
 
     def start(*arguments: object, **options: object) -> None:
         raise AssertionError(f"a process was started: {arguments}")
 
-    before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(subprocess, "Popen", start)
     monkeypatch.setattr(os, "fork", start)
     monkeypatch.setitem(sys.modules, "ray", None)  # import ray raises ImportError
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.usefixtures("nothing_starts")

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,8 @@ from asyncnet.rules import RULES
 from asyncnet.scenario import ScenarioError, check
 from asyncnet.tasks import LINES
 from asyncnet.timekeeper import Virtual
+
+pytestmark = pytest.mark.usefixtures("signals_as_they_were")
 
 SHIPPED = Path(__file__).parent.parent / "scenarios"
 SCENARIOS = sorted(path.stem for path in SHIPPED.glob("*.toml"))
@@ -48,13 +51,6 @@ def started(arguments: list[str]) -> list[str]:
     """The words that start the real command; Ctrl-C counts even where the tests run in a shell's background, which ignores it."""
     listens = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     return [sys.executable, "-c", f"{listens}; from asyncnet.cli import main; main({arguments!r})"]
-
-
-@pytest.fixture(autouse=True)
-def signals_as_they_were():
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture
@@ -232,13 +228,15 @@ def test_without_json_the_summary_is_a_table_and_progress_goes_to_standard_error
     assert "digest" not in err
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+@pytest.mark.parametrize("sent", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGINT] * 3], ids=["ctrl-c", "sigterm", "ctrl-c three times at once"])
 def test_an_interrupted_run_keeps_what_it_did_and_exits_with_130(sent, file, tmp_path):
     arguments = ["run", str(file), "--set", "task.decisions=2000000", "--loop", "readable", "--out", str(tmp_path / "runs"), "--json"]
     run = subprocess.Popen(started(arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert any("decisions" in line for line in run.stderr)  # the first progress
-        run.send_signal(sent)
+        for number in sent:
+            run.send_signal(number)
+            time.sleep(0.01)
         out, err = run.communicate(timeout=60)
     finally:
         run.kill()
