@@ -190,7 +190,6 @@ def send_told(d, seed, now, node):
     stamp = np.int64(t.real[row[TELLS_STAMP]])
     streams, whole, pieces = row[TOLD_B], row[TOLD_I] * row[TOLD_M], row[TOLD_M]
     head = 1 if row[ROLE] == SETTLER else 0
-    told = view(t.real, row[TOLD], (streams, whole))
     first = row[FIRST_LINK + FEEDBACK]
     for n in range(row[LINK_COUNT + FEEDBACK]):
         start, width = t.links[first + n, START] * pieces, t.links[first + n, WIDTH] * pieces
@@ -202,8 +201,9 @@ def send_told(d, seed, now, node):
             if head == 1:
                 payload[at] = t.real[row[TELLS_STAMP] + 1 + b]
                 at += 1
+            wanted, told = view(payload, at, (width,)), view(t.real, row[TOLD] + b * whole + start, (width,))
             for i in range(width):
-                payload[at + i] = told[b, start + i]
+                wanted[i] = told[i]
             at += width
         post(d, seed, now, node, FEEDBACK, n, slot)
         leave_slot(t.control, t.slots, slot)

@@ -186,13 +186,14 @@ def fold(v, c, slot):
 
 
 @kernel
-def reckon(v, c, slot, on, b, first, last, out):
-    """U of stream b for inputs first..last into out, row by row, for the eligibility carry z + on * sample `slot`."""
+def reckon(v, c, slot, on, b, first, last, more, out):
+    """U of stream b for inputs first..last into (more: onto) out, row by row, for the eligibility carry z + on * sample `slot`."""
     e, credit = v.ring_e[slot, b], v.credit[b]
     if c.O == 1 and c.Z == 0:  # one unit: its inputs lie side by side
         x, e0, credit0 = v.ring_x[slot, b], e[0], credit[0]
         for i in range(first, last):
-            out[i - first] = on * x[i] * e0 * credit0
+            moved = on * x[i] * e0 * credit0
+            out[i - first] = out[i - first] + moved if more else moved
         return
     for i in range(first, last):
         x = on * v.ring_x[slot, b, i]
@@ -200,10 +201,12 @@ def reckon(v, c, slot, on, b, first, last, out):
         if c.Z > 0:
             z, carry = v.z_weight[b, i], v.carry[b]
             for j in range(c.O):
-                row[j] = (carry * z[j] + x * e[j]) * credit[j]
+                moved = (carry * z[j] + x * e[j]) * credit[j]
+                row[j] = row[j] + moved if more else moved
         else:
             for j in range(c.O):
-                row[j] = x * e[j] * credit[j]
+                moved = x * e[j] * credit[j]
+                row[j] = row[j] + moved if more else moved
 
 
 @kernel
@@ -236,7 +239,7 @@ def tell_all(v, c, slot, on, first, last, told):
         tell(v, c, 0, first, last, v.gradient, told)
         return
     for b in range(c.B):
-        reckon(v, c, slot, on, b, first, last, v.moved)
+        reckon(v, c, slot, on, b, first, last, False, v.moved)
         tell(v, c, b, first, last, v.moved, told)
 
 
@@ -252,17 +255,14 @@ def learn(v, c, slot, on, told):
     c1, c2 = corrections(t, c.beta1, c.beta2)
     tells = c.tells == 1 and c.power > 0.0
     share = 1.0 / c.B
-    gradient, moved = v.gradient, v.moved
+    gradient = v.gradient
     some = c.R // c.O
     for first in range(0, c.I, some):
         last = min(c.I, first + some)
         at, size = first * c.O, ((last - first) * c.O,)
-        reckon(v, c, slot, on, 0, first, last, gradient)
+        for b in range(c.B):
+            reckon(v, c, slot, on, b, first, last, b > 0, gradient)
         if c.B > 1:
-            for b in range(1, c.B):
-                reckon(v, c, slot, on, b, first, last, moved)
-                for n in range(size[0]):
-                    gradient[n] += moved[n]
             for n in range(size[0]):
                 gradient[n] *= share
         if tells and c.after == 0:
