@@ -40,7 +40,7 @@ def engine(task: str, seconds: float, loop: str) -> float:
     if changes:
         data["rule"] = changes["rule"]
     data["task"].pop("episodes", None)
-    amount = 200 if "128" not in task else 20
+    amount = 20
     while True:
         data["task"]["decisions"] = amount
         result = asyncnet.run(check(data, "benchmark"), loop=loop, out=None)
