@@ -33,15 +33,14 @@ class Courier:
         self._unmeasured: list[tuple[int, np.ndarray]] = []
         self.malformed = 0
 
-    def send(self, peer: str, rows: np.ndarray, numbers: np.ndarray) -> None:
-        """Send messages (frames.Batch) to a peer."""
+    def send(self, peer: str, rows: np.ndarray, numbers: np.ndarray) -> np.ndarray | None:
+        """Send messages (frames.Batch) to a peer; returns those that its queue had no room for, None if there are none."""
         if rows.nbytes + numbers.nbytes > MAX_FRAME - 64 and len(rows) > 1:
             half = len(rows) // 2
             at = int(rows[:half, 4].sum())
-            self.send(peer, rows[:half], numbers[:at])
-            self.send(peer, rows[half:], numbers[at:])
-            return
-        self._send(peer, pack(rows, numbers, self.clock()))
+            left = [self.send(peer, rows[:half], numbers[:at]), self.send(peer, rows[half:], numbers[at:])]
+            return None if left == [None, None] else np.concatenate([part for part in left if part is not None])
+        return None if self._send(peer, pack(rows, numbers, self.clock())) else rows.copy()
 
     def receive(self, timeout: int) -> list[tuple[np.ndarray, np.ndarray]]:
         """Messages that have come, a pair (rows, numbers) for each frame; waits up to `timeout` microseconds for the first."""
@@ -77,7 +76,7 @@ class Courier:
     def close(self) -> None:
         """Give back what the wire holds."""
 
-    def _send(self, peer: str, frame: bytes) -> None:
+    def _send(self, peer: str, frame: bytes) -> bool:
         raise NotImplementedError
 
     def _receive(self, timeout: int) -> list[bytes]:
@@ -129,8 +128,9 @@ class RayCourier(Courier):
     def wake(self) -> None:
         self._inbox.put(b"")
 
-    def _send(self, peer: str, frame: bytes) -> None:
+    def _send(self, peer: str, frame: bytes) -> bool:
         self._handles[peer].deliver.remote(frame)
+        return True
 
     def _receive(self, timeout: int) -> list[bytes]:
         frames = []

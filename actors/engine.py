@@ -11,16 +11,20 @@ from typing import Any
 
 import numpy as np
 
+from asyncnet import ledger, snapshot
+from asyncnet.checkpoint import Checkpoint
 from asyncnet.compiled_loop import CompiledLoop
-from asyncnet.loop import digest
+from asyncnet.loop import Way, digest
+from asyncnet.message import CHANNELS
 from asyncnet.network import Plan, plan
-from asyncnet.record import Record, Reporter
+from asyncnet.record import Keeper, Record, Reporter
 from asyncnet.scenario import Scenario, ScenarioError
 
 from .courier import COURIERS
 from .gauge import Gauge
 from .host import Host
 from .session import Session, session
+from .windows import CHECKPOINT, STOP, reach
 
 POLL = 0.25  # seconds between looks at the world
 LEAD = 0.5  # seconds between the order to start and the start, so that all hosts have heard
@@ -28,24 +32,42 @@ STALLED = 60.0  # seconds without a decision
 BEHIND = 0.9  # a node with a smaller share of its ticks could not keep its clock
 
 
-def run(scenario: Scenario, reporter: Reporter, *, time: str = "wall", pack: int = 1, wire: str = "zmq", address: str | None = None) -> Record:
-    """Run a scenario on Ray actors, `pack` nodes in each, to its end or to KeyboardInterrupt; raises RuntimeError if a node's code failed."""
-    if time != "wall":
-        raise ScenarioError("--time", "", "Ray actors run on real clocks; use --time wall")
+def run(
+    scenario: Scenario,
+    reporter: Reporter,
+    *,
+    time: str = "wall",
+    pack: int = 1,
+    wire: str = "zmq",
+    address: str | None = None,
+    kept: Keeper | None = None,
+    begin: Checkpoint | None = None,
+) -> Record:
+    """Run a scenario on Ray actors, `pack` nodes in each, to its end or to KeyboardInterrupt; raises RuntimeError if a node's code failed.
+
+    In "virtual" time the bits are those of the embedded engine, whatever the placement; in "wall" time every clock is real. `kept` takes checkpoints and,
+    in wall time, the recording; `begin` is the state to go on from.
+    """
+    if time not in ("wall", "virtual"):
+        raise ScenarioError("--time", "", f"wall or virtual, got {time!r}")
     if wire not in COURIERS:
         raise ScenarioError("--wire", "", f"no wire {wire!r}; there are {', '.join(COURIERS)}")
     if pack < 1:
         raise ScenarioError("--pack", "", f"at least one node an actor, got {pack}")
-    plan(scenario)  # whatever is wrong with it is said before anything starts
+    team = plan(scenario)  # whatever is wrong with it is said before anything starts
+    if time == "virtual":
+        parts = groups(team, pack)
+        where = {i: str(number) for number, part in enumerate(parts) for i in part}
+        reach(team, {code: Way(scenario.links, name, scenario.tick) for name, code in CHANNELS.items()}, where, sorted(set(where.values())))
     reporter.note("starting Ray")
     with session(address) as held:
-        return run_in(held, scenario, reporter, pack=pack, wire=wire)
+        return run_in(held, scenario, reporter, time=time, pack=pack, wire=wire, kept=kept, begin=begin)
 
 
-def run_in(held: Session, scenario: Scenario, reporter: Reporter, *, pack: int = 1, wire: str = "zmq") -> Record:
+def run_in(held: Session, scenario: Scenario, reporter: Reporter, **how: Any) -> Record:
     """The same, in a Ray session that is there already; its actors are ended afterwards."""
     CompiledLoop(scenario, None).prepare(wired=True)  # compiles, once, what the hosts of this machine will find in the cache
-    started = _Run(scenario, plan(scenario), reporter, pack, wire, private=held.mark is not None)
+    started = Team(scenario, reporter, private=held.mark is not None, **how)
     try:
         return started.run()
     finally:
@@ -63,22 +85,42 @@ def groups(team: Plan, pack: int) -> list[list[int]]:
     return [[0], *([i for together in others[at : at + pack] for i in together] for at in range(0, len(others), pack))]
 
 
-class _Run:
+class Team:
     """One run: the hosts, by name, and what they do together."""
 
-    def __init__(self, scenario: Scenario, team: Plan, reporter: Reporter, pack: int, wire: str, *, private: bool) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        reporter: Reporter,
+        *,
+        private: bool,
+        time: str = "wall",
+        pack: int = 1,
+        wire: str = "zmq",
+        kept: Keeper | None = None,
+        begin: Checkpoint | None = None,
+        twists: list[dict[str, Any]] | None = None,
+    ) -> None:
+        """`twists` are further arguments of each host and Ray options of its actor ("options"); they must change nothing, and tests see to that."""
         import ray
 
-        self.ray, self.scenario, self.team, self.reporter = ray, scenario, team, reporter
-        parts = groups(team, pack)
-        self.names = {str(number): [team.nodes[i].name for i in part] for number, part in enumerate(parts)}
+        self.ray, self.scenario, self.reporter, self.kept = ray, scenario, reporter, kept
+        self.plan, self.virtual = plan(scenario), time == "virtual"
+        self.recording = not self.virtual and kept is not None and kept.recording
+        parts = groups(self.plan, pack)
+        self.names = {str(number): [self.plan.nodes[i].name for i in part] for number, part in enumerate(parts)}
         where = {i: str(number) for number, part in enumerate(parts) for i in part}
-        reporter.note(f"starting {len(parts)} actors for {len(team.nodes)} nodes")
+        reporter.note(f"starting {len(parts)} actors for {len(self.plan.nodes)} nodes")
         # Placement needs no CPUs of its own: a laptop may host more actors than it has cores. SPREAD matters on a cluster only.
-        remote = ray.remote(Host).options(num_cpus=0, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD")
-        local = private or len(ray.nodes()) == 1
-        data = scenario.data()
-        self.hosts = {str(number): remote.remote(data, part, wire, "127.0.0.1" if local else _ip()) for number, part in enumerate(parts)}
+        options = {"num_cpus": 0, "max_restarts": 0, "max_task_retries": 0, "scheduling_strategy": "SPREAD"}
+        local = "127.0.0.1" if private or len(ray.nodes()) == 1 else None
+        data, self.hosts = scenario.data(), {}
+        for (name, part), twist in zip(enumerate(parts), twists or [{}] * len(parts), strict=True):
+            more = {key: value for key, value in twist.items() if key != "options"}
+            remote = ray.remote(Host).options(**options, **twist.get("options", {}))
+            state = None if begin is None else tuple(snapshot.part(begin, self.plan, part))
+            record = str(name) if self.recording else None
+            self.hosts[str(name)] = remote.remote(data, part, wire, local, virtual=self.virtual, record=record, begin=state, **more)
         addresses = dict(zip(self.hosts, self._ask("address"), strict=True))
         self._ask("connect", lambda name: ({k: v for k, v in addresses.items() if k != name}, where, {k: v for k, v in self.hosts.items() if k != name}))
 
@@ -87,7 +129,8 @@ class _Run:
         return self.ray.get([getattr(host, method).remote(*arguments(name)) for name, host in self.hosts.items()], timeout=timeout)
 
     def run(self) -> Record:
-        stopped, before = "", 0.0
+        """Start all loops, watch them until the run ends, and gather what came of it."""
+        stopped, before = "", clock_time.perf_counter()
         try:
             at = clock_time.time_ns() + int(LEAD * 1e9)
             self._ask("start", lambda _: (at,))
@@ -109,7 +152,7 @@ class _Run:
     def _watch(self) -> str:
         """Wait until the world has finished; returns why the run stopped."""
         world, moved, decisions = self.hosts["0"], clock_time.monotonic(), -1
-        checked = clock_time.monotonic()
+        checked = saved = clock_time.monotonic()
         while True:
             clock_time.sleep(POLL)
             status = self.ray.get(world.status.remote(), timeout=60.0)
@@ -124,16 +167,44 @@ class _Run:
                 decisions, moved = status["decisions"], now
             if now - checked > 2.0 or now - moved > STALLED:
                 checked = now
-                stamps: dict[str, int] = {}
-                for name, told in zip(self.names, self._ask("status", timeout=60.0), strict=True):
-                    if told["failure"]:
-                        raise RuntimeError(f"{', '.join(self.names[name])} failed:\n{told['failure']}")
-                    stamps |= told["stamps"]
-                    for row in told["rows"]:
+                told = dict(zip(self.names, self._ask("status", timeout=60.0), strict=True))
+                for name, one in told.items():
+                    if one["failure"]:
+                        raise RuntimeError(f"{', '.join(self.names[name])} failed:\n{one['failure']}")
+                    for row in one["rows"]:
                         self.reporter.row(row)
-            if now - moved > STALLED:
-                last = min(stamps, key=stamps.get)
-                return f"stalled: no decision for {STALLED:.0f} s; the world is at {decisions}, and {last} is the farthest behind, at {stamps[last]}"
+                self._collect()
+                if now - moved > STALLED:
+                    return f"stalled: no decision for {STALLED:.0f} s; {self._culprit(decisions, told)}"
+            if self.kept is not None and self.kept.every and now - saved > self.kept.every:
+                saved = now
+                self._save()
+
+    def _culprit(self, decisions: int, told: dict[str, dict[str, Any]]) -> str:
+        """Whom everyone waits for."""
+        if self.virtual:  # those who wait name those they have not heard from, and whoever is behind waits for nobody who is not
+            first = min(one["window"] for one in told.values())
+            named = [name for name, one in told.items() if not one["waits"]] or [name for name, one in told.items() if one["window"] == first]
+            return f"everyone waits for {', '.join(node for name in named for node in self.names[name])}"
+        stamps = {node: stamp for one in told.values() for node, stamp in one["stamps"].items()}
+        last = min(stamps, key=stamps.get)
+        return f"the world is at {decisions}, and {last} is the farthest behind, at {stamps[last]}"
+
+    def _collect(self) -> None:
+        """Fetch what was recorded."""
+        if self.recording:
+            for name, segments in zip(self.hosts, self._ask("segments", timeout=60.0), strict=True):
+                for segment in segments:
+                    self.kept.segment(name, segment)
+
+    def _save(self, least: int = 0) -> None:
+        """Write a checkpoint; in virtual time of one instant, else of one moment as near as Ray brings it."""
+        if self.virtual and not least:
+            self.ray.get(self.hosts["0"].meet.remote(CHECKPOINT), timeout=60.0)
+            clock_time.sleep(POLL)  # it takes a window or two; if it takes longer, this fetches the one before, which is no harm
+        parts = [part for part in self._ask("state", lambda _: (least,), timeout=60.0) if part is not None]
+        if len(parts) == len(self.hosts) and (not self.virtual or len({about["now"] for about, _ in parts}) == 1):
+            self.kept.checkpoint(snapshot.merge(Checkpoint(*part) for part in parts))
 
     def _lost(self, error: Exception) -> str:
         gone = []
@@ -145,20 +216,22 @@ class _Run:
         return ", ".join(gone) or str(error).splitlines()[0]
 
     def _gather(self, stopped: str, seconds: float) -> Record:
-        results: list[dict[str, Any]] = []
-        for method in ("stop", "result"):
-            pending = {host: getattr(host, method).remote(*([stopped] if method == "stop" else [])) for host in self.hosts.values()}
-            for answer in pending.values():
-                try:
-                    results.append(self.ray.get(answer, timeout=30.0))
-                except (self.ray.exceptions.RayActorError, self.ray.exceptions.GetTimeoutError):
-                    continue  # lost with its state; the record says which nodes are missing
-        results = [result for result in results if result is not None]
+        if stopped == "interrupted":
+            self._wind_up()
+        elif self.virtual and stopped == "finished":
+            self._each("await_end", 60.0)
+        self._each("stop", stopped)
+        results = [result for result in self._each("result") if result is not None]
         world = next((result for result in results if result["score"]), None)
         if world is None:
             raise RuntimeError(f"the world's actor was lost, and with it the record of the run ({stopped})")
+        for name, segments in zip(self.hosts, self._each("segments"), strict=True):
+            for segment in segments or ():
+                self.kept.segment(name, segment)
         elapsed = world["elapsed"]
         nodes = {name: row for result in results for name, row in result["nodes"].items()}
+        table = sum(np.frombuffer(result["ledger"], dtype=np.int64).reshape(len(ledger.COLUMNS), -1) for result in results)
+        measured = _measured(results, nodes, elapsed, self.scenario.tick, real=not self.virtual)
         return Record(
             stopped=stopped,
             score=world["score"],
@@ -171,25 +244,37 @@ class _Run:
                 for name, arrays in result["weights"].items()
             },
             nodes=nodes,
-            links=_links(results),
-            measured=_measured(results, nodes, elapsed, self.scenario.tick) | {"actors": len(self.hosts)},
+            links=_links(self.plan, table, results),
+            ledger=table,
+            fields={name: digests for result in results for name, digests in result["fields"].items()},
+            measured=measured | {"actors": len(self.hosts)},
         )
 
+    def _wind_up(self) -> None:
+        """After an interrupt: have all come to one instant in virtual time, and keep the state from which the run can go on."""
+        try:
+            if self.virtual:
+                self.ray.get(self.hosts["0"].meet.remote(STOP), timeout=60.0)
+                self._each("await_end", 30.0)
+            if self.kept is not None and self.kept.every:
+                self._save(least=1)
+        except self.ray.exceptions.RayError as error:
+            self.reporter.note(f"no checkpoint of the end: {str(error).splitlines()[0]}")
 
-def _ip() -> str:
-    import ray
+    def _each(self, method: str, *arguments: Any) -> list[Any]:
+        """Call a method of every host; None for one that is lost."""
+        out = []
+        for answer in [getattr(host, method).remote(*arguments) for host in self.hosts.values()]:
+            try:
+                out.append(self.ray.get(answer, timeout=90.0))
+            except (self.ray.exceptions.RayActorError, self.ray.exceptions.GetTimeoutError):
+                out.append(None)  # lost with its state; the record says which nodes are missing
+        return out
 
-    return ray.util.get_node_ip_address()
 
-
-def _links(results: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The hosts' ledgers added up, with what the wire really took beside them."""
-    out: dict[str, dict[str, Any]] = {}
-    for result in results:
-        for channel, row in result["links"].items():
-            total = out.setdefault(channel, dict.fromkeys(row, 0))
-            for key, value in row.items():
-                total[key] += value
+def _links(team: Plan, table: np.ndarray, results: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The ledger added up by channel, with what the wire really took beside it."""
+    out: dict[str, dict[str, Any]] = ledger.by_channel(team, table)
     for channel, row in out.items():
         gauge = Gauge()
         for result in results:
@@ -199,11 +284,11 @@ def _links(results: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return out
 
 
-def _measured(results: list[dict[str, Any]], nodes: dict[str, dict[str, Any]], elapsed: int, tick: int) -> dict[str, Any]:
-    """What only real clocks have: rates of ticks, and who could not keep its clock."""
+def _measured(results: list[dict[str, Any]], nodes: dict[str, dict[str, Any]], elapsed: int, tick: int, *, real: bool) -> dict[str, Any]:
+    """What only a wire and real clocks have: rates of ticks, who could not keep its clock, frames that did not get through."""
     off = {}
     for name, row in nodes.items():
-        if np.isfinite(row["period"]):
+        if real and np.isfinite(row["period"]):
             row["tick_rate"] = row["ticks"] * row["period"] * tick / max(1, elapsed)  # 1: as declared
             if elapsed > 100 * row["period"] * tick and row["tick_rate"] < BEHIND:
                 off[name] = f"could not keep its clock: {row['tick_rate']:.0%} of its ticks"

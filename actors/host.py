@@ -6,30 +6,67 @@ A plain class: the engine makes it remote at the one place where it is started, 
 from __future__ import annotations
 
 import gc
+import queue
 import sys
 import threading
 import time
 import traceback
 from typing import Any
 
-from asyncnet import clock
+import numpy as np
+
+from asyncnet import clock, snapshot
+from asyncnet.agenda import of_who
+from asyncnet.checkpoint import Checkpoint
 from asyncnet.compiled_loop import CompiledLoop
 from asyncnet.embedded import weights
+from asyncnet.ledger import IN_FLIGHT, account
 from asyncnet.message import CHANNEL_NAMES
+from asyncnet.recorder import Recorder, digest_of
 from asyncnet.scenario import check
 from asyncnet.timekeeper import Wall
 
 from .courier import COURIERS
+from .windows import Windowed, WindowedLoop
+
+PATIENCE = 20.0  # seconds until a loop is between two events
+DRAIN = 20_000  # microseconds without a frame: the wire is empty
+
+
+def _address() -> str:
+    import ray
+
+    return ray.util.get_node_ip_address()
 
 
 class Host:
-    """Hosts the nodes `numbers` of a scenario given as plain data; `wire` is zmq or ray, `address` the IP address to be reached at."""
+    """Hosts the nodes `numbers` of a scenario given as plain data; `wire` is zmq or ray, `address` the IP address to be reached at (None: this machine's).
 
-    def __init__(self, scenario: dict[str, Any], numbers: list[int], wire: str, address: str) -> None:
+    In `virtual` time its loop shares simulated time with the others (windows.py). With a `record` name what its nodes hear is written down.
+    """
+
+    def __init__(
+        self,
+        scenario: dict[str, Any],
+        numbers: list[int],
+        wire: str,
+        address: str | None,
+        *,
+        virtual: bool = False,
+        record: str | None = None,
+        begin: tuple[dict[str, Any], dict[str, np.ndarray]] | None = None,
+        reverse: bool = False,
+    ) -> None:
         # A request from Ray should not keep the loop from its next tick for Python's usual 5 ms.
         sys.setswitchinterval(0.0005)
-        self.courier = COURIERS[wire](address)
-        self.loop = CompiledLoop(check(scenario, "scenario"), None, numbers, self.courier)
+        self.courier = COURIERS[wire](address or _address())
+        kind, keeper = (WindowedLoop, Windowed()) if virtual else (CompiledLoop, None)
+        self.loop = kind(check(scenario, "scenario"), keeper, numbers, self.courier, reverse=reverse)
+        if begin is not None:
+            snapshot.put(self.loop, Checkpoint(*begin))
+        self.recorder = Recorder(record) if record is not None else None
+        if self.recorder is not None:
+            self.recorder.watch(self.loop)
         self.loop.prepare(wired=True)
         self.failure: str | None = None
         self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
@@ -43,18 +80,26 @@ class Host:
         """Meet the other hosts: their addresses by name, which of them hosts each node, and their handles."""
         self.courier.where = where
         self.courier.connect(peers, handles)
+        if isinstance(self.loop, WindowedLoop):
+            self.loop.join(where)
 
     def start(self, at: int) -> None:
-        """Begin the run at `at`, nanoseconds of the time of day; its time 0 is then on every host."""
-        self.loop.keeper = Wall(at - (time.time_ns() - time.monotonic_ns()))
-        self.courier.clock = lambda keeper=self.loop.keeper: keeper.now
+        """Begin the run at `at`, nanoseconds of the time of day: its first instant is then on every host."""
+        wall = Wall(at - (time.time_ns() - time.monotonic_ns()) - 1000 * self.loop.now)
+        self.courier.clock = lambda: wall.now
+        if not isinstance(self.loop, WindowedLoop):
+            self.loop.keeper = wall
+        self._starts = self.loop.now, wall
         gc.freeze()  # what is here now stays: the collector need not walk through all of Ray while the loop runs
         self._thread.start()
 
     def _run(self) -> None:
         try:
-            time.sleep(max(0.0, -self.loop.keeper.now / 1e6))
+            first, wall = self._starts
+            time.sleep(max(0.0, (first - wall.now) / 1e6))
             self.loop.run()
+            if self.recorder is not None:
+                self.recorder.finish()
         except BaseException:
             self.failure = traceback.format_exc()
             self.loop.stop("failed")
@@ -69,7 +114,39 @@ class Host:
         self._told += len(rows)
         stamps = {node.name: int(node.view.stamp[0]) for i, node in self.loop.nodes.items() if i}
         decisions = self.loop.score.decisions if self.loop.score else None
-        return {"stopped": self.loop.stopped, "failure": self.failure, "rows": rows, "stamps": stamps, "decisions": decisions}
+        told = {"stopped": self.loop.stopped, "failure": self.failure, "rows": rows, "stamps": stamps, "decisions": decisions}
+        if isinstance(self.loop, WindowedLoop):
+            since, names = self.loop.waits
+            told |= {"window": self.loop.window, "waits": names, "waited": time.monotonic() - since if names else 0.0}
+        return told
+
+    def segments(self) -> list[bytes]:
+        """What was recorded since the last call, as segments (asyncnet/journal.py)."""
+        return self.recorder.segments() if self.recorder else []
+
+    def meet(self, purpose: int) -> None:
+        """In virtual time, on the world's host: have all loops meet, for a checkpoint or the end (windows.py)."""
+        self.loop.meet(purpose)
+
+    def state(self, least: int = 0) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
+        """The complete state of its nodes: in virtual time at the last meeting, if not before `least`; else as soon as the loop is between two events."""
+        if isinstance(self.loop, WindowedLoop):
+            made = self.loop.at_meeting
+            return tuple(made) if made is not None and made.about["now"] >= least else None
+        if self.loop.stopped is not None:
+            return None
+        taken: queue.SimpleQueue[Checkpoint] = queue.SimpleQueue()
+        self.loop.ask(lambda: taken.put(snapshot.take(self.loop)))
+        self.courier.wake()
+        try:
+            return tuple(taken.get(timeout=PATIENCE))
+        except queue.Empty:
+            return None
+
+    def await_end(self, patience: float) -> bool:
+        """In virtual time: wait until the loop has come to the end by itself, for so many seconds at most; returns whether it has."""
+        self._thread.join(patience)
+        return not self._thread.is_alive()
 
     def stop(self, why: str) -> None:
         """End the loop before its next event and wait for it."""
@@ -81,6 +158,7 @@ class Host:
     def result(self) -> dict[str, Any]:
         """Everything this host's nodes did, as plain values; call it after `stop`."""
         loop, tick = self.loop, self.loop.tick
+        self._drain()
         nodes = {}
         for i, node in loop.nodes.items():
             if i:
@@ -92,12 +170,24 @@ class Host:
             "states": {i: node.state.astype("<f8").tobytes() for i, node in loop.nodes.items()},
             "weights": {n.name: {k: [list(a.shape), a.tobytes()] for k, a in weights(n).items()} for i, n in loop.nodes.items() if i},
             "nodes": nodes,
-            "links": loop.ledger(),
+            "fields": {node.name: digest_of(node).hex() for node in loop.nodes.values()},
+            "ledger": account(loop).tobytes(),
             "measured": {CHANNEL_NAMES[c]: [g.bins, g.total] for c, g in self.courier.measured().items()},
             "refused": self.courier.refused,
             "malformed": self.courier.malformed + loop.malformed,
             "elapsed": loop.now,
         }
+
+    def _drain(self) -> None:
+        """Count what was on the wire when all loops had ended."""
+        quiet = 0
+        while quiet < 2:  # the first wait may end at once: `stop` has woken it
+            came = self.courier.receive(DRAIN)
+            quiet = 0 if came else quiet + 1
+            for rows, _ in came:
+                for kind, dst, src in zip(*of_who.py_func(rows[:, 1]), strict=True):
+                    if kind in CHANNEL_NAMES:
+                        self.loop.ledger[IN_FLIGHT, self.loop.plan.link(int(kind), int(src), int(dst))] += 1
 
     def close(self) -> None:
         """Close the wire."""

@@ -16,16 +16,19 @@ __version__ = "0.1.0"
 _WHERE = {
     "conditions": "api",
     "load": "api",
+    "replay": "api",
     "replicate": "replicas",
+    "resume": "api",
     "run": "api",
     "scenarios": "api",
     "validate": "api",
+    "verify": "api",
     "Result": "api",
     "Scenario": "scenario",
     "ScenarioError": "scenario",
 }
 
-__all__ = ["Result", "Scenario", "ScenarioError", "load", "replicate", "run", "validate"]
+__all__ = ["Result", "Scenario", "ScenarioError", "load", "replay", "replicate", "resume", "run", "validate", "verify"]
 
 
 def __getattr__(name: str) -> object:

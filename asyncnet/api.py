@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from asyncnet import checkpoint, ledger, rundir, snapshot
 from asyncnet import scenario as scenarios_module
+from asyncnet.checkpoint import Checkpoint
+from asyncnet.network import plan
 from asyncnet.record import Record, Reporter
-from asyncnet.rundir import RunDirectory, arguments
-from asyncnet.scenario import Scenario
+from asyncnet.rundir import RunDirectory
+from asyncnet.scenario import Scenario, ScenarioError
 
 # Engines are named by strings, so that naming one does not import it.
 ENGINES = {"embedded": "asyncnet.embedded:run", "ray": "asyncnet.actors.engine:run"}
@@ -47,8 +50,10 @@ def validate(path: str | Path) -> Scenario:
 class Result:
     """One finished run: the scenario, the engine's record, and where it was written (None if nowhere)."""
 
-    def __init__(self, scenario: Scenario, engine: str, record: Record, run_dir: Path | None) -> None:
+    def __init__(self, scenario: Scenario, engine: str, record: Record, run_dir: Path | None = None, *, again: Record | None = None, resumed: str = "") -> None:
+        """`again` is the record of a second execution, to be held to the first; `resumed` says how a run went on that was resumed."""
         self.scenario, self.engine, self.record, self.run_dir = scenario, engine, record, run_dir
+        self.again, self.resumed = again, resumed
 
     def verdict(self) -> tuple[str, list[str]]:
         """("pass" | "unknown" | "fail", reasons): fail if something broke, unknown if what was asked for did not take place."""
@@ -61,6 +66,10 @@ class Result:
         for name, arrays in record.weights.items():
             if not all(np.isfinite(array).all() for array in arrays.values()):
                 fails.append(f"{name}: weights are not finite")
+        if self.again is not None and (why := difference(self.scenario, record.digest, record.fields, self.again)):
+            fails.append(f"not deterministic: {why}")
+        if left := int(np.abs(ledger.unexplained(record.ledger)).sum()):
+            (fails if record.stopped in ("finished", "interrupted") else unknown).append(f"the ledger does not explain {left} messages")
         for name, why in record.measured.get("off_clock", {}).items():
             unknown.append(f"{name} {why}")
         for channel, row in record.links.items():
@@ -88,7 +97,10 @@ class Result:
             "stopped": record.stopped,
             "run_dir": str(self.run_dir) if self.run_dir else None,
             "links": record.links,
+            "ledger": ledger.shown(plan(self.scenario), record.ledger),
             "nodes": record.nodes,
+            **({"deterministic": self.again.digest == record.digest} if self.again is not None else {}),
+            **({"resumed": self.resumed} if self.resumed else {}),
             **({"measured": record.measured} if record.measured else {}),
         }
 
@@ -122,14 +134,18 @@ def run(
     seed: int | None = None,
     under: Iterable[str] = (),
     out: str | Path | None = "runs",
+    checkpoint: float = 60.0,
+    record: bool = True,
+    check_determinism: bool = False,
     reporter: Reporter | None = None,
     **options: Any,
 ) -> Result:
     """Run a scenario and return what came of it.
 
     `engine` is "embedded" or "ray"; `options` are the engine's own (time, loop; for ray also pack, wire, address). `out` is the folder in which
-    the run's directory is made, None for none. Raises ScenarioError for a bad scenario, before anything starts. KeyboardInterrupt ends the run
-    early and still returns its result (record.stopped is "interrupted").
+    the run's directory is made, None for none. In it a checkpoint is written every so many seconds (0: none), and in wall time with `record` what the nodes
+    hear. `check_determinism` executes twice and fails if the second run ends in other bits; only simulated time has this property. Raises ScenarioError for a
+    bad scenario, before anything starts. An interrupt (or KeyboardInterrupt) ends the run early and still returns its result (record.stopped is "interrupted").
     """
     made = scenario if isinstance(scenario, Scenario) else load(scenario, under)
     if isinstance(scenario, Scenario) and under:
@@ -137,13 +153,135 @@ def run(
             made = scenarios_module.check(scenarios_module.overlay(made.data(), scenarios_module.condition(name), compose=True), name)
     if seed is not None:
         made = made.replace(seed=seed)
-    if engine not in ENGINES:
-        raise ValueError(f"no engine {engine!r}; there are {', '.join(ENGINES)}")
-    module, _, name = ENGINES[engine].partition(":")
-    start = getattr(importlib.import_module(module), name)
+    start = _engine(engine)
+    if check_determinism and _time(engine, options) != "virtual":
+        raise ScenarioError("--check-determinism", "", "real clocks do not repeat; a recording can be replayed (asyncnet replay)")
+    shown = reporter or Quiet()
     if out is None:
-        return Result(made, engine, start(made, _Both(reporter or Quiet(), None), **options), None)
-    with RunDirectory(Path(out), made, engine, arguments()) as kept:
-        result = Result(made, engine, start(made, _Both(reporter or Quiet(), kept), **options), kept.path)
-        kept.finish(result.summary(), result.record.returns)
+        first = start(made, shown, **options)
+        return Result(made, engine, first, again=start(made, Quiet(), **options) if check_determinism else None)
+    with RunDirectory(Path(out), made, engine, options, every=checkpoint, recording=record) as kept:
+        first = start(made, _Both(shown, kept), kept=kept, **options)
+        again = None
+        if check_determinism and first.stopped == "finished":
+            shown.note("once more, to compare")
+            again = start(made, Quiet(), **options)
+        result = Result(made, engine, first, kept.path, again=again)
+        kept.finish(result.summary(), first, plan(made))
         return result
+
+
+def resume(
+    run_dir: str | Path, engine: str | None = None, *, checkpoint: float = 60.0, record: bool = True, reporter: Reporter | None = None, **options: Any
+) -> Result:
+    """Go on with a run from its last checkpoint, in its own directory, and return what came of the whole.
+
+    In simulated time the end is that of a run never interrupted, to the bit, and `engine` and `options` may be others than before. In wall time nothing is lost
+    but the time since the checkpoint, and messages that were under way; the run goes on from there as good as before, not in the same bits. Raises
+    ScenarioError where there is nothing to go on from.
+    """
+    path = rundir.find(run_dir)
+    about, made = rundir.about(path), scenarios_module.read(path / "config.toml")
+    if about["status"] == "finished":
+        raise ScenarioError(str(run_dir), "", "this run has finished")
+    engine = engine or about["engine"]
+    chosen = {**(about["how"] if engine == about["engine"] else {"time": _time(about["engine"], about["how"])}), **options}
+    exact = _time(engine, chosen) == "virtual" == _time(about["engine"], about["how"])
+    start, shown = _engine(engine), reporter or Quiet()
+    state, damaged = _state(path)
+    for line in damaged:
+        shown.note(f"passed over {line}")
+    here = rundir.about_this_machine()["versions"]
+    for name, version in about["versions"].items():
+        if here.get(name) != version:
+            shown.note(f"{name} was {version}, is {here.get(name)}: the bits may differ")
+    state = snapshot.settled(state, plan(made))
+    how = "exactly" if exact else "statistically: real clocks do not repeat"
+    rows = state.about["score"]["rows"]
+    with RunDirectory.again(path, rows, every=checkpoint, recording=record, at=state.about["now"], how=how, engine=engine) as kept:
+        if record and _time(engine, chosen) == "wall":
+            kept.beginning(state)
+        shown.note(f"going on at {state.about['now'] / 1e6:.3f} s, {how}")
+        ended = start(made, _Both(shown, kept), kept=kept, begin=state, **chosen)
+        result = Result(made, engine, ended, path, resumed=how)
+        kept.finish(result.summary(), ended, plan(made))
+        return result
+
+
+def verify(run_dir: str | Path, reporter: Reporter | None = None) -> tuple[bool, str]:
+    """Whether a run comes to the same bits when it is done again in this process: (same, what was found); a run on real clocks is replayed.
+
+    Raises ScenarioError for a run that cannot be done again: one that has not ended, or was not recorded.
+    """
+    path = rundir.find(run_dir)
+    about, made = rundir.about(path), scenarios_module.read(path / "config.toml")
+    if _time(about["engine"], about["how"]) == "wall":
+        return replay(path, reporter=reporter)
+    if about["status"] != "finished":
+        raise ScenarioError(str(run_dir), "", f"this run has not finished ({about['status']}); asyncnet resume goes on with it")
+    then = rundir.digests(path)
+    again = _engine("embedded")(made, reporter or Quiet())
+    why = difference(made, then["digest"], then["nodes"], again)
+    return not why, why or f"identical: {again.score['decisions']:,} decisions, digest {again.digest[:16]}"
+
+
+def replay(run_dir: str | Path, before: Callable[..., bool] | None = None, reporter: Reporter | None = None) -> tuple[bool, str]:
+    """Replay what a run on real clocks recorded, in this process: (identical to its end, what was found); `before` as in replay.replay.
+
+    A run that was resumed has a recording for each part; all are replayed. Raises ScenarioError if there is none.
+    """
+    from asyncnet.replay import replay as play
+
+    path = rundir.find(run_dir)
+    about, made = rundir.about(path), scenarios_module.read(path / "config.toml")
+    parts = [part for part in (rundir.recordings(path, k) for k in range(len(about["resumed"]) + 1)) if part.is_dir()]
+    if not parts:
+        raise ScenarioError(str(run_dir), "", "nothing was recorded; runs on real clocks are, unless told --no-record")
+    lines, same = [], True
+    for number, part in enumerate(parts):
+        began = checkpoint.load(part / rundir.BEGINNING)[0] if (part / rundir.BEGINNING).is_dir() else None
+        if reporter is not None:
+            reporter.note(f"replaying part {number + 1} of {len(parts)}")
+        report = play(made, part, began, before)
+        same = same and report.difference is None and not report.damage
+        lines.append(report.line)
+        if report.stopped:
+            break
+        if part is parts[-1] and report.difference is None and not report.damage and (path / "digests.json").is_file():
+            then = rundir.digests(path)["digest"]
+            if then != report.loop.digest():
+                same = False
+                lines.append("different: the run's digest is not that of its recording's end")
+    return same, "; ".join(lines)
+
+
+def difference(scenario: Scenario, digest: str, fields: dict[str, str], again: Record) -> str:
+    """Where a second execution ended in other bits than those of the first: the first node and array that differ, or "" if none does."""
+    if digest == again.digest:
+        return ""
+    from asyncnet.node import build
+    from asyncnet.recorder import differing
+
+    team = plan(scenario)
+    for node in team.nodes:
+        then, now = (bytes.fromhex(found.get(node.name, "")) for found in (fields, again.fields))
+        if then != now:
+            return f"different: at the end, the {differing(build(scenario, team, node), then, now)} of {node.name}"
+    return f"different: digest {again.digest[:16]}, it was {digest[:16]}"
+
+
+def _state(path: Path) -> tuple[Checkpoint, list[str]]:
+    if not (path / "checkpoints").is_dir():
+        raise ScenarioError(str(path), "", "no checkpoint was written yet; start the run again with its config.toml")
+    return checkpoint.load(path / "checkpoints")
+
+
+def _engine(name: str) -> Callable[..., Record]:
+    if name not in ENGINES:
+        raise ValueError(f"no engine {name!r}; there are {', '.join(ENGINES)}")
+    module, _, function = ENGINES[name].partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def _time(engine: str, options: dict[str, Any]) -> str:
+    return options.get("time") or ("wall" if engine == "ray" else "virtual")

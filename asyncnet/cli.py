@@ -51,9 +51,9 @@ class Run:
     set: Annotated[tyro.conf.UseAppendAction[list[str]], tyro.conf.arg(metavar="KEY=VALUE")] = field(default_factory=list)
     """Change one setting, such as task.decisions=1000 or rule.name=reinforce; may be given several times."""
     engine: Literal["embedded", "ray"] = "embedded"
-    """One deterministic process, or Ray actors on real clocks."""
+    """One process, or Ray actors."""
     time: Literal["virtual", "wall"] | None = None
-    """Simulated or real time; default: virtual for embedded, wall for ray."""
+    """Simulated time, the same bits wherever it runs, or real clocks; default: virtual for embedded, wall for ray."""
     seed: int | None = None
     """Overrides the scenario's seed."""
     seeds: int = 1
@@ -70,8 +70,62 @@ class Run:
     """Ray: the cluster to join, such as auto or HOST:PORT; default: a private one is started and ended."""
     out: Path = Path("runs")
     """The folder in which the run's directory is made."""
+    checkpoint: float = 60.0
+    """Seconds between checkpoints, from which `asyncnet resume` goes on; 0: none."""
+    record: bool = True
+    """Real time: write down what every node hears, so that `asyncnet replay` can do it again."""
+    check_determinism: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Simulated time: execute twice, and fail if the second run ends in other bits."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the summary as one JSON object on standard output, and nothing else there."""
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Go on with a run that was interrupted, from its last checkpoint: in simulated time to the very bits of a run that was not."""
+
+    run: tyro.conf.Positional[Path]
+    """The run's directory, such as runs/latest."""
+    engine: Literal["embedded", "ray"] | None = None
+    """Where to go on; default: where it was."""
+    time: Literal["virtual", "wall"] | None = None
+    """Simulated or real time; default: as before."""
+    pack: int | None = None
+    """Ray: nodes for each actor; default: as before."""
+    wire: Literal["zmq", "ray"] | None = None
+    """Ray: what carries messages between actors; default: as before."""
+    address: str | None = None
+    """Ray: the cluster to join; default: as before."""
+    checkpoint: float = 60.0
+    """Seconds between checkpoints; 0: none."""
+    record: bool = True
+    """Real time: write down what every node hears."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the summary as one JSON object on standard output, and nothing else there."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Do a run on real clocks again, in one process, from what it recorded: says "identical", or the first node, event and array that differ."""
+
+    run: tyro.conf.Positional[Path]
+    """The run's directory, such as runs/latest."""
+    until: Annotated[str | None, tyro.conf.arg(metavar="NODE:N|N")] = None
+    """Stop before the N-th event of a node, or of all, and open a Python prompt there with `node` and `event`."""
+    debug: Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(name="break")] = False
+    """With --until: open the debugger instead, where the node is about to be given the event."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print one JSON object."""
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Do a run again in one process and compare the bits: one in simulated time is executed again, one in real time replayed."""
+
+    run: tyro.conf.Positional[Path]
+    """The run's directory, such as runs/latest."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print one JSON object."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +175,7 @@ def _validate(command: Validate) -> int:
 
 
 def _run(command: Run) -> int:
-    from asyncnet.console import reporter, show_summary
+    from asyncnet.console import reporter
 
     scenario = api.load(command.scenario, command.under, [*command.set, *([] if command.seed is None else [f"seed={command.seed}"])])
     options: dict[str, Any] = {}
@@ -135,6 +189,9 @@ def _run(command: Run) -> int:
         options = {"loop": command.loop}
     if command.time:
         options["time"] = command.time
+    if not 0.0 <= command.checkpoint <= 1e9:
+        raise ScenarioError("--checkpoint", "", f"seconds, or 0 for none; got {command.checkpoint}")
+    options |= {"checkpoint": command.checkpoint, "record": command.record, "check_determinism": command.check_determinism}
     for name, number in (("--seeds", command.seeds), ("--workers", command.workers)):
         if number < 1:
             raise ScenarioError(name, "", f"at least 1, got {number}")
@@ -142,8 +199,47 @@ def _run(command: Run) -> int:
         return _replicate(command, scenario, options)
     with reporter() as shown:
         result = api.run(scenario, command.engine, out=command.out, reporter=shown, **options)
+    return _told(result, command.json)
+
+
+def _resume(command: Resume) -> int:
+    from asyncnet.console import reporter
+
+    given = {"time": command.time, "pack": command.pack, "wire": command.wire, "address": command.address}
+    options = {name: value for name, value in given.items() if value is not None}
+    with reporter() as shown:
+        result = api.resume(command.run, command.engine, checkpoint=command.checkpoint, record=command.record, reporter=shown, **options)
+    return _told(result, command.json)
+
+
+def _replay(command: Replay) -> int:
+    from asyncnet.console import reporter
+    from asyncnet.debug import stop_before
+
+    if command.debug and command.until is None:
+        raise ScenarioError("--break", "", "needs --until, to say where")
+    before = None if command.until is None else stop_before(command.until, debug=command.debug)
+    with reporter() as shown:
+        shown.note("replaying")
+    same, found = api.replay(command.run, before)
+    print(json.dumps({"identical": same, "found": found}) if command.json else found)
+    return 0 if same else 1
+
+
+def _verify(command: Verify) -> int:
+    from asyncnet.console import reporter
+
+    with reporter() as shown:
+        same, found = api.verify(command.run, shown)
+    print(json.dumps({"identical": same, "found": found}) if command.json else found)
+    return 0 if same else 1
+
+
+def _told(result: api.Result, as_json: bool) -> int:
+    from asyncnet.console import show_summary
+
     summary = result.summary()
-    if command.json:
+    if as_json:
         print(json.dumps(summary))
     else:
         show_summary(summary)
@@ -188,11 +284,13 @@ def main(arguments: list[str] | None = None) -> None:
         os.environ.setdefault(name, "1")
     _listen()
     try:
-        command = tyro.cli(List | Run | Validate | Bench, args=arguments, prog="asyncnet", description="A wind tunnel for asynchronous learning.")
+        command = tyro.cli(
+            List | Run | Resume | Replay | Verify | Validate | Bench, args=arguments, prog="asyncnet", description="A wind tunnel for asynchronous learning."
+        )
     except SystemExit as stop:  # tyro has said what is wrong with the usage
         sys.exit(USAGE if stop.code == 2 else stop.code)
     try:
-        sys.exit({List: _list, Run: _run, Validate: _validate, Bench: _bench}[type(command)](command))
+        sys.exit({List: _list, Run: _run, Resume: _resume, Replay: _replay, Verify: _verify, Validate: _validate, Bench: _bench}[type(command)](command))
     except ScenarioError as error:
         print(f"asyncnet: {error}", file=sys.stderr)
         sys.exit(USAGE)

@@ -10,6 +10,7 @@ node of it acts on arrival.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
@@ -39,6 +40,7 @@ from asyncnet.agenda import (
 from asyncnet.clock import next_tick
 from asyncnet.inbox import NONE, PARCEL_COLUMNS, take_first
 from asyncnet.kernel import entry, inlined, kernel, view
+from asyncnet.ledger import REFUSED
 from asyncnet.loop import Loop
 from asyncnet.message import TICK, WORLD
 from asyncnet.pointer import call, fetch
@@ -49,7 +51,7 @@ from asyncnet.world import LOOK, STEP, TURN
 
 PAUSED, IDLE, FULL, STEPS, LOOKS = range(5)  # why `go` came back
 AHEAD = 4  # lines of a node's state that are fetched ahead
-PATIENCE = 100_000  # events handled without looking up, so that a request to stop is heard
+FIRST_PATIENCE, MOST_PATIENCE = 1000, 100_000  # events handled without looking up
 
 
 class Wire(Protocol):
@@ -57,8 +59,8 @@ class Wire(Protocol):
 
     where: Mapping[int, str]  # which peer hosts a node
 
-    def send(self, peer: str, rows: np.ndarray, numbers: np.ndarray) -> None:
-        """Send messages: rows (n, 5) as in posting.out, and their payloads one after another."""
+    def send(self, peer: str, rows: np.ndarray, numbers: np.ndarray) -> np.ndarray | None:
+        """Send messages: rows (n, 5) as in posting.out, and their payloads one after another; returns the rows that found no room, None if all did."""
 
     def receive(self, timeout: int) -> list[tuple[np.ndarray, np.ndarray]]:
         """Messages that have come, in the same form; waits up to `timeout` microseconds for the first."""
@@ -83,7 +85,8 @@ def take_in(t, row):
         at, seq = parcels[parcel, AT], parcels[parcel, SEQ]
         kind, _dst, _src = of_who(parcels[parcel, WHO])
         port, slot = of_which(parcels[parcel, WHICH])
-        t.ways[kind, p.DELIVERED] += 1
+        t.came[row[p.FIRST_IN + kind] + port] += 1
+        p.note(t, at, parcels[parcel, WHO], seq)
         wake(t, row, at, kind, port, seq, slots[slot, STAMP], slot, slots[slot, SIZE])
         leave_slot(control, slots, slot)
         parcel = take_first(control, parcels, parcel)
@@ -170,11 +173,12 @@ def go(directory, seed, patience, limit):
                 drop_first(control, agenda)
             if row[p.INBOX] != NONE:
                 take_in(t, row)
+            p.note(t, now, code, seq)
             if kind in (TICK, WORLD):
                 control[p.TICKED] = 2
                 flags = wake(t, row, now, TICK, 1, 0, 0, p.NOWHERE, 0)
             else:
-                t.ways[kind, p.DELIVERED] += 1
+                t.came[row[p.FIRST_IN + kind] + port] += 1
                 control[p.TICKED] = 0
                 flags = wake(t, row, now, kind, port, seq, slots[slot, STAMP], slot, slots[slot, SIZE])
                 leave_slot(control, slots, slot)
@@ -220,8 +224,8 @@ def admit(directory, rows, numbers, first, at):
 class CompiledLoop(Loop):
     """A Loop, with the same constructor and the same results; with a `wire` it hosts the nodes `mine` of a team whose others are elsewhere."""
 
-    def __init__(self, scenario: Scenario, keeper: Any, mine: Iterable[int] | None = None, wire: Wire | None = None, *, reverse: bool = False) -> None:
-        super().__init__(scenario, keeper, mine, reverse=reverse)
+    def __init__(self, scenario: Scenario, keeper: Any, mine: Iterable[int] | None = None, wire: Wire | None = None, **how: Any) -> None:
+        super().__init__(scenario, keeper, mine, **how)
         self.wire = wire
         self.malformed = 0  # messages from the wire that nobody here expects
         acts_on_arrival = any(row[0] == clock.ON_ARRIVAL for row in self.clocks.values())
@@ -236,39 +240,66 @@ class CompiledLoop(Loop):
         if wired:
             admit(self._directory, *_nothing(), 0, 0)
 
-    def _run(self, progress: Callable[[Loop], None] | None) -> None:
+    def _run(self, progress: Callable[[Loop], None] | None, until: int) -> None:
         self._lay_out()
         self.agenda.clear()  # it is in the tables now
         try:
-            self._handle(None if progress is None else lambda _: (take_all_in(self._directory), count(self, self._tables), progress(self)))
+            self._handle(None if progress is None else lambda _: (self._take_all_in(), count(self, self._tables), progress(self)), until)
         finally:
-            take_all_in(self._directory)
-            write_back(self, self._tables)
+            self._catch_up()
 
-    def _handle(self, progress: Callable[[Loop], Any] | None) -> None:
-        real = bool(self._tables.control[p.WALL])
-        limit = self.keeper.now if real else NEVER - 1
+    def _handle(self, progress: Callable[[Loop], Any] | None, until: int) -> None:
+        patience = FIRST_PATIENCE
         while self.stopped is None:
-            why, at = go(self._directory, self.seed, PATIENCE, limit)
+            began = time.perf_counter()
+            why, at = go(self._directory, self.seed, patience, min(self.keeper.limit, until - 1))
             if why == IDLE:
-                if self.wire is not None:
-                    self._exchange(self.keeper.left(at))
-                elif at == NEVER:
-                    self.now = int(self._tables.control[p.NOW])
-                    self._stall()
-                else:
-                    self.keeper.reach(at)
-                if real:
-                    limit = self.keeper.now
+                if at >= until < NEVER:
+                    self._come_to(until)
+                    self._pause(until)
+                    break
+                self._idle(at)
             elif why == STEPS:
                 self.nodes[0].outside.step(self.nodes[0].view)
+                continue  # the event is not over
             elif why == LOOKS:
                 self.now = at
                 self._look(progress)
             elif why == FULL:
                 self._make_room()
+                continue
+            elif why == PAUSED:
+                patience = _patience(patience, time.perf_counter() - began)
+            if self._asked:
+                self._catch_up()
+                self._answer()
+                self.agenda.clear()
         if self.wire is not None:
             self._flush()
+
+    def _idle(self, at: int) -> None:
+        """Nothing is due before `at`."""
+        if self.wire is not None:
+            self._exchange(self.keeper.left(at))
+        elif at == NEVER:
+            self.now = int(self._tables.control[p.NOW])
+            self._stall()
+        else:
+            self.keeper.reach(at)
+
+    def _come_to(self, at: int) -> None:
+        """Nothing is left to do before `at`: be there."""
+        self._tables.control[[p.NOW, p.LAST_AT, p.LAST_WHO, p.LAST_SEQ]] = at, at, 0, 0
+
+    def _catch_up(self) -> None:
+        """Bring all that a Loop holds up to date."""
+        self._take_all_in()
+        write_back(self, self._tables)
+
+    def _take_all_in(self) -> None:
+        self._write_tape()
+        take_all_in(self._directory)
+        self._write_tape()
 
     def _lay_out(self) -> None:
         where = {} if self.wire is None else {i: self.wire.where[i] for i in range(len(self.plan.nodes)) if i not in self.nodes and i in self.wire.where}
@@ -281,30 +312,51 @@ class CompiledLoop(Loop):
     def _make_room(self) -> None:
         if self.wire is not None:
             self._flush()
+        self._write_tape()
         self._take(grown(self._tables))
+
+    def _write_tape(self) -> None:
+        if self.tape is not None and self._tables.control[p.TAPED]:
+            self.tape(self._tables.tape[: self._tables.control[p.TAPED]].copy())
+            self._tables.control[p.TAPED] = 0
 
     def _exchange(self, wait: int) -> None:
         """Send what waits to be sent, wait, and take in what has come."""
         self._flush()
+        self._write_tape()
         if self.listens:
             came = self.wire.receive(wait)
         else:
             self.keeper.reach(self.keeper.now + wait)
             came = self.wire.receive(0)
         for rows, numbers in came:
-            done = at = 0
-            while done < len(rows):
-                done, at, refused = admit(self._directory, rows, numbers, done, at)
-                self.malformed += refused
-                if done < len(rows):
-                    self._make_room()
+            self._admit(rows, numbers)
+
+    def _admit(self, rows: np.ndarray, numbers: np.ndarray) -> None:
+        done = at = 0
+        while done < len(rows):
+            done, at, refused = admit(self._directory, rows, numbers, done, at)
+            self.malformed += refused
+            if done < len(rows):
+                self._make_room()
+
+    def _refused(self, rows: np.ndarray) -> None:
+        for kind, dst, src in zip(*of_who.py_func(rows[:, 1]), strict=True):
+            self.ledger[REFUSED, self.plan.link(int(kind), int(src), int(dst))] += 1
 
     def _flush(self) -> None:
         tables = self._tables
         for peer, (rows, numbers) in enumerate(tables.out_count.tolist()):
             if rows:
-                self.wire.send(self._peers[peer], tables.out[peer, :rows], tables.out_numbers[peer, :numbers])
+                refused = self.wire.send(self._peers[peer], tables.out[peer, :rows], tables.out_numbers[peer, :numbers])
+                if refused is not None:
+                    self._refused(refused)
         tables.out_count[:] = 0
+
+
+def _patience(before: int, seconds: float) -> int:
+    """Events to handle at a time, so that a request is heard within a twentieth of a second or so: a tick may take a microsecond or a tenth of a second."""
+    return min(MOST_PATIENCE, max(1, min(8 * before, round(before * 0.05 / max(seconds, 1e-9)))))
 
 
 def _nothing() -> tuple[np.ndarray, np.ndarray]:

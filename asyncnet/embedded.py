@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import importlib
+import math
+import signal
+import threading
 import time as clock_time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from asyncnet.record import Record, Reporter
+from asyncnet import ledger, snapshot
+from asyncnet.checkpoint import Checkpoint
+from asyncnet.loop import Loop
+from asyncnet.record import Keeper, Record, Reporter
+from asyncnet.recorder import Recorder, digest_of
 from asyncnet.scenario import Scenario
 
+ONCE = 2.0  # seconds in which an interrupt sent again is the same interrupt
 LOOPS = {"compiled": "asyncnet.compiled_loop:CompiledLoop", "readable": "asyncnet.loop:Loop"}
 
 
-def run(scenario: Scenario, reporter: Reporter, *, time: str = "virtual", loop: str = "compiled") -> Record:
-    """Run a scenario to its end or to KeyboardInterrupt; time is "virtual" or "wall", loop "compiled" or "readable"."""
+def run(
+    scenario: Scenario, reporter: Reporter, *, time: str = "virtual", loop: str = "compiled", kept: Keeper | None = None, begin: Checkpoint | None = None
+) -> Record:
+    """Run a scenario to its end or to KeyboardInterrupt; time is "virtual" or "wall", loop "compiled" or "readable".
+
+    `kept` takes checkpoints now and then and, in wall time, the recording; `begin` is the state to go on from.
+    """
     from asyncnet.kernel import cache_folder
     from asyncnet.timekeeper import Virtual, Wall
 
@@ -23,16 +38,42 @@ def run(scenario: Scenario, reporter: Reporter, *, time: str = "virtual", loop: 
         reporter.note("compiling kernels (this machine's first run only, about a minute)")
     module, _, name = LOOPS[loop].partition(":")
     made = getattr(importlib.import_module(module), name)(scenario, Virtual() if time == "virtual" else None)
+    if begin is not None:
+        snapshot.put(made, begin)
+    recorder = None
+    if time == "wall" and kept is not None and kept.recording:
+        recorder = Recorder("0", lambda segment: kept.segment("0", segment))
+        recorder.watch(made)
     made.prepare()
-    began = clock_time.perf_counter()
+    began = saved = clock_time.perf_counter()
     if time == "wall":
-        made.keeper = Wall(clock_time.monotonic_ns())
+        made.keeper = Wall(clock_time.monotonic_ns() - 1000 * made.now)
+
+    def save() -> None:
+        kept.checkpoint(snapshot.take(made))
+
+    def progress(running: Loop) -> None:
+        nonlocal saved
+        reporter.row(running.score.rows[-1])
+        if kept is not None and kept.every and clock_time.perf_counter() - saved > kept.every:
+            saved = clock_time.perf_counter()
+            made.ask(save)
+
+    def interrupted() -> None:
+        if kept is not None and kept.every:
+            made.ask(save)
+        made.stop("interrupted")
+
     try:
-        made.run(lambda running: reporter.row(running.score.rows[-1]))
+        with _instead_of_interrupts(interrupted):
+            made.run(progress)
     except KeyboardInterrupt:
         made.stop("interrupted")
+    if recorder is not None:
+        recorder.finish()
     seconds = clock_time.perf_counter() - began
     made.nodes[0].close()
+    table = ledger.account(made)
     return Record(
         stopped=made.stopped or "interrupted",
         score=made.score.summary(),
@@ -41,9 +82,36 @@ def run(scenario: Scenario, reporter: Reporter, *, time: str = "virtual", loop: 
         seconds=seconds,
         weights={node.name: weights(node) for i, node in made.nodes.items() if i},
         nodes={node.name: {"ticks": made.ticks[i], **node.counts()} for i, node in made.nodes.items() if i},
-        links=made.ledger(),
+        links=ledger.by_channel(made.plan, table),
+        ledger=table,
+        fields={node.name: digest_of(node).hex() for node in made.nodes.values()},
         measured={},
     )
+
+
+@contextmanager
+def _instead_of_interrupts(stop: Any) -> Iterator[None]:
+    """Call `stop` at the first interrupt, which would raise KeyboardInterrupt: a run that ends between two events can go on later, one that is torn cannot."""
+    taken: dict[int, Any] = {}
+    first = math.inf
+
+    def once(number: int, frame: object) -> None:
+        nonlocal first
+        if first == math.inf:
+            first = clock_time.monotonic()
+            stop()
+        elif clock_time.monotonic() - first > ONCE:
+            taken[number](number, frame)
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if callable(signal.getsignal(number)):
+                taken[number] = signal.signal(number, once)
+    try:
+        yield
+    finally:
+        for number, handler in taken.items():
+            signal.signal(number, handler)
 
 
 def weights(node: Any) -> dict[str, np.ndarray]:

@@ -64,6 +64,11 @@ class Views:
         """Where in the state a field begins."""
         return self._where[name][0]
 
+    def part(self, name: str) -> np.ndarray:
+        """A field as a flat slice of the state."""
+        first, last, _ = self._where[name]
+        return self._state[first:last]
+
     def __getattr__(self, name: str) -> np.ndarray:
         try:
             first, last, shape = self._where[name]

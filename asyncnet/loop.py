@@ -16,15 +16,17 @@ from typing import Any
 
 import numpy as np
 
-from asyncnet import clock
+from asyncnet import clock, ledger
+from asyncnet.agenda import who
 from asyncnet.link import CONSTANT, EXPONENTIAL, LOGNORMAL, LOSS, UNIFORM, fate
-from asyncnet.message import CHANNEL_NAMES, CHANNELS, TICK, WORLD, Letter
-from asyncnet.network import CHANNEL, DST, PORT, Plan, plan
+from asyncnet.message import CHANNELS, TICK, WORLD, Letter
+from asyncnet.network import DST, PORT, Plan, plan
 from asyncnet.node import Node, build, clock_of
 from asyncnet.scenario import Links, Scenario
 from asyncnet.timekeeper import NEVER
 from asyncnet.world import LOOK, TURN
 
+Tape = Callable[[np.ndarray], None]
 _DELAYS = {"constant": CONSTANT, "uniform": UNIFORM, "exponential": EXPONENTIAL, "lognormal": LOGNORMAL}
 
 
@@ -50,13 +52,15 @@ class Way:
 class Loop:
     """Hosts the nodes numbered `mine` (all, if None) of a scenario's team.
 
-    `reverse` builds the nodes in reverse order; it must change nothing (a test sees to that).
+    `reverse` builds the nodes in reverse order; it must change nothing (a test sees to that). `tape` is given what the nodes hear, in order, as rows of
+    (now, who, sequence number), and with a negative sequence number what is lost on leaving (agenda.who packs kind, receiver and sender).
     """
 
-    def __init__(self, scenario: Scenario, keeper: Any, mine: Iterable[int] | None = None, *, reverse: bool = False) -> None:
-        self.scenario, self.keeper = scenario, keeper
+    def __init__(self, scenario: Scenario, keeper: Any, mine: Iterable[int] | None = None, *, reverse: bool = False, tape: Tape | None = None) -> None:
+        self.scenario, self.keeper, self.tape = scenario, keeper, tape
         self.plan: Plan = plan(scenario)
         self.stopped: str | None = None  # why the loop stopped, once it has
+        self.paused = False  # whether it has come to the end of the time it was given
         self.now = 0
         self.seed, self.tick = scenario.seed, scenario.tick
         numbers = sorted(range(len(self.plan.nodes)) if mine is None else mine, reverse=reverse)
@@ -67,10 +71,13 @@ class Loop:
         self.sequence = {i: [0] * TICK for i in self.nodes}
         self.ticks = dict.fromkeys(self.nodes, 0)
         self.skipped = dict.fromkeys(self.nodes, 0)
-        # What became of messages, by channel: those sent and lost here, those delivered here, and on stale links those held back, by link.
-        self.sent, self.lost, self.delivered = (dict.fromkeys(CHANNELS.values(), 0) for _ in range(3))
+        # What became of messages, by link (ledger.py): those sent and lost here, those delivered here; and on stale links those held back.
+        self.ledger = np.zeros((len(ledger.COLUMNS), len(self.plan.links)), dtype=np.int64)
+        self.sent, self.lost, self.delivered = self.ledger[ledger.SENT], self.ledger[ledger.LOST], self.ledger[ledger.DELIVERED]
         self.held: dict[int, deque[tuple[int, Letter]]] = {}
         self._found: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
+        self._asked: deque[Callable[[], None]] = deque()
+        self._noted: list[tuple[int, int, int]] = []
         self.agenda: list[tuple] = []
         if 0 in self.nodes:
             heappush(self.agenda, (0, WORLD, 0, 0, 0, 0, None, 0))
@@ -87,33 +94,44 @@ class Loop:
         clock.next_tick(row, self.seed, 0, 1, 0)
         fate(np.zeros((0, 3)), self.seed, 0, 0, 0, 0, -1.0)
 
-    def run(self, progress: Callable[[Loop], None] | None = None) -> None:
-        """Handle events until the world has finished, somebody calls `stop`, or nobody has anything left to do."""
+    def run(self, progress: Callable[[Loop], None] | None = None, until: int = NEVER) -> None:
+        """Handle events until the world has finished, somebody calls `stop`, or nobody has anything left to do; or all those before the time `until`."""
+        self.paused = False
         try:
-            self._run(progress)
+            self._run(progress, until)
         finally:
-            self._look(None)
+            self._answer()
+            if not self.paused:  # else looking now would be one look more than without the pause
+                self._look(None)
+            self._write_tape()
 
-    def _run(self, progress: Callable[[Loop], None] | None) -> None:
+    def _run(self, progress: Callable[[Loop], None] | None, until: int) -> None:
         agenda, nodes = self.agenda, self.nodes
         now = self.now
         while self.stopped is None:
+            if self._asked:
+                self._answer()
             at = agenda[0][0] if agenda else NEVER
+            if at >= until < NEVER:
+                self._pause(until)
+                break
             if at > now:
                 if at == NEVER:
                     self._stall()
                     break
                 self.now = now = self.keeper.reach(at)
                 continue
-            at, kind, dst, _, seq, stamp, payload, port = heappop(agenda)
+            at, kind, dst, src, seq, stamp, payload, port = heappop(agenda)
             node = nodes[dst]
+            if self.tape is not None:
+                self._note(now, kind, dst, src, seq)
             if kind == TICK:
                 letters = node.act(now)
                 self._next_tick(node, dst, at, now)
             elif kind == WORLD:
                 letters = node.act(now)
             else:
-                self.delivered[kind] += 1
+                self.delivered[self._arrived(dst, kind, port)] += 1
                 letters = node.hear(now, kind, port, seq, stamp, payload)
             for letter in letters:
                 self._send(dst, letter, now)
@@ -123,18 +141,42 @@ class Loop:
                 if node.flags & LOOK:
                     self._look(progress)
 
+    def _pause(self, at: int) -> None:
+        self.paused, self.now = True, at
+
     def _look(self, progress: Callable[[Loop], None] | None) -> None:
         """Bring the score up to date; tell `progress` of a new row."""
         if 0 in self.nodes:
             rows = len(self.score.rows)
             self.nodes[0].look(self.now)
             if self.score.finished:
-                self.stop("finished")
+                self._finish()
             if progress is not None and len(self.score.rows) > rows:
                 progress(self)
 
+    def _finish(self) -> None:
+        self.stop("finished")
+
     def _stall(self) -> None:
         self.stop(f"stalled: nobody had anything to do after {self.now / 1e6:.3f} s; the world waited for decision {int(self.nodes[0].view.stamp[0])}")
+
+    def ask(self, what: Callable[[], None]) -> None:
+        """Have the loop call `what` between two events, when all that it holds is up to date; from any thread."""
+        self._asked.append(what)
+
+    def _answer(self) -> None:
+        while self._asked:
+            self._asked.popleft()()
+
+    def _note(self, now: int, kind: int, dst: int, src: int, seq: int) -> None:
+        self._noted.append((now, int(who.py_func(kind, dst, src)), seq))
+        if len(self._noted) >= 1000:
+            self._write_tape()
+
+    def _write_tape(self) -> None:
+        if self._noted:
+            self.tape(np.array(self._noted, dtype=np.int64))
+            self._noted.clear()
 
     def stop(self, why: str) -> None:
         """Make `run` return before its next event; may be called from another thread."""
@@ -158,16 +200,16 @@ class Loop:
         seq = sequence[channel] = sequence[channel] + 1
         way, routes = self.ways[channel], self._routes(src, channel)
         for link, dst, port in routes if only < 0 else (routes[only],):
-            self.sent[channel] += 1
+            self.sent[link] += 1
             if way.stale:
                 held = self.held.setdefault(link, deque())
                 held.append((seq, letter))
                 if len(held) <= way.stale:
                     continue
                 first, kept = held.popleft()
-                self._carry(way, src, dst, port, first, kept, now)
+                self._carry(way, link, src, dst, port, first, kept, now)
             else:
-                self._carry(way, src, dst, port, seq, letter, now)
+                self._carry(way, link, src, dst, port, seq, letter, now)
 
     def _routes(self, src: int, channel: int) -> list[tuple[int, int, int]]:
         """The links by which a node sends on a channel: (link, receiver, port there)."""
@@ -177,31 +219,25 @@ class Loop:
             found = self._found[src, channel] = list(zip(links, *self.plan.links[links, DST : PORT + 1].T.tolist(), strict=True))
         return found
 
-    def _carry(self, way: Way, src: int, dst: int, port: int, seq: int, letter: Letter, now: int) -> None:
+    def _arrived(self, dst: int, channel: int, port: int) -> int:
+        """The link by which a message has come."""
+        return self.plan.arriving[self.plan.incoming(dst, channel).start + port]
+
+    def _carry(self, way: Way, link: int, src: int, dst: int, port: int, seq: int, letter: Letter, now: int) -> None:
         channel, delay = letter.channel, way.fixed
         if delay < 0:
             nodes = self.plan.nodes
             delay, copies = fate(way.conditions, self.seed, nodes[src].identity, nodes[dst].identity, channel, seq, way.retry)
             if copies == 0:
-                self.lost[channel] += 1
+                self.lost[link] += 1
+                if self.tape is not None:
+                    self._note(now, channel, dst, src, -seq)
                 return
         heappush(self.agenda, (now + int(delay), channel, dst, src, seq, letter.stamp, letter.payload, port))
 
     def digest(self) -> str:
         """A hash over every hosted node's full state, in the order of their numbers; equal exactly when two runs ended in the same bits."""
         return digest({i: node.state for i, node in self.nodes.items()})
-
-    def ledger(self) -> dict[str, dict[str, int]]:
-        """What became of messages, by channel: those sent, lost and held back here, and those delivered here."""
-        held = dict.fromkeys(CHANNELS.values(), 0)
-        for link, letters in self.held.items():
-            held[int(self.plan.links[link, CHANNEL])] += len(letters)
-        present = set(self.plan.links[:, CHANNEL].tolist())
-        return {
-            name: {"sent": self.sent[code], "lost": self.lost[code], "held": held[code], "delivered": self.delivered[code]}
-            for code, name in CHANNEL_NAMES.items()
-            if code in present
-        }
 
 
 def digest(states: dict[int, np.ndarray]) -> str:

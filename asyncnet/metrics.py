@@ -48,6 +48,15 @@ class Score:
             self.look_at = min((unit // self._every + 1) * self._every, max(unit + 1, self.goal_decisions or self.goal_episodes))
             v.look_at[0] = self.look_at
 
+    def saved(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """All that was taken so far, as plain data and arrays."""
+        return {"rows": self.rows, "look_at": self.look_at}, {"rewards": np.array(self.rewards), "returns": np.array(self.returns)}
+
+    def restore(self, about: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Go on from what `saved` gave; what the world counts itself comes with its state."""
+        self.rows, self.look_at = list(about["rows"]), about["look_at"]
+        self.rewards, self.returns = arrays["rewards"].tolist(), arrays["returns"].tolist()
+
     def row(self, now: int) -> dict[str, Any]:
         """Progress so far; names as in Stable-Baselines3 where it has one."""
         window = self.rewards[-max(1, len(self.rewards) // 20) :]

@@ -56,15 +56,18 @@ CHANNEL, SRC, DST, PORT, SLOT = range(5)  # columns of a link: its kind of messa
 
 
 class Plan:
-    """The team: its layers, its nodes, and its links as rows of numbers, those of one sender and channel side by side in the order of their slots."""
+    """The team: its layers, its nodes, and its links as rows of numbers, those of one sender and channel side by side in the order of their slots.
+
+    `arriving` are the same links in the order of receivers, channels and ports.
+    """
 
     def __init__(self, layers: tuple[Layer, ...], nodes: tuple[NodePlan, ...], links: list[tuple[int, ...]], inputs: int, actions: int) -> None:
         self.layers, self.nodes, self.inputs, self.actions = layers, nodes, inputs, actions
         rows = np.array(links, dtype=np.int32).reshape(-1, 5)
         self.links = rows[np.lexsort((rows[:, SLOT], rows[:, CHANNEL], rows[:, SRC]))]
-        self._incoming = np.lexsort((self.links[:, PORT], self.links[:, CHANNEL], self.links[:, DST])).astype(np.int32)
+        self.arriving = np.lexsort((self.links[:, PORT], self.links[:, CHANNEL], self.links[:, DST])).astype(np.int32)
         self._leaving = self._starts(self.links, SRC)
-        self._coming = self._starts(self.links[self._incoming], DST)
+        self._coming = self._starts(self.links[self.arriving], DST)
 
     def _starts(self, links: np.ndarray, end: int) -> np.ndarray:
         """Where the links of each (node, channel) begin among links sorted by them."""
@@ -78,8 +81,20 @@ class Plan:
 
     def senders(self, node: int, channel: int) -> list[int]:
         """The nodes that send to a node on a channel, in the order of their ports."""
+        places = self.incoming(node, channel)
+        return self.links[self.arriving[places.start : places.stop], SRC].tolist()
+
+    def link(self, channel: int, src: int, dst: int) -> int:
+        """The link by which one node sends to another on a channel; raises KeyError if there is none."""
+        for link in self.outgoing(src, channel):
+            if self.links[link, DST] == dst:
+                return link
+        raise KeyError((channel, src, dst))
+
+    def incoming(self, node: int, channel: int) -> range:
+        """Places in `arriving` of the links by which a node hears a channel, one for each port."""
         key = node * TICK + channel
-        return self.links[self._incoming[self._coming[key] : self._coming[key + 1]], SRC].tolist()
+        return range(int(self._coming[key]), int(self._coming[key + 1]))
 
 
 def plan(scenario: Scenario) -> Plan:

@@ -3,11 +3,14 @@
 nodes   one row a node: where its parts lie in `real`, how to call it, its sequence numbers, its links
 parcels messages that wait for a node's tick (inbox.py)
 links   one row a link, all links of one sender and channel side by side in the order of their slots
-ways    one row a channel: what its links do to messages, and what became of them
+ways    one row a channel: what its links do to messages
+sent    one row a link: how many messages were sent by it, and lost
+came    one number a link, in the order of receivers and ports: how many were delivered
 held    rings of (sequence number, slot), for links that hold letters back
 real    all float64 numbers that never move: states, configs, clocks, conditions
 out     what goes to other loops over the wire, for each peer: rows (AT, WHO, SEQ, STAMP, SIZE) and the payloads one after another
 arrive  which messages may come from there: rows (WHO, port, size), sorted
+tape    if there is any: what the nodes heard, in order, as rows (now, WHO, SEQ), and what was lost on leaving here, its SEQ negative
 """
 
 from typing import NamedTuple
@@ -22,13 +25,13 @@ from asyncnet.message import ACTIVITY, FEEDBACK, OUTCOME, REWARD, TICK
 from asyncnet.pointer import halves_at, numbers_at, wholes_at
 
 # Columns of `nodes`, 64 bytes a line as the processor fetches them: what every event needs, what ticks and messages need, what sending needs. Places are in
-# `real`; PEER is who hosts the node (-1: this loop), PATIENT whether its messages wait for its next tick, INBOX the first of them; SEQUENCE, FIRST_LINK
-# and LINK_COUNT have a column for each channel.
+# `real`; PEER is who hosts the node (-1: this loop), PATIENT whether its messages wait for its next tick, INBOX the first of them; SEQUENCE, FIRST_LINK,
+# LINK_COUNT and FIRST_IN (its first link in the order of `came`) have a column for each channel.
 ADDRESS, STATE, STATE_SIZE, CONFIG, CONFIG_SIZE, SAID, SAID_SIZE, TOLD = range(8)
 PATIENT, INBOX, PEER, IDENTITY, CLOCK, TICKS, SKIPPED, ROLE = range(8, 16)
 TOLD_B, TOLD_I, TOLD_M, SAYS_STAMP, TELLS_STAMP, NEXT_TURN = range(16, 22)
-SEQUENCE, FIRST_LINK, LINK_COUNT = 22, 22 + TICK, 22 + 2 * TICK
-NODE_COLUMNS = 40
+SEQUENCE, FIRST_LINK, LINK_COUNT, FIRST_IN = range(22, 22 + 4 * TICK, TICK)
+NODE_COLUMNS = 48
 LINE = 8  # numbers
 LEARNER, SETTLER, DOPAMINE, WORLD_OF_REWARD, WORLD_OF_OUTCOME = range(5)  # roles: what they tell, and to whom
 # Columns of `links`: START and WIDTH are the receiver's slice of what is told, HELD its row of `rings` (stale links only).
@@ -36,14 +39,15 @@ DST, IN_PORT, START, WIDTH, HELD = range(5)
 LINK_COLUMNS = 5
 RING, OLDEST, HELD_COUNT = range(3)  # columns of `rings`: where in `held` it begins
 # Columns of `ways`. CONDITIONS is the place of `retry`, which the rows follow.
-FIXED, CONDITIONS, CONDITION_COUNT, STALE, SENT, LOST, DELIVERED = range(7)
-WAY_COLUMNS = 7
+FIXED, CONDITIONS, CONDITION_COUNT, STALE = range(4)
+WAY_COLUMNS = 4
+SENT, LOST = range(2)  # columns of `sent`
 OUT_COLUMNS = 5
 
 # Places in `control`, after those of agenda.py. MORE is the node that wants another turn at once (or -1), TICKED why; WALL says whether time is
-# real. The last three are the last event, in their order, among those handled.
-NOW, MORE, TICKED, WALL, NEED_EVENTS, NEED_SLOTS, LAST_AT, LAST_WHO, LAST_SEQ = range(5, 14)
-CONTROL_SIZE = 14
+# real, TAPED how much of the tape is written. The last three are the last event, in their order, among those handled.
+NOW, MORE, TICKED, WALL, NEED_EVENTS, NEED_SLOTS, TAPED, LAST_AT, LAST_WHO, LAST_SEQ = range(5, 15)
+CONTROL_SIZE = 15
 NOWHERE = 0  # a slot that nobody uses
 
 SAY, TELL, AGAIN = 1, 2, 4  # as in agent.py (there: MORE)
@@ -56,6 +60,8 @@ class Tables(NamedTuple):
     nodes: np.ndarray
     links: np.ndarray
     ways: np.ndarray
+    sent: np.ndarray
+    came: np.ndarray
     rings: np.ndarray
     held: np.ndarray
     real: np.ndarray
@@ -67,6 +73,7 @@ class Tables(NamedTuple):
     out_count: np.ndarray  # for each peer: rows, numbers
     arrive: np.ndarray
     parcels: np.ndarray
+    tape: np.ndarray
 
 
 @inlined
@@ -77,18 +84,30 @@ def opened(d):
         wholes_at(d[1, 0], (d[1, 1], NODE_COLUMNS)),
         halves_at(d[2, 0], (d[2, 1], LINK_COLUMNS)),
         wholes_at(d[3, 0], (d[3, 1], WAY_COLUMNS)),
-        wholes_at(d[4, 0], (d[4, 1], 3)),
-        wholes_at(d[5, 0], (d[5, 1], 2)),
-        numbers_at(d[6, 0], (d[6, 1],)),
-        wholes_at(d[7, 0], (d[7, 1], EVENT_COLUMNS)),
-        wholes_at(d[8, 0], (d[8, 1], SLOT_COLUMNS)),
-        numbers_at(d[9, 0], (d[9, 1], d[9, 2])),
-        wholes_at(d[10, 0], (d[10, 1], d[10, 2], OUT_COLUMNS)),
+        wholes_at(d[4, 0], (d[4, 1], 2)),
+        wholes_at(d[5, 0], (d[5, 1],)),
+        wholes_at(d[6, 0], (d[6, 1], 3)),
+        wholes_at(d[7, 0], (d[7, 1], 2)),
+        numbers_at(d[8, 0], (d[8, 1],)),
+        wholes_at(d[9, 0], (d[9, 1], EVENT_COLUMNS)),
+        wholes_at(d[10, 0], (d[10, 1], SLOT_COLUMNS)),
         numbers_at(d[11, 0], (d[11, 1], d[11, 2])),
-        wholes_at(d[12, 0], (d[12, 1], 2)),
-        wholes_at(d[13, 0], (d[13, 1], 3)),
-        wholes_at(d[14, 0], (d[14, 1], PARCEL_COLUMNS)),
+        wholes_at(d[12, 0], (d[12, 1], d[12, 2], OUT_COLUMNS)),
+        numbers_at(d[13, 0], (d[13, 1], d[13, 2])),
+        wholes_at(d[14, 0], (d[14, 1], 2)),
+        wholes_at(d[15, 0], (d[15, 1], 3)),
+        wholes_at(d[16, 0], (d[16, 1], PARCEL_COLUMNS)),
+        wholes_at(d[17, 0], (d[17, 1], 3)),
     )
+
+
+@inlined
+def note(t, now, code, seq):
+    """Write down an event or a loss, if there is a tape."""
+    if t.tape.shape[0] > 0:
+        row = t.tape[t.control[TAPED]]
+        row[0], row[1], row[2] = now, code, seq
+        t.control[TAPED] += 1
 
 
 @inlined
@@ -116,7 +135,8 @@ def carry(d, seed, now, src, channel, n, seq, slot):
         rows = view(t.real, way[CONDITIONS] + 1, (way[CONDITION_COUNT], 3))
         delay, copies = fate(rows, seed, t.nodes[src, IDENTITY], t.nodes[dst, IDENTITY], channel, seq, t.real[way[CONDITIONS]])
         if copies == 0:
-            way[LOST] += 1
+            t.sent[n, LOST] += 1
+            note(t, now, who(channel, dst, src), -seq)
             leave_slot(t.control, t.slots, slot)
             return
     peer = t.nodes[dst, PEER]
@@ -143,10 +163,10 @@ def post(d, seed, now, src, channel, only, slot):
     first, count = t.nodes[src, FIRST_LINK + channel], t.nodes[src, LINK_COUNT + channel]
     if only >= 0:
         first, count = first + only, 1
-    t.ways[channel, SENT] += count
     t.slots[slot, USERS] += count
     stale = t.ways[channel, STALE]
     for n in range(first, first + count):
+        t.sent[n, SENT] += 1
         if stale == 0:
             carry(d, seed, now, src, channel, n, seq, slot)
             continue
@@ -266,6 +286,8 @@ def roomy(t):
     fits = control[EVENTS] + need <= t.agenda.shape[0] and control[FREE_PARCELS] >= need and control[FREE_COUNT] >= control[NEED_SLOTS]
     for peer in range(t.out.shape[0]):
         fits = fits and t.out_count[peer, 0] + need <= t.out.shape[1]
+    if t.tape.shape[0] > 0:  # one event takes in all that waits at its node
+        fits = fits and control[TAPED] + need + t.parcels.shape[0] - control[FREE_PARCELS] <= t.tape.shape[0]
     return fits
 
 

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from asyncnet.checkpoint import Checkpoint
+
 
 class Reporter(Protocol):
     """Where a running engine says how it is going."""
@@ -16,6 +18,19 @@ class Reporter(Protocol):
 
     def row(self, row: dict[str, Any]) -> None:
         """One row of progress (metrics.Score.row)."""
+
+
+class Keeper(Protocol):
+    """Where a running engine keeps what a later one can go on from (rundir.py)."""
+
+    every: float  # seconds between checkpoints; 0: none
+    recording: bool  # whether a run on real clocks writes down what its nodes hear
+
+    def checkpoint(self, state: Checkpoint) -> None:
+        """Keep a complete state."""
+
+    def segment(self, loop: str, data: bytes) -> None:
+        """Keep the next segment of a loop's recording (journal.py)."""
 
 
 @dataclass(frozen=True)
@@ -30,4 +45,6 @@ class Record:
     weights: dict[str, dict[str, np.ndarray]]  # node name -> "weight", "bias" where it has them
     nodes: dict[str, dict[str, Any]]  # node name -> ticks, counts
     links: dict[str, dict[str, Any]]  # channel -> ledger, measured delay
+    ledger: np.ndarray  # (columns, links) of ledger.py
+    fields: dict[str, str]  # node name -> a digest of each field of its state (recorder.digest_of), in hexadecimal
     measured: dict[str, Any] = field(default_factory=dict)  # what only real clocks have

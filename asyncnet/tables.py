@@ -21,6 +21,7 @@ from asyncnet.timekeeper import Virtual
 if TYPE_CHECKING:
     from asyncnet.loop import Loop
 
+TAPE = 4096  # events that are written down before Python takes them
 _who, _of_who, _which, _of_which = who.py_func, of_who.py_func, which.py_func, of_which.py_func
 
 
@@ -61,6 +62,7 @@ def lay_out(loop: Loop, peers: Mapping[int, int]) -> p.Tables:
         for channel in CHANNELS.values():
             outgoing = plan.outgoing(i, channel)
             row[p.FIRST_LINK + channel], row[p.LINK_COUNT + channel] = outgoing.start, len(outgoing)
+            row[p.FIRST_IN + channel] = plan.incoming(i, channel).start
             if channel == FEEDBACK and outgoing:
                 links[outgoing, p.START], links[outgoing, p.WIDTH] = zip(*((start, width) for _, start, width in node.slices()), strict=True)
         _seat(row, node, shelf)
@@ -74,7 +76,7 @@ def lay_out(loop: Loop, peers: Mapping[int, int]) -> p.Tables:
     ways = np.zeros((TICK, p.WAY_COLUMNS), dtype=np.int64)
     for channel, way in loop.ways.items():
         conditions = shelf.put(np.concatenate(([way.retry], way.conditions.ravel())))
-        ways[channel] = way.fixed, conditions, len(way.conditions), way.stale, loop.sent[channel], loop.lost[channel], loop.delivered[channel]
+        ways[channel] = way.fixed, conditions, len(way.conditions), way.stale
     stale = [n for n, channel in enumerate(plan.links[:, network.CHANNEL].tolist()) if loop.ways[channel].stale]
     sizes = [loop.ways[int(plan.links[n, network.CHANNEL])].stale + 1 for n in stale]
     rings = np.zeros((max(1, len(stale)), 3), dtype=np.int64)
@@ -111,7 +113,9 @@ def lay_out(loop: Loop, peers: Mapping[int, int]) -> p.Tables:
     away = 1 + max(peers.values(), default=-1)
     room = 4 * int(control[p.NEED_EVENTS])
     out = np.zeros((away, room, p.OUT_COLUMNS), dtype=np.int64), np.zeros((away, room * width)), np.zeros((away, 2), dtype=np.int64)
-    return grown(p.Tables(control, nodes, links, ways, rings, held, real, events, slots, pool, *out, arrive, np.zeros((0, PARCEL_COLUMNS), dtype=np.int64)))
+    sent, came = np.column_stack((loop.sent, loop.lost)), loop.delivered[plan.arriving]
+    parcels, tape = np.zeros((0, PARCEL_COLUMNS), dtype=np.int64), np.zeros((int(loop.tape is not None), 3), dtype=np.int64)
+    return grown(p.Tables(control, nodes, links, ways, sent, came, rings, held, real, events, slots, pool, *out, arrive, parcels, tape))
 
 
 def _arrive(loop: Loop) -> np.ndarray:
@@ -146,6 +150,8 @@ def grown(t: p.Tables) -> p.Tables:
         more = len(t.slots) // 2 + letters
         pool = np.vstack((t.pool, np.zeros((more, t.pool.shape[1]))))
         t = t._replace(slots=_more(t.slots, more, USERS, control, FREE), pool=pool)
+    if 0 < len(t.tape) < 2 * (len(t.parcels) + events):  # the caller has emptied it
+        t = t._replace(tape=np.zeros((2 * (len(t.parcels) + events) + TAPE, 3), dtype=np.int64))
     return t
 
 
@@ -176,9 +182,8 @@ def count(loop: Loop, t: p.Tables) -> None:
     loop.now = int(t.control[p.NOW])
     if isinstance(loop.keeper, Virtual):
         loop.keeper.now = loop.now
-    for channel in CHANNELS.values():
-        row = t.ways[channel].tolist()
-        loop.sent[channel], loop.lost[channel], loop.delivered[channel] = row[p.SENT], row[p.LOST], row[p.DELIVERED]
+    loop.sent[:], loop.lost[:] = t.sent.T
+    loop.delivered[loop.plan.arriving] = t.came
     for i in loop.nodes:
         row = t.nodes[i].tolist()
         loop.ticks[i], loop.skipped[i] = row[p.TICKS], row[p.SKIPPED]

@@ -1,4 +1,7 @@
-"""The two notions of time of a loop: `reach(at)` returns the present once it may be time for what is due at `at`."""
+"""Notions of time of a loop: `reach(at)` returns the present once it may be time for what is due at `at`, `limit` is the last instant that may be handled now.
+
+A third, simulated time that loops share, is actors/windows.py.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ class Virtual:
     """Simulated time: it jumps to the next event."""
 
     now = 0
+    limit = NEVER - 1
 
     def reach(self, at: int) -> int:
         self.now = at
@@ -28,6 +32,10 @@ class Wall:
     @property
     def now(self) -> int:
         return (time.monotonic_ns() - self.start) // 1000
+
+    @property
+    def limit(self) -> int:
+        return self.now
 
     def left(self, at: int) -> int:
         """Microseconds until then, at most LONGEST."""

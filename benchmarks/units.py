@@ -61,7 +61,7 @@ def timed(scenario: asyncnet.Scenario) -> tuple[CompiledLoop, float]:
 
 def events(loop: CompiledLoop) -> int:
     """Ticks and messages delivered."""
-    return sum(row["delivered"] for row in loop.ledger().values()) + sum(loop.ticks.values())
+    return int(loop.delivered.sum()) + sum(loop.ticks.values())
 
 
 def empty_events(seconds: float, processes: int = 117) -> float:

@@ -9,6 +9,7 @@ import pytest
 from conftest import small
 from hypothesis import given
 
+from asyncnet.ledger import account, by_channel, by_link
 from asyncnet.link import CONSTANT, EXPONENTIAL, LOGNORMAL, LOSS, TRIES, UNIFORM, fate
 from asyncnet.loop import Loop, Way
 from asyncnet.message import CHANNELS, REWARD
@@ -218,8 +219,8 @@ def test_a_stale_link_holds_back_exactly_so_many_messages_and_delivers_the_older
         last = late.sequence[0][REWARD]
         assert [seq for seq, _ in held] == [last - 2, last - 1, last]
     links = 3  # the world tells each of three layers
-    assert fresh.ledger()["reward"]["held"] == 0
-    assert late.ledger()["reward"] == {**fresh.ledger()["reward"], "held": 3 * links, "delivered": fresh.ledger()["reward"]["delivered"] - 3 * links}
+    row, at_once_row = (by_channel(loop.plan, account(loop))["reward"] for loop in (late, fresh))
+    assert row == {**at_once_row, "in_flight": at_once_row["in_flight"] + 3 * links, "delivered": at_once_row["delivered"] - 3 * links}
 
 
 def test_staleness_adds_up_over_conditions():
@@ -255,7 +256,8 @@ def test_a_fault_changes_no_initial_state():
 
 def test_every_message_is_delivered_lost_held_or_still_under_way():
     loop, _ = run(listener="actor.3", links={"default": {"delay": 2.0, "loss": 0.2, "reliable": False}, "reward": {"stale": 2}})
-    under_way = [kind for _, kind, *_ in loop.agenda]
-    for name, row in loop.ledger().items():
-        assert row["sent"] == row["delivered"] + row["lost"] + row["held"] + under_way.count(CHANNELS[name])
-        assert row["lost"] > 0
+    for channel, row in by_channel(loop.plan, account(loop)).items():
+        assert row["lost"] > 0, channel
+    for link, row in by_link(loop.plan, account(loop)).items():
+        assert row["sent"] > 0, link
+        assert row["sent"] + row["duplicated"] == row["delivered"] + row["lost"] + row["refused"] + row["expired"] + row["in_flight"], link

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -42,15 +43,38 @@ def spaces(name: str) -> Spaces:
         env.close()
 
 
+def _generator(env: gymnasium.Env) -> dict[str, Any]:
+    return env.unwrapped.np_random.bit_generator.state
+
+
+def _plain(state: Any) -> Any:
+    """A generator's state as JSON holds it: whole numbers of any length as text, for other readers round them."""
+    if isinstance(state, dict):
+        return {key: _plain(value) for key, value in state.items()}
+    if isinstance(state, np.ndarray):
+        return [str(int(value)) for value in state]
+    return str(int(state)) if isinstance(state, (int, np.integer)) else state
+
+
+def _back(state: Any) -> Any:
+    if isinstance(state, dict):
+        return {key: value if key == "bit_generator" else _back(value) for key, value in state.items()}
+    return np.array([int(value) for value in state], dtype=np.uint64) if isinstance(state, list) else None if state is None else int(state)
+
+
 class Gym:
     """B copies of one environment, seeded from the run's seed and never seeded again.
 
-    Real-valued actions reach it as scale * a + offset, cut to its bounds.
+    Real-valued actions reach it as scale * a + offset, cut to its bounds. An environment gives no access to its state, so what it needs to come back to
+    it is kept: the state of its random generator before the last reset, and the actions since.
     """
 
     def __init__(self, task: GymnasiumTask, seed: int) -> None:
         self.envs = [_make(task.id) for _ in range(task.streams)]
-        self._first = [np.ravel(env.reset(seed=own)[0]) for env, own in zip(self.envs, seeds(seed, task.streams), strict=True)]
+        self._name, self._seeds = task.id, seeds(seed, task.streams)
+        self._first = [np.ravel(env.reset(seed=own)[0]) for env, own in zip(self.envs, self._seeds, strict=True)]
+        self._before: list[dict[str, Any] | None] = [None] * task.streams  # None: the first reset, which seeds it
+        self._since: list[list[np.ndarray]] = [[] for _ in self.envs]
         self._acts = self.envs[0].action_space
         self._real = isinstance(self._acts, gymnasium.spaces.Box)
         self._scale, self._offset = task.action_scale, task.action_offset
@@ -70,11 +94,37 @@ class Gym:
         over, actions, seen_by = v.over, v.action, v.observation
         for b, env in enumerate(self.envs):
             if over[b]:
+                self._before[b] = _generator(env)
+                self._since[b].clear()
                 seen, _ = env.reset()
             else:
+                self._since[b].append(actions[b].copy())
                 seen, v.reward[b], terminated, truncated, _ = env.step(self._action(actions[b]))
                 v.ended[b] = 1.0 if terminated else 2.0 if truncated else 0.0
             seen_by[b] = np.ravel(seen)
+
+    def saved(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """What `restore` needs, as plain data and arrays."""
+        about = {"before": [_plain(state) for state in self._before], "generators": [_plain(_generator(env)) for env in self.envs]}
+        return about, {f"actions/{b}": np.array(since) for b, since in enumerate(self._since)}
+
+    def restore(self, v: Views, about: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Bring every copy back to where it was: its last reset and all actions since, done again.
+
+        ScenarioError: an environment that did not come to the same observation and generator, for it keeps something beyond its resets.
+        """
+        for b, env in enumerate(self.envs):
+            before, actions = about["before"][b], arrays[f"actions/{b}"]
+            if before is None:
+                seen, _ = env.reset(seed=self._seeds[b])
+            else:
+                env.unwrapped.np_random.bit_generator.state = _back(before)
+                seen, _ = env.reset()
+            for action in actions:
+                seen, *_ = env.step(self._action(action))
+            if _plain(_generator(env)) != about["generators"][b] or not np.array_equal(np.ravel(seen), v.observation[b]):
+                raise ScenarioError("", "task.id", f"{self._name} did not come back to where it was after its last reset and {len(actions)} actions")
+            self._before[b], self._since[b] = None if before is None else _back(before), list(actions)
 
     def close(self) -> None:
         """Close the environments."""
