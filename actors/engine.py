@@ -29,6 +29,7 @@ from .windows import CHECKPOINT, STOP, reach
 POLL = 0.25  # seconds between looks at the world
 LEAD = 0.5  # seconds between the order to start and the start, so that all hosts have heard
 STALLED = 60.0  # seconds without a decision
+SILENT = 30.0  # seconds without an answer
 BEHIND = 0.9  # a node with a smaller share of its ticks could not keep its clock
 
 
@@ -155,7 +156,10 @@ class Team:
         checked = saved = clock_time.monotonic()
         while True:
             clock_time.sleep(POLL)
-            status = self.ray.get(world.status.remote(), timeout=60.0)
+            try:
+                status = self.ray.get(world.status.remote(), timeout=SILENT)
+            except self.ray.exceptions.GetTimeoutError:
+                return f"stalled: everyone waits for {self.plan.nodes[0].name}; its actor has not answered for {SILENT:.0f} s"
             for row in status["rows"]:
                 self.reporter.row(row)
             if status["failure"]:
@@ -167,24 +171,34 @@ class Team:
                 decisions, moved = status["decisions"], now
             if now - checked > 2.0 or now - moved > STALLED:
                 checked = now
-                told = dict(zip(self.names, self._ask("status", timeout=60.0), strict=True))
-                for name, one in told.items():
-                    if one["failure"]:
-                        raise RuntimeError(f"{', '.join(self.names[name])} failed:\n{one['failure']}")
-                    for row in one["rows"]:
-                        self.reporter.row(row)
-                self._collect()
+                told = self._look()
                 if now - moved > STALLED:
                     return f"stalled: no decision for {STALLED:.0f} s; {self._culprit(decisions, told)}"
+                if all(told.values()):
+                    self._collect()
             if self.kept is not None and self.kept.every and now - saved > self.kept.every:
                 saved = now
                 self._save()
 
+    def _look(self) -> dict[str, dict[str, Any]]:
+        """The status of every host, empty for one that does not answer; raises RuntimeError if a node's code failed."""
+        asked = {host.status.remote(): name for name, host in self.hosts.items()}
+        done, _ = self.ray.wait(list(asked), num_returns=len(asked), timeout=SILENT)
+        told = {name: self.ray.get(answer) if answer in done else {} for answer, name in asked.items()}
+        for name, one in told.items():
+            if one.get("failure"):
+                raise RuntimeError(f"{', '.join(self.names[name])} failed:\n{one['failure']}")
+            for row in one.get("rows", ()):
+                self.reporter.row(row)
+        return told
+
     def _culprit(self, decisions: int, told: dict[str, dict[str, Any]]) -> str:
         """Whom everyone waits for."""
-        if self.virtual:  # those who wait name those they have not heard from, and whoever is behind waits for nobody who is not
+        named = [name for name, one in told.items() if not one]
+        if not named and self.virtual:  # whoever waits for nobody, else those who are behind
             first = min(one["window"] for one in told.values())
             named = [name for name, one in told.items() if not one["waits"]] or [name for name, one in told.items() if one["window"] == first]
+        if named:
             return f"everyone waits for {', '.join(node for name in named for node in self.names[name])}"
         stamps = {node: stamp for one in told.values() for node, stamp in one["stamps"].items()}
         last = min(stamps, key=stamps.get)

@@ -61,7 +61,7 @@ def reach(plan: Plan, ways: Mapping[int, Way], where: Mapping[int, str], names: 
         if least(way) < 1:
             src, dst = plan.nodes[links[0, SRC]].name, plan.nodes[links[0, DST]].name
             key = f"links.{CHANNEL_NAMES[channel]}"
-            why = f"{src} -> {dst} joins two actors and may take less than a microsecond; simulated time on Ray needs a delay there ({key}.delay), longer than that"
+            why = f"{src} -> {dst} joins two actors and may take less than a microsecond; simulated time on Ray needs a longer delay there ({key}.delay)"
             raise ScenarioError("--time virtual", key, why)
         np.minimum.at(out, (place[links[:, SRC]], place[links[:, DST]]), least(way))
     for middle in range(len(names)):
@@ -160,7 +160,6 @@ class WindowedLoop(CompiledLoop):
         missing = {name for name in self._names if name != self._names[self._me]}
         since = time.monotonic()
         while missing:
-            self.waits = since, sorted(missing)
             for name in sorted(missing):
                 promise = self._early.pop((name, self.window), None)
                 if promise is not None:
@@ -169,6 +168,7 @@ class WindowedLoop(CompiledLoop):
                     known[self._names.index(name)] = numbers.view(np.int64)
                     if name == self._names[self._world]:
                         self._meeting, self._purpose = int(row[0]), int(row[3])
+            self.waits = since, sorted(missing)
             if self.stopped is not None:
                 return None
             if missing:

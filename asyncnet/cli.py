@@ -284,9 +284,8 @@ def main(arguments: list[str] | None = None) -> None:
         os.environ.setdefault(name, "1")
     _listen()
     try:
-        command = tyro.cli(
-            List | Run | Resume | Replay | Verify | Validate | Bench, args=arguments, prog="asyncnet", description="A wind tunnel for asynchronous learning."
-        )
+        verbs = List | Run | Resume | Replay | Verify | Validate | Bench
+        command = tyro.cli(verbs, args=arguments, prog="asyncnet", description="A wind tunnel for asynchronous learning.")
     except SystemExit as stop:  # tyro has said what is wrong with the usage
         sys.exit(USAGE if stop.code == 2 else stop.code)
     try:

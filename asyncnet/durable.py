@@ -1,25 +1,44 @@
-"""Files that are whole whenever a process or a machine stops: what is there under its name is complete, what is appended is whole up to some byte.
+"""Files that survive a crash at any instant: what has its name is complete, and what was appended is whole up to some byte.
 
-Everything goes through os.* calls, one step each, so that a test can stop a writer before any of them.
+Every step on the disk is one call of `os`, so that a test can stop a writer before each of them. What is not complete yet, or no longer, is called
+`.NAME.part`; the next writer beside it takes it away, so a folder has one writer at a time.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import stat
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 PART = ".part"
 
 
+def make(folder: Path) -> None:
+    """Make a directory and those above it, where there are none; OSError if its name is that of something else, a symbolic link included."""
+    if not folder.parent.exists():
+        make(folder.parent)
+    try:
+        os.mkdir(folder)
+    except FileExistsError:
+        if not stat.S_ISDIR(os.lstat(folder).st_mode):
+            raise
+    else:
+        _sync(folder.parent)
+
+
 def create(path: Path) -> int:
-    """A new file to append to, as a descriptor; FileExistsError if there is one of that name."""
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    """A new file to append to, as a descriptor; FileExistsError if its name is taken."""
+    descriptor = _create(path)
+    _sync(path.parent)
+    return descriptor
 
 
 def append(descriptor: int, data: bytes) -> None:
-    """Add data to a file; it is on the disk when this returns."""
+    """Add data to a file; all of it is on the disk when this returns, and any beginning of it may be if this raises OSError."""
     left = memoryview(data)
     while left:
         left = left[os.write(descriptor, left) :]
@@ -27,18 +46,19 @@ def append(descriptor: int, data: bytes) -> None:
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Give a file new contents: the old ones or the new, never anything else."""
-    aside = path.with_name(f".{path.name}{PART}")
+    """Give a file new contents: whoever looks finds the old or the new."""
+    aside = _aside(path)
+    if os.path.lexists(aside):
+        _discard(aside)
     _write(aside, data)
     os.replace(aside, path)
     _sync(path.parent)
 
 
 def appear(path: Path, files: Mapping[str, bytes]) -> None:
-    """Make a directory with these files; it has its name only when all is on the disk. What earlier attempts left beside it is removed."""
-    for old in path.parent.glob(f".*{PART}"):
-        shutil.rmtree(old) if old.is_dir() else os.unlink(old)
-    aside = path.with_name(f".{path.name}{PART}")
+    """Make a directory that holds these files: it has its name when all are on the disk. OSError if the name is taken."""
+    _clear(path.parent)
+    aside = _aside(path)
     os.mkdir(aside)
     for name, data in files.items():
         _write(aside / name, data)
@@ -48,27 +68,41 @@ def appear(path: Path, files: Mapping[str, bytes]) -> None:
 
 
 def vanish(path: Path) -> None:
-    """Remove a directory of files: it loses its name before anything in it is gone."""
-    aside = path.with_name(f".{path.name}{PART}")
-    os.rename(path, aside)
+    """Remove a directory: it has lost its name before anything in it is gone."""
+    _clear(path.parent)
+    os.rename(path, _aside(path))
     _sync(path.parent)
-    for file in sorted(aside.iterdir()):
-        os.unlink(file)
-    os.rmdir(aside)
+    _discard(_aside(path))
+
+
+def plain(path: Path) -> BinaryIO:
+    """Open a regular file for reading; OSError if it is anything else, such as a symbolic link, or a pipe that would never be read to its end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
+    return os.fdopen(descriptor, "rb")
 
 
 def read(path: Path, most: int) -> bytes:
-    """The contents of a file of at most so many bytes, links not followed; raises OSError, or ValueError if it is longer."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        size = os.fstat(descriptor).st_size
+    """The contents of a regular file; ValueError if they are more than `most` bytes, which is seen before any is read."""
+    with plain(path) as file:
+        size = os.fstat(file.fileno()).st_size
         if size > most:
-            raise ValueError(f"{size} bytes, at most {most}")
+            raise ValueError(f"{path.name} has {size} bytes, at most {most} are read")
         return file.read(size)
 
 
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}{PART}")
+
+
+def _create(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+
+
 def _write(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    descriptor = _create(path)
     try:
         append(descriptor, data)
     finally:
@@ -76,8 +110,20 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _clear(folder: Path) -> None:
+    for left in folder.glob(f".*{PART}"):
+        _discard(left)
+
+
+def _discard(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)

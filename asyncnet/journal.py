@@ -1,7 +1,9 @@
-"""The recording of a run on real clocks: what the nodes of each loop heard, in order, in checksummed segments (docs/recording.md).
+"""The recording of a run on real clocks: what the nodes of each loop heard, in order, in checksummed segments.
 
-A segment is a head (magic, version, length of the body, CRC-32 of these and the body) and a msgpack body. Columns of events are stored as differences, in the
-narrowest type that holds them, their bytes grouped by significance, compressed: two to four bytes an event.
+A file holds one loop's segments, one after another. A segment is a head (magic, version, length of the body; CRC-32 of these and the body) and a msgpack body,
+a flat list of plain values and columns. A column is whole numbers in the narrowest type that holds them, all their lowest bytes first, compressed. Times are
+steps from row to row. Sequence numbers are steps from one to the next of a code (kind, receiver, sender), code by code; there a loss, whose number is
+negative, counts as its message would, and a column of bits says which are lost. Sums wrap at 64 bits, so any whole numbers come back.
 """
 
 from __future__ import annotations
@@ -17,21 +19,31 @@ from typing import Any, NamedTuple, NoReturn
 
 import msgpack
 import numpy as np
+from numpy.typing import NDArray
 
 from asyncnet import durable
 from asyncnet.scenario import ScenarioError
 
-VERSION = 1
 MOST_EVENTS = 1 << 22  # in a segment
-MOST_BODY = 1 << 28  # bytes
+MOST_NUMBERS = 1 << 24  # in its outcomes
+MOST_DIGESTS = 1 << 18
+MOST_BYTES = 1 << 28  # of its body
+LARGEST_FILE = 1 << 34  # bytes
 SUFFIX = ".anr"
-_HEAD, _CRC = struct.Struct("<3sBI"), struct.Struct("<I")
+VERSION = 1
+
+_HEAD, _CRC, _COLUMN = struct.Struct("<3sBI"), struct.Struct("<I"), struct.Struct("<BI")
+_FRONT = _HEAD.size + _CRC.size
 _MAGIC = b"anr"
-_KEYS = ("loop", "number", "first", "count", "codes", "starts", "who", "seq", "now", "began", "shape", "outcomes", "digests", "last")
+_LOOP = re.compile(r"[0-9A-Za-z_-]{1,64}")
+_PLAIN = (str, int, int, bool, int, int, int)  # loop, number, first, last, time of the first event, rows and width of the outcomes
+_MOST = (MOST_EVENTS,) * 6 + (MOST_NUMBERS,) + (MOST_DIGESTS,) * 3  # of each column; after them come the digests' bytes
+_WIDTHS = (1, 2, 4, 8)
+_ITEMS = len(_PLAIN) + len(_MOST) + 1
 
 
 class Digest(NamedTuple):
-    """What a node's state was after so many of its loop's events: eight bytes for each field."""
+    """What a node's state was after so many of its loop's events: eight bytes for each of its fields."""
 
     event: int
     node: int
@@ -39,13 +51,13 @@ class Digest(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """A piece of a loop's recording. An event is a row (now, who, sequence number) as in Loop's tape; an outcome is what a step of a task in Python led to."""
+    """A piece of a loop's recording."""
 
     loop: str
     number: int  # among this loop's, from 0
     first: int  # the number of its first event among this loop's, from 0
-    events: np.ndarray  # (n, 3) int64
-    outcomes: np.ndarray  # (m, w) float64
+    events: NDArray[np.int64]  # (n, 3): now in microseconds, code, sequence number; -seq: that message was lost
+    outcomes: NDArray[np.float64]  # (m, w): what the steps of a task in Python led to
     digests: tuple[Digest, ...]
     last: bool  # the loop ended in order
 
@@ -55,192 +67,207 @@ class BadSegment(ValueError):
 
 
 def encode(segment: Segment) -> bytes:
-    """The bytes of a segment."""
-    now, who, seq = np.ascontiguousarray(segment.events.T)
-    codes, index = np.unique(who, return_inverse=True)
-    # Sequence numbers of one code mostly count up, so each is stored as the step from the one before of its code.
-    order = np.argsort(index, kind="stable")
-    steps = np.diff(seq[order], prepend=0)
-    heads = np.searchsorted(index[order], np.arange(len(codes)))
-    starts = seq[order][heads]
+    """The bytes of a segment; ValueError if it is not of the form of a Segment or larger than one may be."""
+    loop, number, first, events, outcomes, digests, last = segment
+    if events.dtype != np.int64 or events.shape != (len(events), 3) or outcomes.dtype != np.float64 or outcomes.ndim != 2 or not _LOOP.fullmatch(loop):
+        raise ValueError("events must be (n, 3) int64, outcomes (m, w) float64, and the loop's name letters, digits, _ and -")
+    if len(events) > MOST_EVENTS or outcomes.size > MOST_NUMBERS or len(digests) > MOST_DIGESTS:
+        raise ValueError(f"{len(events)} events, {outcomes.size} numbers of outcomes, {len(digests)} digests: too many for a segment")
+    now, code, seq = np.ascontiguousarray(events.T)
+    codes = np.unique(code)
+    index = np.searchsorted(codes, code)
+    order, heads, _ = _by_code(index, len(codes))
+    said = np.abs(seq).view(np.uint64)[order]
+    steps = np.diff(said, prepend=said[:1])
     steps[heads] = 0
-    ordered = np.empty_like(steps)
-    ordered[order] = steps
-    body = {
-        "loop": segment.loop,
-        "number": segment.number,
-        "first": segment.first,
-        "count": len(segment.events),
-        "codes": codes.astype("<i8").tobytes(),
-        "starts": starts.astype("<i8").tobytes(),
-        "who": _packed(index),
-        "seq": _packed(ordered),
-        "now": _packed(np.diff(now, prepend=now[:1])),
-        "began": int(now[0]) if len(now) else 0,
-        "shape": list(segment.outcomes.shape),
-        "outcomes": zlib.compress(_shuffled(segment.outcomes.astype("<f8")), 1),
-        "digests": [list(digest) for digest in segment.digests],
-        "last": segment.last,
-    }
-    packed = msgpack.packb(body)
-    head = _HEAD.pack(_MAGIC, VERSION, len(packed))
-    return head + _CRC.pack(zlib.crc32(packed, zlib.crc32(head))) + packed
+    columns = (
+        codes,
+        said[heads],
+        index,
+        steps,
+        np.packbits(seq < 0).view(np.int8),
+        np.diff(now.view(np.uint64), prepend=now.view(np.uint64)[:1]),
+        np.ascontiguousarray(outcomes).reshape(-1),
+        np.array([digest.event for digest in digests], dtype=np.int64),
+        np.array([digest.node for digest in digests], dtype=np.int64),
+        np.array([len(digest.fields) for digest in digests], dtype=np.int64),
+    )
+    plain = (loop, number, first, last, int(now[0]) if len(now) else 0, *outcomes.shape)
+    body = msgpack.packb((*plain, *(_packed(column) for column in columns), b"".join(digest.fields for digest in digests)))
+    if len(body) > MOST_BYTES:
+        raise ValueError(f"a segment of {len(body)} bytes exceeds {MOST_BYTES}")
+    head = _HEAD.pack(_MAGIC, VERSION, len(body))
+    return b"".join((head, _CRC.pack(zlib.crc32(body, zlib.crc32(head))), body))
 
 
 def decode(data: bytes) -> Segment:
-    """The segment in these bytes; raises BadSegment."""
-    length = _length(data[: _HEAD.size])
-    if len(data) != _HEAD.size + _CRC.size + length:
-        raise BadSegment("it is not as long as it says")
-    (seal,) = _CRC.unpack_from(data, _HEAD.size)
-    body = memoryview(data)[_HEAD.size + _CRC.size :]
-    if zlib.crc32(body, zlib.crc32(data[: _HEAD.size])) != seal:
+    """The segment in these bytes; BadSegment if they are anything but one whole, well-formed segment."""
+    if len(data) < _FRONT or len(data) != _length(data):
+        raise BadSegment(f"{len(data)} bytes are not the length that its head says")
+    body = memoryview(data)[_FRONT:]
+    if zlib.crc32(body, zlib.crc32(data[: _HEAD.size])) != _CRC.unpack_from(data, _HEAD.size)[0]:
         raise BadSegment("its checksum does not match")
     try:
-        return _segment(_unpackb(body))
-    except (ValueError, TypeError, KeyError, IndexError, OverflowError, MemoryError, zlib.error, msgpack.UnpackException) as error:
-        raise BadSegment(f"not a segment: {' '.join(str(error).split())[:200] or type(error).__name__}") from None
-
-
-def _segment(body: Any) -> Segment:
-    if type(body) is not dict or tuple(body) != _KEYS:
-        raise BadSegment("not the keys of a segment")
-    loop, number, first, count, last = body["loop"], body["number"], body["first"], body["count"], body["last"]
-    if not (type(loop) is str and _NAME.fullmatch(loop) and type(last) is bool and all(type(n) is int and n >= 0 for n in (number, first, count))):
-        raise BadSegment("loop, number, first, count or last is of another type")
-    if count > MOST_EVENTS:
-        raise BadSegment(f"{count} events, at most {MOST_EVENTS}")
-    codes, starts = np.frombuffer(body["codes"], "<i8"), np.frombuffer(body["starts"], "<i8")
-    index, steps, gaps = (_unpacked(body[name], count) for name in ("who", "seq", "now"))
-    if len(codes) != len(starts) or (count and not 0 <= index.min() <= index.max() < len(codes)):
-        raise BadSegment("an event has no code")
-    order = np.argsort(index, kind="stable")
-    heads = np.searchsorted(index[order], np.arange(len(codes)))
-    if count:
-        steps = steps[order]
-        sums = np.cumsum(steps)
-        base = starts - sums[heads]
-        seq = np.empty(count, dtype=np.int64)
-        seq[order] = sums + base[index[order]]
-        events = np.column_stack((np.cumsum(gaps) + body["began"], codes[index], seq))
-    else:
-        events = np.zeros((0, 3), dtype=np.int64)
-    rows, width = body["shape"]
-    size = 8 * rows * width
-    if not (0 <= rows <= MOST_EVENTS and 0 <= width <= 1 << 20 and size <= MOST_BODY):
-        raise BadSegment("outcomes of an impossible shape")
-    outcomes = _restored(_expanded(body["outcomes"], size), np.dtype("<f8")).reshape(rows, width)
-    digests = tuple(Digest(event, node, fields) for event, node, fields in body["digests"])
-    if not all(type(d.event) is int and type(d.node) is int and type(d.fields) is bytes for d in digests):
-        raise BadSegment("a digest of another type")
-    return Segment(loop, number, first, events, outcomes, digests, last)
+        items = _unpackb(body)
+    except (ValueError, msgpack.UnpackException) as error:
+        raise BadSegment(f"not msgpack within the limits: {type(error).__name__}") from error
+    if type(items) is not tuple or tuple(map(type, items)) != (*_PLAIN, *(bytes,) * (len(_MOST) + 1)):
+        raise BadSegment("its body is not that of a segment")
+    loop, number, first, last, began, rows, width = items[: len(_PLAIN)]
+    if not _LOOP.fullmatch(loop) or min(number, first, rows, width) < 0 or max(rows, width) > MOST_NUMBERS or not -(2**63) <= began < 2**63:
+        raise BadSegment("its plain values are out of bounds")
+    codes, starts, index, steps, lost, gaps, outcomes, *digests = (_unpacked(*pair) for pair in zip(items[len(_PLAIN) : -1], _MOST, strict=True))
+    if rows * width != len(outcomes):
+        raise BadSegment(f"{len(outcomes)} numbers are not {rows} outcomes of {width}")
+    events = _events(codes, starts.view(np.uint64), index, steps.view(np.uint64), lost, gaps.view(np.uint64), began)
+    return Segment(loop, number, first, events, outcomes.view(np.float64).reshape(rows, width), _digests(*digests, items[-1]), last)
 
 
 class Writer:
-    """Appends segments to a file for each loop in a folder, each on the disk when `append` returns."""
+    """Appends segments to a file for each loop, `LOOP.anr` in a folder; what `append` has returned from is on the disk."""
 
     def __init__(self, folder: Path) -> None:
+        durable.make(folder)
         self._folder = folder
         self._files: dict[str, int] = {}
-        folder.mkdir(parents=True, exist_ok=True)
 
     def append(self, loop: str, data: bytes) -> None:
-        """Add a loop's next segment; FileExistsError if another Writer has made its file."""
-        if loop not in self._files:
-            if not _NAME.fullmatch(loop):
-                raise ValueError(f"{loop!r} is no name of a loop")
-            self._files[loop] = durable.create(self._folder / f"{loop}{SUFFIX}")
-        durable.append(self._files[loop], data)
+        """Add a loop's next segment; FileExistsError if its file was there before, or if an earlier append to it has failed and may have torn it."""
+        if not _LOOP.fullmatch(loop):
+            raise ValueError(f"{loop!r} is no name of a loop: letters, digits, _ and -")
+        descriptor = self._files.pop(loop, None)
+        if descriptor is None:
+            descriptor = durable.create(self._folder / f"{loop}{SUFFIX}")
+        try:
+            durable.append(descriptor, data)
+        except OSError:
+            os.close(descriptor)
+            raise
+        self._files[loop] = descriptor
 
     def close(self) -> None:
         """Close the files."""
-        for descriptor in self._files.values():
-            os.close(descriptor)
-        self._files.clear()
+        while self._files:
+            os.close(self._files.popitem()[1])
 
 
 class Reader:
-    """The segments of one file, in order, up to the first that is not whole; then `damage` says what is wrong with it, or None if the loop ended in order."""
+    """The segments of one file, read one at a time, up to the first that is not whole.
+
+    After them `damage` says in one line what is wrong with the file, or is None if the loop ended in order. Iterating raises ScenarioError if there is no such
+    file, or it is too large, or none that may be opened (a symbolic link is not followed).
+    """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self.damage: str | None = None
 
     def __iter__(self) -> Iterator[Segment]:
         try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            file = durable.plain(self.path)
         except OSError as error:
-            raise ScenarioError(str(self._path), "", error.strerror or str(error)) from None
-        with os.fdopen(descriptor, "rb") as file:
-            number = events = place = 0
+            raise ScenarioError(str(self.path), "", error.strerror or str(error)) from None
+        with file:
+            size = os.fstat(file.fileno()).st_size
+            if size > LARGEST_FILE:
+                raise ScenarioError(str(self.path), "", f"{size} bytes, at most {LARGEST_FILE} are read")
+            place = number = events = 0
             last = False
-            while head := file.read(_HEAD.size):
+            while place < size:
                 try:
-                    if last:
-                        raise BadSegment("it comes after the loop's end")
-                    rest = _CRC.size + _length(head)
-                    data = head + file.read(rest)
-                    if len(data) < _HEAD.size + rest:
-                        self.damage = f"{self._path}: ends within segment {number}, at byte {place}"
+                    front = file.read(_FRONT)
+                    if len(front) < _FRONT or place + _length(front) > size:
+                        self.damage = f"{self.path}: ends within segment {number}, at byte {place}"
                         return
+                    data = front + file.read(_length(front) - _FRONT)
                     segment = decode(data)
-                    if (segment.loop, segment.number, segment.first) != (self._path.stem, number, events):
-                        raise BadSegment("it does not follow the one before")
+                    if last or (segment.loop, segment.number, segment.first) != (self.path.stem, number, events):
+                        raise BadSegment("it does not follow the one before" if number else "it is not the first of this loop")
                 except BadSegment as error:
-                    self.damage = f"{self._path}: segment {number}, at byte {place}: {error}"
+                    self.damage = f"{self.path}: segment {number}, at byte {place}: {error}"
                     return
                 yield segment
-                number, events, place, last = number + 1, events + len(segment.events), place + len(data), segment.last
+                place, number, events, last = place + len(data), number + 1, events + len(segment.events), segment.last
             if not last:
-                self.damage = f"{self._path}: ends without the loop's end, after {number} segments"
+                self.damage = f"{self.path}: ends without the loop's end, after segment {number - 1}" if number else f"{self.path}: holds no segment"
 
 
-_NAME = re.compile(r"[0-9A-Za-z_-]{1,64}")
-
-
-def _length(head: bytes) -> int:
-    if len(head) < _HEAD.size:
-        raise BadSegment("its head is cut")
-    magic, version, length = _HEAD.unpack(head)
+def _length(front: bytes) -> int:
+    """The length of the segment that begins so."""
+    magic, version, length = _HEAD.unpack_from(front)
     if magic != _MAGIC or version != VERSION:
         raise BadSegment("unknown magic or version")
-    if length > MOST_BODY:
-        raise BadSegment(f"{length} bytes, at most {MOST_BODY}")
-    return length
+    if length > MOST_BYTES:
+        raise BadSegment(f"its head says {length} bytes, at most {MOST_BYTES}")
+    return _FRONT + length
 
 
-def _packed(column: np.ndarray) -> list[Any]:
-    """Whole numbers in the narrowest type that holds them, compressed: (bytes of one, data)."""
-    low, high = (int(column.min()), int(column.max())) if column.size else (0, 0)
-    kind = next(kind for kind in ("<i1", "<i2", "<i4", "<i8") if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max)
-    return [np.dtype(kind).itemsize, zlib.compress(_shuffled(column.astype(kind)), 1)]
+def _by_code(index: NDArray[np.int64], codes: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """The rows code by code, where each code begins among them, and how many it has."""
+    counts = np.bincount(index, minlength=codes)
+    narrow = index.astype(np.uint16) if codes <= 1 << 16 else index  # sorted by radix, in a tenth of the time
+    return np.argsort(narrow, kind="stable"), np.cumsum(counts) - counts, counts
 
 
-def _unpacked(packed: Any, count: int) -> np.ndarray:
-    size, data = packed
-    if size not in (1, 2, 4, 8):
-        raise BadSegment("a column of an unknown type")
-    return _restored(_expanded(data, size * count), np.dtype(f"<i{size}")).astype(np.int64)
+def _events(
+    codes: NDArray[np.int64],
+    starts: NDArray[np.uint64],
+    index: NDArray[np.int64],
+    steps: NDArray[np.uint64],
+    lost: NDArray[np.int64],
+    gaps: NDArray[np.uint64],
+    began: int,
+) -> NDArray[np.int64]:
+    size = len(index)
+    if not (len(steps) == len(gaps) == size and len(lost) == -(-size // 8) and len(starts) == len(codes)):
+        raise BadSegment("its columns of events are not of one length")
+    if size and not 0 <= index.min() <= index.max() < len(codes):
+        raise BadSegment("an event has no code")
+    order, heads, counts = _by_code(index, len(codes))
+    if not counts.all():
+        raise BadSegment("a code has no event")
+    sums = np.cumsum(steps)
+    said = np.empty(size, dtype=np.uint64)
+    said[order] = sums + np.repeat(starts - sums[heads], counts)
+    said = np.where(np.unpackbits(lost.astype(np.uint8), count=size), -said, said)
+    now = np.cumsum(gaps) + np.array(began).view(np.uint64)
+    return np.column_stack((now.view(np.int64), codes[index], said.view(np.int64)))
 
 
-def _shuffled(array: np.ndarray) -> bytes:
-    """All first bytes, then all second ones, and so on."""
-    return np.ascontiguousarray(array).view(np.uint8).reshape(-1, array.itemsize).T.tobytes()
+def _digests(events: NDArray[np.int64], nodes: NDArray[np.int64], sizes: NDArray[np.int64], fields: bytes) -> tuple[Digest, ...]:
+    if not len(events) == len(nodes) == len(sizes):
+        raise BadSegment("its columns of digests are not of one length")
+    if sizes.size and not 0 <= sizes.min() <= sizes.max() <= len(fields):  # so their sum cannot overflow
+        raise BadSegment("a digest is longer than all together")
+    ends = np.cumsum(sizes)
+    if (ends[-1] if sizes.size else 0) != len(fields):
+        raise BadSegment("the sizes of the digests do not add up")
+    rows = zip(*(column.tolist() for column in (events, nodes, ends - sizes, ends)), strict=True)
+    return tuple(Digest(event, node, fields[begin:end]) for event, node, begin, end in rows)
 
 
-def _restored(data: bytes, kind: np.dtype) -> np.ndarray:
-    return np.ascontiguousarray(np.frombuffer(data, np.uint8).reshape(kind.itemsize, -1).T).view(kind).reshape(-1)
+def _packed(column: np.ndarray) -> bytes:
+    """A column; of eight-byte values the bits count, whatever their type."""
+    numbers = column.view(np.int64) if column.itemsize == 8 else column
+    low, high = (int(numbers.min()), int(numbers.max())) if numbers.size else (0, 0)
+    width = next(width for width in _WIDTHS if -(1 << (8 * width - 1)) <= low and high < 1 << (8 * width - 1))
+    return _COLUMN.pack(width, numbers.size) + zlib.compress(numbers.astype(f"<i{width}").view(np.uint8).reshape(-1, width).T.tobytes(), 1)
 
 
-def _expanded(data: Any, size: int) -> bytes:
-    """Decompressed data of exactly that size; nothing longer is ever made."""
-    if type(data) is not bytes:
-        raise BadSegment("a column that is not bytes")
-    engine = zlib.decompressobj()
-    out = engine.decompress(data, size + 1)
-    if len(out) != size or not engine.eof or engine.unused_data:
-        raise BadSegment("a column of another length")
-    return out
+def _unpacked(data: bytes, most: int) -> NDArray[np.int64]:
+    if len(data) < _COLUMN.size:
+        raise BadSegment("a column is cut short")
+    width, size = _COLUMN.unpack_from(data)
+    if width not in _WIDTHS or size > most:
+        raise BadSegment(f"a column of {size} numbers of {width} bytes, at most {most} of {_WIDTHS}")
+    stream = zlib.decompressobj()
+    try:
+        shuffled = stream.decompress(memoryview(data)[_COLUMN.size :], width * size + 1)
+    except zlib.error as error:
+        raise BadSegment("a column is not compressed data") from error
+    if len(shuffled) != width * size or not stream.eof or stream.unused_data:
+        raise BadSegment(f"a column does not hold its {size} numbers of {width} bytes")
+    return np.frombuffer(shuffled, np.uint8).reshape(width, size).T.copy().view(f"<i{width}").reshape(-1).astype(np.int64)
 
 
 def _no_extension(code: int, data: Any) -> NoReturn:
@@ -248,5 +275,5 @@ def _no_extension(code: int, data: Any) -> NoReturn:
 
 
 _unpackb = functools.partial(
-    msgpack.unpackb, ext_hook=_no_extension, max_array_len=MOST_EVENTS, max_map_len=len(_KEYS), max_str_len=64, max_bin_len=MOST_BODY, max_ext_len=0
+    msgpack.unpackb, use_list=False, ext_hook=_no_extension, max_array_len=_ITEMS, max_map_len=0, max_str_len=64, max_bin_len=MOST_BYTES, max_ext_len=0
 )

@@ -8,8 +8,8 @@ import time
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from teams import learners, runnable
+from thinkable import scenarios
 
 from asyncnet import compiled_loop
 from asyncnet.compiled_loop import CompiledLoop
@@ -213,64 +213,6 @@ def test_the_scenarios_do_what_their_names_say():
         if "late actions" in name or "grade" in name:
             assert loop.score.late > 10
     assert by_channel(ledgers["late actions used"].plan, account(ledgers["late actions used"]))["outcome"]["delivered"] > 0
-
-
-@st.composite
-def scenarios(draw):
-    few = st.sampled_from
-    ticks = st.floats(0.0, 4.0, allow_subnormal=False)
-    period = st.floats(0.3, 3.0)
-    clock = st.one_of(
-        st.just({"kind": "on-arrival"}),
-        st.fixed_dictionaries({"kind": st.just("periodic"), "period": period, "jitter": few([0.0, 0.3]), "drift": few([0.0, 0.2])}),
-        st.fixed_dictionaries({"kind": st.just("poisson"), "period": period}),
-        st.fixed_dictionaries({"kind": st.just("straggler"), "period": period, "slow": st.just(4.0), "start": ticks, "stop": st.just(200.0)}),
-    )
-    delay = st.one_of(
-        ticks,
-        st.fixed_dictionaries({"kind": st.just("uniform"), "low": ticks, "high": st.floats(4.0, 6.0)}),
-        st.fixed_dictionaries({"kind": st.just("exponential"), "mean": period}),
-        st.fixed_dictionaries({"kind": st.just("lognormal"), "mean": period, "sigma": st.floats(0.0, 1.0)}),
-    )
-    condition = st.fixed_dictionaries({}, optional={"delay": delay, "loss": few([0.1, 0.5]), "reliable": st.booleans(), "stale": few([0, 1, 4])})
-    conditions = st.lists(condition, max_size=2)
-    hidden = draw(st.lists(st.integers(1, 4), min_size=1, max_size=3))
-    names = ["default", *(f"actor.{i + 1}" for i in range(len(hidden) + 1))]
-    waits = draw(st.booleans())
-    world = {
-        "waits": waits,
-        "interval": draw(st.floats(0.5, 8.0)),
-        "patience": 15.0,
-        "late": "use" if waits else draw(few(["use", "withhold", "grade-by-stamp"])),
-    }
-    name = draw(few(["weight-max", "reinforce", "map-propagation", "map-propagation-async"]))
-    rule = {"name": name, "learning_rate": 0.02, "credit": draw(few(["stamped", "trace"])), "lambda": draw(few([0.0, 0.6]))}
-    made = {
-        "name": "any",
-        "seed": draw(st.integers(0, 2**53 - 1)),
-        "tick": draw(few([1, 10, 1000])),
-        "task": {"name": "multiplexer", "k": draw(st.integers(1, 2)), "decisions": 200, "streams": draw(few([1, 1, 2])), "world": world},
-        "network": {
-            "hidden": hidden,
-            "output": draw(few(["bernoulli", "softmax", "sign"])),
-            "split": draw(few(["layer", "unit", 2])),
-            "ready": draw(few(["auto", "revise", "all"])),
-            "patience": draw(st.integers(1, 5)),
-        },
-        "rule": rule,
-        "clocks": draw(st.dictionaries(few(names), clock, max_size=3)),
-        "links": {"default": draw(conditions), "activity": draw(conditions), "reward": draw(conditions), "feedback": draw(conditions)},
-    }
-    if name.startswith("map"):
-        made["network"] |= {"units": "softplus", "output": "softmax", "ready": "auto"}
-        made["clocks"] = {key: value for key, value in made["clocks"].items() if value["kind"] != "on-arrival"}
-    if name == "map-propagation-async":
-        made["clocks"].setdefault("default", {"kind": "periodic"})
-        rule |= {"credit": draw(few(["stamped", "trace", "motion", "time"])), "start": draw(few(["sample", "mean", "zero"])), "decide": draw(few([0, 2]))}
-    if name == "map-propagation":
-        rule["rounds"], made["clocks"], made["links"] = draw(st.integers(1, 3)), {}, {"default": {"delay": draw(few([0.0, 0.1]))}}
-        world |= {"waits": True, "interval": 8.0, "late": "use"}
-    return made
 
 
 @settings(max_examples=int(os.environ.get("ASYNCNET_EXAMPLES", "60")), suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])

@@ -1,0 +1,210 @@
+"""A run that was cut and resumed ends in the bits of one that was not, wherever it was cut."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from teams import multiplexer, runnable
+from thinkable import scenarios
+
+import asyncnet
+from asyncnet import checkpoint, snapshot
+from asyncnet.checkpoint import Checkpoint
+from asyncnet.compiled_loop import CompiledLoop
+from asyncnet.ledger import account, unexplained
+from asyncnet.loop import Loop
+from asyncnet.network import plan
+from asyncnet.scenario import ScenarioError, check, read, shipped
+from asyncnet.timekeeper import Virtual
+
+CUTS = 5
+
+
+def whole(scenario, loop=CompiledLoop):
+    made = loop(scenario, Virtual())
+    before = made.digest()
+    made.run()
+    assert made.stopped == "finished"
+    assert made.digest() != before
+    return made
+
+
+def resumed(scenario, cuts, folder, loops=(CompiledLoop,)):
+    """A run that goes to each of the cuts, is written to a disk, read, and goes on in a loop just made."""
+    made = loops[0](scenario, Virtual())
+    for number, cut in enumerate(cuts):
+        made.run(until=cut)
+        assert made.paused
+        checkpoint.save(folder, cut, snapshot.take(made))
+        state, damaged = checkpoint.load(folder)
+        assert damaged == []
+        assert state.about["now"] == cut
+        if made.nodes[0].outside is not None:
+            made.nodes[0].close()
+        made = loops[(number + 1) % len(loops)](scenario, Virtual())
+        snapshot.put(made, state)
+    made.run()
+    return made
+
+
+def assert_same(made, expected):
+    assert made.stopped == expected.stopped == "finished"
+    assert made.now == expected.now
+    assert made.digest() == expected.digest()
+    assert made.score.summary() == expected.score.summary()
+    assert made.score.rows == expected.score.rows
+    assert account(made).tolist() == account(expected).tolist()
+
+
+@pytest.mark.parametrize("name", runnable())
+def test_every_shipped_scenario_cut_at_five_random_points_ends_as_if_it_had_not_been(name, tmp_path):
+    given = read(shipped()[name])
+    scenario = given.replace({"task.decisions": max(40, 1500 // given.task.streams)} if given.task.decisions else {"task.episodes": 4 if "map" in name else 15})
+    expected = whole(scenario)
+    cuts = np.random.default_rng(len(name)).integers(1, expected.now, CUTS)
+    assert_same(resumed(scenario, sorted(set(cuts.tolist())), tmp_path), expected)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.function_scoped_fixture])
+@given(scenarios(decisions=60), st.lists(st.floats(0.0, 1.0), min_size=1, max_size=3))
+def test_any_team_cut_anywhere_goes_on_in_either_loop(tmp_path_factory, data, places):
+    try:
+        scenario = check(data, "test")
+    except ScenarioError:
+        return
+    expected = whole(scenario)
+    cuts = sorted({max(1, int(place * expected.now)) for place in places} - {expected.now})
+    assert_same(resumed(scenario, cuts, tmp_path_factory.mktemp("cut"), (Loop, CompiledLoop)), expected)
+
+
+def test_the_state_of_a_moment_is_the_same_from_either_loop():
+    scenario = multiplexer("weight-max", {"links": {"default": {"delay": 1.3}, "reward": {"stale": 3}}})
+    states = []
+    for kind in (Loop, CompiledLoop):
+        made = kind(scenario, Virtual())
+        made.run(until=500_000)
+        states.append(snapshot.take(made))
+    assert states[0].about == states[1].about
+    assert len(states[0].arrays["agenda"]) > 1
+    assert len(states[0].arrays["held"]) > 1
+    assert {name: array.tolist() for name, array in states[0].arrays.items()} == {name: array.tolist() for name, array in states[1].arrays.items()}
+
+
+def test_a_state_asked_for_between_two_events_is_as_good_as_one_at_a_pause():
+    scenario = multiplexer("weight-max", {"task.decisions": 5000})
+    expected = whole(scenario)
+    made, taken = CompiledLoop(scenario, Virtual()), []
+
+    def progress(running):
+        if running.score.decisions == 1000:
+            made.ask(lambda: taken.append(snapshot.take(made)))
+
+    made.run(progress)
+    assert made.digest() == expected.digest(), "asking has changed nothing"
+    (state,) = taken
+    assert 0 < state.about["now"] < expected.now
+    other = CompiledLoop(scenario, Virtual())
+    snapshot.put(other, state)
+    other.run()
+    assert_same(other, expected)
+
+
+def test_the_state_of_another_team_is_refused_in_one_line():
+    made = whole(multiplexer("weight-max", {"task.decisions": 20}))
+    other = Loop(multiplexer("weight-max", {"network.hidden": [8, 5]}), Virtual())
+    with pytest.raises(ScenarioError, match="checkpoint: not a state of this team"):
+        snapshot.put(other, snapshot.take(made))
+
+
+def test_an_environment_that_does_not_come_back_is_refused_by_name():
+    scenario = read(shipped()["acrobot-weight-max"]).replace({"task.episodes": 3})
+    made = Loop(scenario, Virtual())
+    made.run(until=100_000)
+    state = snapshot.take(made)
+    assert state.arrays["task/actions/0"].size > 10
+    state.arrays["task/actions/0"][3] = 2 - state.arrays["task/actions/0"][3]
+    with pytest.raises(ScenarioError, match=r"task.id: Acrobot-v1 did not come back to where it was after its last reset and \d+ actions"):
+        snapshot.put(Loop(scenario, Virtual()), state)
+
+
+def test_what_a_cut_on_real_clocks_loses_or_repeats_is_in_the_ledger():
+    scenario = multiplexer("weight-max", {"links": {"default": {"delay": 1.3}}})
+    made = CompiledLoop(scenario, Virtual())
+    made.run(until=400_000)
+    state = snapshot.take(made)
+    team, under_way = plan(scenario), state.arrays["agenda"][:, 7] >= 0
+    assert under_way.any()
+    gone = Checkpoint(state.about, state.arrays | {"agenda": state.arrays["agenda"][~under_way], "agenda/values": np.zeros(0)})
+    gone.arrays["ledger"][1, 0] -= 3  # as if three had been delivered before their sender's part was taken
+    settled = snapshot.settled(gone, team)
+    other = CompiledLoop(scenario, Virtual())
+    snapshot.put(other, settled)
+    assert not unexplained(account(other)).any()
+    assert other.ledger[5].sum() == under_way.sum() + (3 if False else 0) or other.ledger[1, 0] >= 0
+
+
+def command(*words, **more):
+    return subprocess.run([sys.executable, "-m", "asyncnet", *words], capture_output=True, text=True, timeout=200, check=False, **more)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_was_interrupted_or_killed_is_resumed_to_the_same_digest(tmp_path, how):
+    words = ["cartpole-weight-max", "--set", "task.episodes=400", "--out", str(tmp_path / "cut"), "--json", "--checkpoint", "0.1"]
+    run = subprocess.Popen([sys.executable, "-m", "asyncnet", "run", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    folder = tmp_path / "cut" / "latest" / "checkpoints"
+    while not folder.is_dir() or not [path for path in folder.iterdir() if path.name[0] != "."]:
+        assert run.poll() is None
+        time.sleep(0.01)
+    run.send_signal(how)
+    out, _ = run.communicate(timeout=60)
+    if how == signal.SIGKILL:
+        assert out == ""
+    else:
+        assert run.returncode == 130
+        assert json.loads(out)["stopped"] == "interrupted"
+    assert len([path for path in folder.iterdir() if path.name[0] != "."]) <= checkpoint.KEPT
+    result = command("resume", str(tmp_path / "cut" / "latest"), "--json")
+    assert result.returncode == 0, result.stderr
+    summary = json.loads(result.stdout)
+    expected = asyncnet.run(asyncnet.load("cartpole-weight-max").replace({"task.episodes": 400}), out=None)
+    assert summary["digest"] == expected.record.digest
+    assert summary["resumed"] == "exactly"
+    assert summary["links"] == expected.record.links
+    rows = [json.loads(line) for line in (tmp_path / "cut" / "latest" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["decisions"] for row in rows] == sorted({row["decisions"] for row in rows})
+    assert rows[-1]["done"] == 1.0
+    assert command("resume", str(tmp_path / "cut" / "latest")).returncode == 64
+    assert "has finished" in command("resume", str(tmp_path / "cut" / "latest")).stderr
+
+
+@pytest.mark.parametrize(
+    ("make", "why"), [("nothing", "is not the directory of a run"), ("empty", "no checkpoint was written yet"), ("held", "is still running")]
+)
+def test_what_cannot_be_resumed_is_said_in_one_line(tmp_path, make, why):
+    made = asyncnet.run("cartpole-weight-max", seed=3, out=tmp_path, checkpoint=0.0) if make != "nothing" else None
+    path = made.run_dir if made else tmp_path
+    held = None
+    if made:
+        about = json.loads((path / "run.json").read_text())
+        (path / "run.json").write_text(json.dumps(about | {"status": "running"}))
+    if make == "held":
+        import fcntl
+
+        checkpoint.save(path / "checkpoints", 1, Checkpoint({"now": 1, "score": {"rows": []}}, {"ledger": np.zeros((7, 1), np.int64)}))
+        held = os.open(path / ".lock", os.O_RDWR)
+        fcntl.flock(held, fcntl.LOCK_EX)
+    before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    result = command("resume", str(path))
+    if held is not None:
+        os.close(held)
+    assert result.returncode == 64
+    assert result.stderr.count("\n") == 1
+    assert why in result.stderr
+    assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before, "and nothing is lost"
