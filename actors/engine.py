@@ -29,8 +29,24 @@ from .windows import CHECKPOINT, STOP, reach
 POLL = 0.25  # seconds between looks at the world
 LEAD = 0.5  # seconds between the order to start and the start, so that all hosts have heard
 STALLED = 60.0  # seconds without a decision
-SILENT = 30.0  # seconds without an answer
+SILENT = 60.0  # seconds without an answer
 BEHIND = 0.9  # a node with a smaller share of its ticks could not keep its clock
+
+
+def check(scenario: Scenario, *, time: str = "wall", pack: int = 1, wire: str = "zmq", address: str | None = None) -> None:
+    """Refuse, with a ScenarioError, what cannot be run."""
+    del address
+    if time not in ("wall", "virtual"):
+        raise ScenarioError("--time", "", f"wall or virtual, got {time!r}")
+    if wire not in COURIERS:
+        raise ScenarioError("--wire", "", f"no wire {wire!r}; there are {', '.join(COURIERS)}")
+    if pack < 1:
+        raise ScenarioError("--pack", "", f"at least one node an actor, got {pack}")
+    team = plan(scenario)
+    if time == "virtual":
+        parts = groups(team, pack)
+        where = {i: str(number) for number, part in enumerate(parts) for i in part}
+        reach(team, {code: Way(scenario.links, name, scenario.tick) for name, code in CHANNELS.items()}, where, sorted(set(where.values())))
 
 
 def run(
@@ -49,17 +65,7 @@ def run(
     In "virtual" time the bits are those of the embedded engine, whatever the placement; in "wall" time every clock is real. `kept` takes checkpoints and,
     in wall time, the recording; `begin` is the state to go on from.
     """
-    if time not in ("wall", "virtual"):
-        raise ScenarioError("--time", "", f"wall or virtual, got {time!r}")
-    if wire not in COURIERS:
-        raise ScenarioError("--wire", "", f"no wire {wire!r}; there are {', '.join(COURIERS)}")
-    if pack < 1:
-        raise ScenarioError("--pack", "", f"at least one node an actor, got {pack}")
-    team = plan(scenario)  # whatever is wrong with it is said before anything starts
-    if time == "virtual":
-        parts = groups(team, pack)
-        where = {i: str(number) for number, part in enumerate(parts) for i in part}
-        reach(team, {code: Way(scenario.links, name, scenario.tick) for name, code in CHANNELS.items()}, where, sorted(set(where.values())))
+    check(scenario, time=time, pack=pack, wire=wire)
     reporter.note("starting Ray")
     with session(address) as held:
         return run_in(held, scenario, reporter, time=time, pack=pack, wire=wire, kept=kept, begin=begin)
@@ -116,6 +122,7 @@ class Team:
         options = {"num_cpus": 0, "max_restarts": 0, "max_task_retries": 0, "scheduling_strategy": "SPREAD"}
         local = "127.0.0.1" if private or len(ray.nodes()) == 1 else None
         data, self.hosts = scenario.data(), {}
+        self._silent: set[str] = set()
         for (name, part), twist in zip(enumerate(parts), twists or [{}] * len(parts), strict=True):
             more = {key: value for key, value in twist.items() if key != "options"}
             remote = ray.remote(Host).options(**options, **twist.get("options", {}))
@@ -233,7 +240,7 @@ class Team:
         if stopped == "interrupted":
             self._wind_up()
         elif self.virtual and stopped == "finished":
-            self._each("await_end", 60.0)
+            self._each("await_end", 0.5 * SILENT)
         self._each("stop", stopped)
         results = [result for result in self._each("result") if result is not None]
         world = next((result for result in results if result["score"]), None)
@@ -269,21 +276,23 @@ class Team:
         try:
             if self.virtual:
                 self.ray.get(self.hosts["0"].meet.remote(STOP), timeout=60.0)
-                self._each("await_end", 30.0)
+                self._each("await_end", 0.5 * SILENT)
             if self.kept is not None and self.kept.every:
                 self._save(least=1)
         except self.ray.exceptions.RayError as error:
             self.reporter.note(f"no checkpoint of the end: {str(error).splitlines()[0]}")
 
     def _each(self, method: str, *arguments: Any) -> list[Any]:
-        """Call a method of every host; None for one that is lost."""
-        out = []
-        for answer in [getattr(host, method).remote(*arguments) for host in self.hosts.values()]:
+        """Call a method of every host; None for one that is lost or does not answer, and that one is not asked again."""
+        asked = {name: getattr(host, method).remote(*arguments) for name, host in self.hosts.items() if name not in self._silent}
+        done, _ = self.ray.wait(list(asked.values()), num_returns=len(asked), timeout=SILENT)
+        out: dict[str, Any] = {}
+        for name, answer in asked.items():
             try:
-                out.append(self.ray.get(answer, timeout=90.0))
-            except (self.ray.exceptions.RayActorError, self.ray.exceptions.GetTimeoutError):
-                out.append(None)  # lost with its state; the record says which nodes are missing
-        return out
+                out[name] = self.ray.get(answer) if answer in done else self._silent.add(name)
+            except self.ray.exceptions.RayActorError:
+                self._silent.add(name)  # lost with its state; the record says which nodes are missing
+        return [out.get(name) for name in self.hosts]
 
 
 def _links(team: Plan, table: np.ndarray, results: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -9,16 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from asyncnet import checkpoint, ledger, rundir, snapshot
+from asyncnet import ledger, rundir, snapshot
 from asyncnet import scenario as scenarios_module
 from asyncnet.checkpoint import Checkpoint
+from asyncnet.checkpoint import load as load_checkpoint
 from asyncnet.network import plan
 from asyncnet.record import Record, Reporter
 from asyncnet.rundir import RunDirectory
 from asyncnet.scenario import Scenario, ScenarioError
 
-# Engines are named by strings, so that naming one does not import it.
-ENGINES = {"embedded": "asyncnet.embedded:run", "ray": "asyncnet.actors.engine:run"}
+# Engines are named by strings, so that naming one does not import it. Each has `run`, and `check`, which refuses what it cannot run before anything is made.
+ENGINES = {"embedded": "asyncnet.embedded", "ray": "asyncnet.actors.engine"}
 
 
 def scenarios() -> dict[str, str]:
@@ -153,7 +154,7 @@ def run(
             made = scenarios_module.check(scenarios_module.overlay(made.data(), scenarios_module.condition(name), compose=True), name)
     if seed is not None:
         made = made.replace(seed=seed)
-    start = _engine(engine)
+    start = _engine(engine, made, options)
     if check_determinism and _time(engine, options) != "virtual":
         raise ScenarioError("--check-determinism", "", "real clocks do not repeat; a recording can be replayed (asyncnet replay)")
     shown = reporter or Quiet()
@@ -180,28 +181,25 @@ def resume(
     but the time since the checkpoint, and messages that were under way; the run goes on from there as good as before, not in the same bits. Raises
     ScenarioError where there is nothing to go on from.
     """
-    path = rundir.find(run_dir)
-    about, made = rundir.about(path), scenarios_module.read(path / "config.toml")
-    if about["status"] == "finished":
-        raise ScenarioError(str(run_dir), "", "this run has finished")
-    engine = engine or about["engine"]
-    chosen = {**(about["how"] if engine == about["engine"] else {"time": _time(about["engine"], about["how"])}), **options}
-    exact = _time(engine, chosen) == "virtual" == _time(about["engine"], about["how"])
-    start, shown = _engine(engine), reporter or Quiet()
-    state, damaged = _state(path)
-    for line in damaged:
-        shown.note(f"passed over {line}")
-    here = rundir.about_this_machine()["versions"]
-    for name, version in about["versions"].items():
-        if here.get(name) != version:
-            shown.note(f"{name} was {version}, is {here.get(name)}: the bits may differ")
-    state = snapshot.settled(state, plan(made))
-    how = "exactly" if exact else "statistically: real clocks do not repeat"
-    rows = state.about["score"]["rows"]
-    with RunDirectory.again(path, rows, every=checkpoint, recording=record, at=state.about["now"], how=how, engine=engine) as kept:
+    path, shown = rundir.find(run_dir), reporter or Quiet()
+    with RunDirectory.again(path, every=checkpoint, recording=record) as kept:
+        about, made = kept.about, scenarios_module.read(path / "config.toml")
+        if about["status"] == "finished":
+            raise ScenarioError(str(run_dir), "", "this run has finished")
+        engine, before = engine or about["engine"], _time(about["engine"], about["how"])
+        chosen = {**(about["how"] if engine == about["engine"] else {"time": before}), **options}
+        exact = _time(engine, chosen) == "virtual" == before
+        start = _engine(engine, made, chosen)
+        state = snapshot.settled(_newest(path, shown), plan(made))
+        here = rundir.about_this_machine()["versions"]
+        for name, version in about["versions"].items():
+            if here.get(name) != version:
+                shown.note(f"{name} was {version}, is {here.get(name)}: the bits may differ")
+        how = "exactly" if exact else "statistically: real clocks do not repeat"
+        shown.note(f"going on at {state.about['now'] / 1e6:.3f} s, {how}")
+        kept.go_on(state.about["score"]["rows"], at=state.about["now"], how=how, engine=engine)
         if record and _time(engine, chosen) == "wall":
             kept.beginning(state)
-        shown.note(f"going on at {state.about['now'] / 1e6:.3f} s, {how}")
         ended = start(made, _Both(shown, kept), kept=kept, begin=state, **chosen)
         result = Result(made, engine, ended, path, resumed=how)
         kept.finish(result.summary(), ended, plan(made))
@@ -220,7 +218,7 @@ def verify(run_dir: str | Path, reporter: Reporter | None = None) -> tuple[bool,
     if about["status"] != "finished":
         raise ScenarioError(str(run_dir), "", f"this run has not finished ({about['status']}); asyncnet resume goes on with it")
     then = rundir.digests(path)
-    again = _engine("embedded")(made, reporter or Quiet())
+    again = _engine("embedded", made, {})(made, reporter or Quiet())
     why = difference(made, then["digest"], then["nodes"], again)
     return not why, why or f"identical: {again.score['decisions']:,} decisions, digest {again.digest[:16]}"
 
@@ -239,7 +237,7 @@ def replay(run_dir: str | Path, before: Callable[..., bool] | None = None, repor
         raise ScenarioError(str(run_dir), "", "nothing was recorded; runs on real clocks are, unless told --no-record")
     lines, same = [], True
     for number, part in enumerate(parts):
-        began = checkpoint.load(part / rundir.BEGINNING)[0] if (part / rundir.BEGINNING).is_dir() else None
+        began = load_checkpoint(part / rundir.BEGINNING)[0] if (part / rundir.BEGINNING).is_dir() else None
         if reporter is not None:
             reporter.note(f"replaying part {number + 1} of {len(parts)}")
         report = play(made, part, began, before)
@@ -270,17 +268,21 @@ def difference(scenario: Scenario, digest: str, fields: dict[str, str], again: R
     return f"different: digest {again.digest[:16]}, it was {digest[:16]}"
 
 
-def _state(path: Path) -> tuple[Checkpoint, list[str]]:
+def _newest(path: Path, shown: Reporter) -> Checkpoint:
     if not (path / "checkpoints").is_dir():
         raise ScenarioError(str(path), "", "no checkpoint was written yet; start the run again with its config.toml")
-    return checkpoint.load(path / "checkpoints")
+    state, damaged = load_checkpoint(path / "checkpoints")
+    for line in damaged:
+        shown.note(f"passed over {line}")
+    return state
 
 
-def _engine(name: str) -> Callable[..., Record]:
+def _engine(name: str, scenario: Scenario, options: dict[str, Any]) -> Callable[..., Record]:
     if name not in ENGINES:
         raise ValueError(f"no engine {name!r}; there are {', '.join(ENGINES)}")
-    module, _, function = ENGINES[name].partition(":")
-    return getattr(importlib.import_module(module), function)
+    module = importlib.import_module(ENGINES[name])
+    module.check(scenario, **options)
+    return module.run
 
 
 def _time(engine: str, options: dict[str, Any]) -> str:

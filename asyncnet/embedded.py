@@ -16,12 +16,22 @@ import numpy as np
 from asyncnet import ledger, snapshot
 from asyncnet.checkpoint import Checkpoint
 from asyncnet.loop import Loop
+from asyncnet.network import plan
 from asyncnet.record import Keeper, Record, Reporter
 from asyncnet.recorder import Recorder, digest_of
-from asyncnet.scenario import Scenario
+from asyncnet.scenario import Scenario, ScenarioError
 
 ONCE = 2.0  # seconds in which an interrupt sent again is the same interrupt
 LOOPS = {"compiled": "asyncnet.compiled_loop:CompiledLoop", "readable": "asyncnet.loop:Loop"}
+
+
+def check(scenario: Scenario, *, time: str = "virtual", loop: str = "compiled") -> None:
+    """Refuse, with a ScenarioError, what cannot be run."""
+    if time not in ("virtual", "wall"):
+        raise ScenarioError("--time", "", f"virtual or wall, got {time!r}")
+    if loop not in LOOPS:
+        raise ScenarioError("--loop", "", f"no loop {loop!r}; there are {', '.join(LOOPS)}")
+    plan(scenario)
 
 
 def run(

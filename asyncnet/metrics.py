@@ -50,7 +50,7 @@ class Score:
 
     def saved(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """All that was taken so far, as plain data and arrays."""
-        return {"rows": self.rows, "look_at": self.look_at}, {"rewards": np.array(self.rewards), "returns": np.array(self.returns)}
+        return {"rows": list(self.rows), "look_at": self.look_at}, {"rewards": np.array(self.rewards), "returns": np.array(self.returns)}
 
     def restore(self, about: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Go on from what `saved` gave; what the world counts itself comes with its state."""

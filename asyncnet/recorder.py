@@ -20,7 +20,8 @@ from asyncnet.loop import Loop
 from asyncnet.node import Node
 
 EVERY = 1.0  # seconds between segments
-MOST_EVENTS = 1 << 18  # in a segment
+MOST_EVENTS = 1 << 18  # in a segment, about
+MOST_NUMBERS = 1 << 22  # in its outcomes, about
 WIDTH = 8  # bytes of a field's digest
 LEISURE = 100  # a second of digests every hundred seconds
 
@@ -41,6 +42,18 @@ def differing(node: Node, one: bytes, other: bytes) -> str:
     return next((name for name, at in zip(fields_of(node), places, strict=False) if one[at : at + WIDTH] != other[at : at + WIDTH]), "layout")
 
 
+def outcome(v: Views) -> np.ndarray:
+    """How a task that lives outside stands, as one row: observation, reward, ending."""
+    return np.concatenate((v.observation.ravel(), v.reward, v.ended))
+
+
+def put_outcome(v: Views, row: np.ndarray) -> None:
+    """Have it stand so."""
+    parts = np.split(row, np.cumsum((v.observation.size, v.reward.size)))
+    for array, part in zip((v.observation, v.reward, v.ended), parts, strict=True):
+        array[:] = part.reshape(array.shape)
+
+
 class Recorder:
     """The tape of the loop called `name`; give it the loop with `watch` before it runs."""
 
@@ -56,19 +69,19 @@ class Recorder:
         self._asked = False
 
     def watch(self, loop: Loop) -> None:
-        """Be this loop's tape, and note what its task leads to if that lives outside."""
+        """Be this loop's tape; of a task that lives outside, note how it stands now and after each of its steps."""
         self.loop = loop
         loop.tape = self
         if 0 in loop.nodes and loop.nodes[0].outside is not None:
-            loop.nodes[0].outside = _Witness(loop.nodes[0].outside, self._outcomes)
+            self._outcomes.append(outcome(loop.nodes[0].view))
+            loop.nodes[0].outside = _Witness(loop.nodes[0].outside, self._note_outcome)
 
     def __call__(self, rows: np.ndarray) -> None:
         """Take events (now, who, sequence number) that the loop has written down."""
         self._rows.append(rows)
         self.events += len(rows)
-        if not self._asked and (time.monotonic() >= self._cut_at or self.events - self._first >= MOST_EVENTS):
-            self._asked = True
-            self.loop.ask(self._cut)
+        if time.monotonic() >= self._cut_at or self.events - self._first >= MOST_EVENTS:
+            self._ask()
 
     def finish(self) -> None:
         """Close the last segment, when the loop has ended."""
@@ -82,6 +95,11 @@ class Recorder:
             out.append(encode(self._closed.popleft()))
         return out
 
+    def _ask(self) -> None:
+        if not self._asked:
+            self._asked = True
+            self.loop.ask(self._cut)
+
     def _cut(self) -> None:
         self._asked = False
         began = time.monotonic()
@@ -91,6 +109,11 @@ class Recorder:
             took = time.monotonic() - began
             self._digest_at = began + max(EVERY, LEISURE * took)
         self._close(last=False)
+
+    def _note_outcome(self, row: np.ndarray) -> None:
+        self._outcomes.append(row)
+        if len(self._outcomes) * len(row) >= MOST_NUMBERS:
+            self._ask()
 
     def _note_digests(self) -> None:
         self._digests += [Digest(self.events, i, digest_of(self.loop.nodes[i])) for i in sorted(self.loop.nodes)]
@@ -109,15 +132,15 @@ class Recorder:
 
 
 class _Witness:
-    """A task that lives outside, and a note of what each of its steps led to."""
+    """A task that lives outside, and somebody who is told what each of its steps leads to."""
 
-    def __init__(self, outside: Any, outcomes: list[np.ndarray]) -> None:
-        self._outside, self._outcomes = outside, outcomes
+    def __init__(self, outside: Any, tell: Callable[[np.ndarray], None]) -> None:
+        self._outside, self._tell = outside, tell
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._outside, name)
 
     def step(self, v: Views) -> None:
-        """Step it, and note observation, reward and ending."""
+        """Step it, and tell."""
         self._outside.step(v)
-        self._outcomes.append(np.concatenate((v.observation.ravel(), v.reward, v.ended)))
+        self._tell(outcome(v))

@@ -1,6 +1,6 @@
 """A recorded run done again in one process: every node hears what it heard then, in that order, and must come to the same bits.
 
-The recording (journal.py) holds no payloads: what a node hears, its sender says again here. So an event can be replayed once its sender has come that far, and
+The recording (journal.py) holds no payloads: what a node hears, its sender says again here. So an event can take place once its sender has come that far, and
 where a message never comes, or a loss or a digest is another, the two runs part: that node, its event and its array are named.
 """
 
@@ -9,21 +9,26 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from asyncnet import journal, snapshot
-from asyncnet.agenda import of_who
+from asyncnet import snapshot
+from asyncnet.agenda import of_who, who
 from asyncnet.checkpoint import Checkpoint
+from asyncnet.journal import SUFFIX, Digest, Reader, Segment
 from asyncnet.layout import Views
 from asyncnet.loop import Loop
-from asyncnet.message import CHANNEL_NAMES, TICK, WORLD, Letter
+from asyncnet.message import CHANNEL_NAMES, TICK, WORLD
+from asyncnet.network import CHANNEL, DST, SRC
 from asyncnet.node import Node
-from asyncnet.recorder import differing, digest_of
-from asyncnet.scenario import Scenario, ScenarioError
+from asyncnet.recorder import differing, digest_of, put_outcome
+from asyncnet.scenario import Scenario
 from asyncnet.timekeeper import Virtual
 from asyncnet.world import LOOK, TURN
+
+Message = tuple[int, int, int, int]  # kind, receiver, sender, sequence number
+Row = tuple[int, int, int, int, int]  # an event: now, and what is heard; a loss: its sequence number is negative
 
 
 class Event(NamedTuple):
@@ -37,12 +42,12 @@ class Event(NamedTuple):
     seq: int
 
     def __str__(self) -> str:
-        what = "its turn" if self.kind == WORLD else "a tick" if self.kind == TICK else f"{CHANNEL_NAMES[self.kind]} {self.seq} from {self.sender}"
+        what = "its turn" if self.kind == WORLD else "a tick" if self.kind == TICK else f"{CHANNEL_NAMES[self.kind]} {abs(self.seq)} from {self.sender}"
         return f"event {self.number} of {self.node}, at {self.now / 1e6:.6f} s: {what}"
 
 
 class Difference(NamedTuple):
-    """Where replay and recording part: the event, the array (or ""), and what is the matter."""
+    """Where replay and recording part: the event (None: before any), the array (or ""), and what is the matter."""
 
     event: Event | None
     array: str
@@ -50,138 +55,6 @@ class Difference(NamedTuple):
 
     def __str__(self) -> str:
         return "; ".join(str(part) for part in (self.event, self.why) if part)
-
-
-class Replayed(Loop):
-    """A loop that takes its events from a recording; its messages wait until they are heard there."""
-
-    def __init__(self, scenario: Scenario, begin: Checkpoint | None) -> None:
-        super().__init__(scenario, Virtual())
-        if begin is not None:
-            snapshot.put(self, begin)
-        self.mail: dict[tuple[int, int, int, int], deque[tuple[int, np.ndarray, int]]] = {}
-        self.losses: deque[tuple[int, int, int, int]] = deque()
-        self.last: dict[int, Event] = {}  # the last event of each node
-        self.number_of = {node.name: i for i, node in self.nodes.items()}
-        for _, kind, dst, src, seq, stamp, payload, port in self.agenda:
-            if payload is not None:
-                self._mail(kind, dst, src, seq, stamp, payload, port)
-        self.agenda.clear()
-
-    def _mail(self, kind: int, dst: int, src: int, seq: int, stamp: int, payload: np.ndarray, port: int) -> None:
-        self.mail.setdefault((kind, dst, src, seq), deque()).append((stamp, payload, port))
-
-    def _carry(self, way: Any, link: int, src: int, dst: int, port: int, seq: int, letter: Letter, now: int) -> None:
-        super()._carry(way, link, src, dst, port, seq, letter, now)
-        if self.agenda:
-            self.agenda.clear()
-            self._mail(letter.channel, dst, src, seq, letter.stamp, letter.payload, port)
-        else:
-            self.losses.append((letter.channel, dst, src, seq))
-
-    def possible(self, now: int, kind: int, dst: int, src: int, seq: int) -> bool:
-        """Whether an event can take place: a message can when it has been sent."""
-        return kind in (TICK, WORLD) or (kind, dst, src, seq) in self.mail
-
-    def event(self, row: tuple[int, ...], numbers: dict[int, int]) -> Event:
-        """The event that a row of the recording stands for."""
-        now, kind, dst, src, seq = row
-        self.last[dst] = Event(self.nodes[dst].name, numbers[dst] + 1, now, kind, self.plan.nodes[src].name, seq)
-        return self.last[dst]
-
-    def missing(self, row: tuple[int, ...], numbers: dict[int, int]) -> Difference:
-        """The difference of an event that never becomes possible."""
-        return Difference(self.event(row, numbers), "", "this message is not sent now" if row[4] >= 0 else "this message is not lost now")
-
-    def message(self, which: tuple[int, int, int, int] | None) -> str:
-        """The name of a message."""
-        if which is None:
-            return "nothing"
-        kind, dst, src, seq = which
-        return f"{CHANNEL_NAMES.get(kind, kind)} {seq} from {self.plan.nodes[src].name} to {self.plan.nodes[dst].name}"
-
-    def look(self) -> None:
-        """Bring the score up to date, as a loop does at its end."""
-        self._look(None)
-
-    def do(self, now: int, kind: int, dst: int, src: int, seq: int) -> None:
-        """Have it take place."""
-        self.now, node = now, self.nodes[dst]
-        if kind in (TICK, WORLD):
-            self.ticks[dst] += kind == TICK
-            letters = node.act(now)
-        else:
-            waiting = self.mail[kind, dst, src, seq]
-            stamp, payload, port = waiting.popleft()
-            if not waiting:
-                del self.mail[kind, dst, src, seq]
-            self.delivered[self._arrived(dst, kind, port)] += 1
-            letters = node.hear(now, kind, port, seq, stamp, payload)
-        for letter in letters:
-            self._send(dst, letter, now)
-        if dst == 0:
-            if node.flags & TURN:
-                node.take_turn()
-            if node.flags & LOOK:
-                self.look()
-
-
-class _Outcomes:
-    """In place of a task that lives outside: its steps lead to what they led to then."""
-
-    def __init__(self, stream: _Stream) -> None:
-        self._stream = stream
-
-    def step(self, v: Views) -> None:
-        if not self._stream.outcomes:
-            raise LookupError("the recording holds no outcome of this step of the task")
-        row, seen, streams = self._stream.outcomes.popleft(), v.observation.size, len(v.reward)
-        v.observation[:] = row[:seen].reshape(v.observation.shape)
-        v.reward[:], v.ended[:] = row[seen : seen + streams], row[seen + streams :]
-
-
-class _Stream:
-    """The recording of one loop, read as far as it is needed: `row` is its next event (now, kind, receiver, sender, sequence number), None at its end."""
-
-    def __init__(self, path: Path) -> None:
-        self._reader = journal.Reader(path)
-        self._segments = iter(self._reader)
-        self._rows: Iterator[tuple[int, ...]] = iter(())
-        self._marks: deque[tuple[journal.Digest, bool]] = deque()
-        self.outcomes: deque[np.ndarray] = deque()
-        self.done, self.ended, self.row = 0, False, None
-        self._advance()
-
-    @property
-    def damage(self) -> str | None:
-        return self._reader.damage
-
-    def take(self) -> tuple[int, ...]:
-        """The next event; the one after it is the next now."""
-        row = self.row
-        self.done += 1
-        self._advance()
-        return row
-
-    def due(self) -> list[tuple[journal.Digest, bool]]:
-        """The digests that were noted after the events taken so far, and whether that was at the loop's end."""
-        out = []
-        while self._marks and self._marks[0][0].event <= self.done:
-            out.append(self._marks.popleft())
-        return out
-
-    def _advance(self) -> None:
-        self.row = next(self._rows, None)
-        while self.row is None:
-            segment = next(self._segments, None)
-            if segment is None:
-                return
-            self._marks += [(digest, segment.last) for digest in segment.digests]
-            self.outcomes += segment.outcomes
-            kinds, dst, src = of_who.py_func(segment.events[:, 1])
-            columns = (segment.events[:, 0], kinds, dst, src, segment.events[:, 2])
-            self._rows = zip(*(column.tolist() for column in columns), strict=True)
-            self.row = next(self._rows, None)
 
 
 class Report(NamedTuple):
@@ -198,74 +71,255 @@ class Report(NamedTuple):
     def line(self) -> str:
         """The finding in one line."""
         if self.difference is not None:
-            return f"different: {self.difference}"
-        found = f"identical: {self.events:,} events, {self.digests:,} digests"
+            return "; ".join([f"different: {self.difference}", *self.damage])
+        found = f"identical: {self.events:,} events, {self.digests:,} digests" + ("; stopped there" if self.stopped else "")
         return "; ".join([found, *(f"as far as the recording goes: {line}" for line in self.damage)])
 
 
 def replay(scenario: Scenario, folder: Path, begin: Checkpoint | None = None, before: Callable[[Event, Node], bool] | None = None) -> Report:
-    """Replay the recording in a folder, from the state `begin` if it began there; raises ScenarioError if there is none.
+    """Replay the recording in a folder, from the state `begin` if it began there; raises ScenarioError for a file that is none.
 
     `before` is called with each event and the node that will hear it, and ends the replay by returning True.
     """
-    files = sorted(folder.glob(f"*{journal.SUFFIX}"))
-    if not files:
-        raise ScenarioError(str(folder), "", "holds no recording")
     loop = Replayed(scenario, begin)
-    streams = [_Stream(path) for path in files]
-    if loop.nodes[0].outside is not None:
-        loop.nodes[0].outside.close()
-        loop.nodes[0].outside = _Outcomes(streams[0])  # the world's loop is the first
-    numbers = dict.fromkeys(loop.nodes, 0)
-    compared, difference, event, stopped = 0, None, None, False
+    streams = [_Stream(path, loop) for path in sorted(folder.glob(f"*{SUFFIX}"))]
+    loop.pose()
+    difference, stopped = _first(stream.compare() for stream in streams), False
     while difference is None:
-        waiting = sorted((stream for stream in streams if stream.row is not None), key=lambda stream: stream.row[0])
         # In the order of time, but for what waits for a message: clocks of different machines differ a little.
-        stream = next((stream for stream in waiting if loop.possible(*stream.row)), None)
-        if stream is None:
-            broken = waiting and not any(one.damage for one in streams)
-            difference = loop.missing(waiting[0].row, numbers) if broken else None
+        ready = [stream for stream in streams if stream.row is not None and loop.possible(*stream.row)]
+        if not ready:
             break
-        event = loop.event(stream.row, numbers)
-        if before is not None and before(event, loop.nodes[stream.row[2]]):
+        stream = min(ready, key=_time)
+        if before is not None and before(loop.coming(stream.row), loop.nodes[stream.row[2]]):
             stopped = True
             break
+        difference = stream.step()
+    damage = [stream.damage for stream in streams if stream.damage]
+    if difference is None and not stopped and not damage:
+        damage = _absent(loop, streams, folder)
+        waiting = [stream for stream in streams if stream.row is not None]
+        if waiting and not damage:
+            difference = loop.impossible(min(waiting, key=_time).row)
+    return Report(sum(loop.numbers.values()), sum(stream.compared for stream in streams), difference, damage, stopped, loop)
+
+
+def _first(differences: Iterator[Difference | None]) -> Difference | None:
+    return next((difference for difference in differences if difference is not None), None)
+
+
+def _time(stream: _Stream) -> int:
+    return stream.row[0]
+
+
+def _absent(loop: Replayed, streams: list[_Stream], folder: Path) -> list[str]:
+    """A line if there are nodes of which nothing is recorded."""
+    heard = set().union(*(stream.nodes for stream in streams))
+    names = [node.name for i, node in sorted(loop.nodes.items()) if i not in heard]
+    return [f"{folder}: nothing is recorded of {', '.join(names[:5])}{' and others' if len(names) > 5 else ''}"] if names else []
+
+
+class Replayed(Loop):
+    """A loop that takes its events from a recording; what its nodes send waits until it is heard there."""
+
+    def __init__(self, scenario: Scenario, begin: Checkpoint | None) -> None:
+        super().__init__(scenario, Virtual(), tape=lambda rows: None)
+        self.outcomes: deque[np.ndarray] = deque()  # of a task that lives outside, in the order of its steps
+        world = self.nodes[0]
+        if world.outside is not None:
+            world.close()
+            world.outside = _Outcomes(self.outcomes)
+        if begin is not None:
+            snapshot.put(self, begin)
+        self.mail: dict[Message, deque[tuple[int, np.ndarray, int]]] = {}  # of several with one name the first sent is heard first
+        self.gone: list[Message] = []  # lost on leaving, in the last event
+        self.numbers = dict.fromkeys(self.nodes, 0)  # events of each node
+        self.last: dict[int, Row] = {}
+        self._take_mail()
+
+    def pose(self) -> None:
+        """Have a task that lives outside stand as it stood when the recording began."""
+        if self.outcomes:
+            self.nodes[0].outside.step(self.nodes[0].view)
+
+    def possible(self, now: int, kind: int, dst: int, src: int, seq: int) -> bool:
+        """Whether an event can take place: a message can when it has been sent."""
+        return kind in (TICK, WORLD) or (kind, dst, src, seq) in self.mail
+
+    def do(self, now: int, kind: int, dst: int, src: int, seq: int) -> None:
+        """Have it take place; raises _NoOutcome."""
+        self.now, node = now, self.nodes[dst]
+        self.last[dst] = now, kind, dst, src, seq
+        self.numbers[dst] += 1
+        self.gone = []
+        if kind in (TICK, WORLD):
+            self.ticks[dst] += kind == TICK
+            letters = node.act(now)
+        else:
+            stamp, payload, port = self._open(kind, dst, src, seq)
+            self.delivered[self._arrived(dst, kind, port)] += 1
+            letters = node.hear(now, kind, port, seq, stamp, payload)
+        for letter in letters:
+            self._send(dst, letter, now)
+        self._take_mail()
+        if dst == 0:
+            if node.flags & TURN:
+                node.take_turn()
+            if node.flags & LOOK:
+                node.look(now)
+
+    def _open(self, *message: int) -> tuple[int, np.ndarray, int]:
+        waiting = self.mail[message]
+        if len(waiting) == 1:
+            del self.mail[message]
+        return waiting.popleft()
+
+    def _take_mail(self) -> None:
+        """What the nodes have sent waits here and not on the agenda."""
+        for _, kind, dst, src, seq, stamp, payload, port in self.agenda:
+            if payload is not None:  # else it is a turn, and the recording says when that is
+                self.mail.setdefault((kind, dst, src, seq), deque()).append((stamp, payload, port))
+        self.agenda.clear()
+
+    def _note(self, now: int, kind: int, dst: int, src: int, seq: int) -> None:
+        self.gone.append((kind, dst, src, -seq))
+
+    def coming(self, row: Row) -> Event:
+        """The event of that row, which is the next of its node."""
+        return self._event(row, self.numbers[row[2]] + 1)
+
+    def past(self, dst: int) -> Event | None:
+        """The last event of a node."""
+        return self._event(self.last[dst], self.numbers[dst]) if dst in self.last else None
+
+    def _event(self, row: Row, number: int) -> Event:
+        now, kind, dst, src, seq = row
+        return Event(self.nodes[dst].name, number, now, kind, self.nodes[src].name, seq)
+
+    def impossible(self, row: Row) -> Difference:
+        """The difference of what cannot take place."""
+        return Difference(self.coming(row), "", "this message is not on its way now" if row[4] >= 0 else "this message is not lost now")
+
+    def told(self, message: Message) -> str:
+        """A message in words."""
+        kind, dst, src, seq = message
+        return f"{CHANNEL_NAMES[kind]} {seq} from {self.nodes[src].name} to {self.nodes[dst].name}"
+
+
+class _NoOutcome(Exception):
+    """The recording does not say what a step of the task led to."""
+
+
+class _Outcomes:
+    """In place of a task that lives outside: its steps lead to what they led to then."""
+
+    def __init__(self, outcomes: deque[np.ndarray]) -> None:
+        self._outcomes = outcomes
+
+    def step(self, v: Views) -> None:
+        if not self._outcomes:
+            raise _NoOutcome
+        put_outcome(v, self._outcomes.popleft())
+
+    def restore(self, *_: object) -> None:
+        """Nothing of it is here to go back."""
+
+
+class _Stream:
+    """The recording of one loop, read as far as it is needed, and held to what happens now.
+
+    `row` is what comes next in it, None at its end; `damage` says what is wrong with the file, once that is known; `nodes` are those it has told of so far.
+    """
+
+    def __init__(self, path: Path, loop: Replayed) -> None:
+        self.path, self.loop = path, loop
+        self.row: Row | None = None
+        self.damage: str | None = None
+        self.nodes: set[int] = set()
+        self.compared = 0
+        self._done = 0
+        self._rows: Iterator[Row] = iter(())
+        self._digests: deque[tuple[Digest, bool]] = deque()  # and whether the loop had ended
+        self._reader = Reader(path)
+        self._segments = iter(self._reader)
+        world = loop.nodes[0].view
+        self._width = world.observation.size + world.reward.size + world.ended.size
+        # Whatever can be heard: messages of the plan's links, ticks, the world's turn.
+        links = loop.plan.links.astype(np.int64)
+        self._messages = who.py_func(links[:, CHANNEL], links[:, DST], links[:, SRC])
+        self._turns = np.array([who.py_func(TICK if i else WORLD, i, i) for i in loop.nodes])
+        self._advance()
+
+    def step(self) -> Difference | None:
+        """Have the next event take place; the difference if that, what was lost then, or a digest is not as it is now."""
+        row = self._take()
         try:
-            loop.do(*stream.take())
-        except LookupError as error:
-            difference = Difference(event, "", str(error.args[0]))
-            break
-        numbers[loop.number_of[event.node]] += 1
-        difference = _losses(loop, stream, event)
-        for digest, last in stream.due() if difference is None else ():
-            if last and not stream.ended:
-                stream.ended = True
-                if stream is streams[0]:
-                    loop.look()
-            compared += 1
-            difference = difference or _compare(loop, digest, event)
-    return Report(sum(numbers.values()), compared, difference, [stream.damage for stream in streams if stream.damage], stopped, loop)
+            self.loop.do(*row)
+        except _NoOutcome:
+            return Difference(self.loop.past(row[2]), "", "the recording does not hold what this step of the task led to")
+        return self._losses(row[2]) or self.compare()
 
+    def _take(self) -> Row:
+        row = self.row
+        self._done += 1
+        self._advance()
+        return row
 
-def _losses(loop: Replayed, stream: _Stream, event: Event) -> Difference | None:
-    """Whether what was lost after an event is what is lost now."""
-    while loop.losses or (stream.row is not None and stream.row[4] < 0):
-        now = loop.losses.popleft() if loop.losses else None
-        then = None
-        if stream.row is not None and stream.row[4] < 0:
-            _, kind, dst, src, seq = stream.take()
-            then = kind, dst, src, -seq
-        if now != then:
-            if stream.row is None and then is None and stream.damage:
-                return None
-            return Difference(event, "", f"lost then: {loop.message(then)}; lost now: {loop.message(now)}")
-    return None
+    def _losses(self, dst: int) -> Difference | None:
+        then: list[Message] = []
+        while self.row is not None and self.row[4] < 0:
+            _, kind, receiver, sender, seq = self._take()
+            then.append((kind, receiver, sender, -seq))
+        now = self.loop.gone
+        if then == now or (self.row is None and self.damage and then == now[: len(then)]):  # the file ends here, not the losses
+            return None
+        at = next((n for n, (one, other) in enumerate(zip(then, now, strict=False)) if one != other), min(len(then), len(now)))
+        lost = [self.loop.told(messages[at]) if at < len(messages) else "nothing" for messages in (then, now)]
+        return Difference(self.loop.past(dst), "", f"lost then: {lost[0]}; lost now: {lost[1]}")
 
-
-def _compare(loop: Replayed, digest: journal.Digest, event: Event | None) -> Difference | None:
-    node = loop.nodes[digest.node]
-    now = digest_of(node)
-    if now == digest.fields:
+    def compare(self) -> Difference | None:
+        """The difference if a digest noted after the events taken so far is not that of now."""
+        while self._digests and self._digests[0][0].event <= self._done:
+            digest, ended = self._digests.popleft()
+            node = self.loop.nodes[digest.node]
+            if ended and digest.node == 0:
+                node.look(self.loop.now)  # as a loop does at its end
+            now = digest_of(node)
+            self.compared += 1
+            if now != digest.fields:
+                array, event = differing(node, now, digest.fields), self.loop.past(digest.node)
+                return Difference(event, array, f"its {array} differs after it" if event else f"the {array} of {node.name} differs before its first event")
         return None
-    array = differing(node, now, digest.fields)
-    return Difference(loop.last.get(digest.node, event), array, f"its {array} differs after it")
+
+    def _advance(self) -> None:
+        self.row = next(self._rows, None)
+        while self.row is None and (segment := self._read()) is not None:
+            kinds, dst, src = of_who.py_func(segment.events[:, 1])
+            columns = (segment.events[:, 0], kinds, dst, src, segment.events[:, 2])
+            self._rows = zip(*(column.tolist() for column in columns), strict=True)
+            self._digests += [(digest, segment.last) for digest in segment.digests]
+            self.loop.outcomes += segment.outcomes
+            self.nodes.update(np.unique(dst).tolist(), (digest.node for digest in segment.digests))
+            self.row = next(self._rows, None)
+
+    def _read(self) -> Segment | None:
+        """The next segment, if there is one that this team can have recorded."""
+        segment = next(self._segments, None)
+        if segment is None:
+            self.damage = self.damage or self._reader.damage
+        elif why := self._wrong(segment):
+            self.damage, self._segments = f"{self.path}: segment {segment.number}: {why}", iter(())
+            return None
+        return segment
+
+    def _wrong(self, segment: Segment) -> str:
+        """What cannot be of this team in a segment, or nothing."""
+        _, codes, seqs = segment.events.T
+        if not (np.isin(codes, self._messages) | (np.isin(codes, self._turns) & (seqs >= 0))).all():
+            return "an event that this team cannot have"
+        if segment.outcomes.size and (segment.outcomes.shape[1] != self._width or self.loop.nodes[0].outside is None):
+            return "outcomes that its task cannot have"
+        last = segment.first + len(segment.events)
+        if not all(segment.first <= digest.event <= last and digest.node in self.loop.nodes for digest in segment.digests):
+            return "a digest of no node or no event of this segment"
+        return ""

@@ -22,7 +22,7 @@ import secrets
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from asyncnet import durable, ledger
 from asyncnet.checkpoint import Checkpoint, save
@@ -57,25 +57,30 @@ class RunDirectory:
         link = parent / f".latest-{secrets.token_hex(3)}"
         link.symlink_to(name)
         link.replace(parent / "latest")
-        self._open([], every, recording)
+        self._hold(every, recording)
+        self._metrics = (self.path / "metrics.jsonl").open("w")
 
     @classmethod
-    def again(cls, path: Path, rows: list[dict[str, Any]], *, every: float, recording: bool, **more: Any) -> RunDirectory:
-        """The directory of a run that goes on: its progress so far is `rows`, and `more` is noted in its run.json under "resumed"."""
+    def again(cls, path: Path, *, every: float, recording: bool) -> RunDirectory:
+        """The directory of a run that is there already; `go_on` before it writes. Raises ScenarioError if somebody else writes to it."""
         made = cls.__new__(cls)
         made.path = path
-        made._open(rows, every, recording)
-        before = about(path)
-        made.about = {**before, "status": "running", "resumed": [*before["resumed"], more]}
-        _replace(path / "run.json", json.dumps(made.about, indent=2) + "\n")
+        made._hold(every, recording)
+        made.about = about(path)
         return made
 
-    def _open(self, rows: list[dict[str, Any]], every: float, recording: bool) -> None:
+    def _hold(self, every: float, recording: bool) -> None:
         self.every, self.recording = every, recording
         self._lock = _locked(self.path)
-        self._metrics = (self.path / "metrics.jsonl").open("w")
+        self._metrics: TextIO | None = None
         self._rows: list[dict[str, Any]] = []
         self._journal: Writer | None = None
+
+    def go_on(self, rows: list[dict[str, Any]], **more: Any) -> None:
+        """Go on after these rows of progress; `more` is noted in run.json under "resumed"."""
+        self.about = {**self.about, "status": "running", "resumed": [*self.about["resumed"], more]}
+        _replace(self.path / "run.json", json.dumps(self.about, indent=2) + "\n")
+        self._metrics = (self.path / "metrics.jsonl").open("w")
         for row in rows:
             self.row(row)
 
@@ -121,7 +126,8 @@ class RunDirectory:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._metrics.close()
+        if self._metrics is not None:
+            self._metrics.close()
         if self._journal is not None:
             self._journal.close()
         os.close(self._lock)

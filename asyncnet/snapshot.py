@@ -7,7 +7,8 @@ whole (`merge`), and a loop that hosts a part of the team takes its part out of 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -66,22 +67,23 @@ def part(whole: Checkpoint, plan: Plan, mine: Iterable[int]) -> Checkpoint:
 
 def settled(whole: Checkpoint, plan: Plan) -> Checkpoint:
     """The same with a ledger that adds up: what was under way when a run on real clocks was cut is gone (expired), or will be said twice (duplicated)."""
-    table = whole.arrays["ledger"].copy()
-    waiting = np.zeros(len(plan.links), dtype=np.int64)
-    for _, kind, dst, src, *_, size in whole.arrays["agenda"].tolist():
-        if size >= 0:
-            waiting[plan.link(kind, src, dst)] += 1
-    np.add.at(waiting, whole.arrays["held"][:, 0], 1)
-    gap = ledger.unexplained(table) - waiting
-    table[ledger.EXPIRED] += np.maximum(gap, 0)
-    table[ledger.DUPLICATED] += np.maximum(-gap, 0)
+    with _of_this_team():
+        table = whole.arrays["ledger"].copy()
+        waiting = np.zeros(len(plan.links), dtype=np.int64)
+        for _, kind, dst, src, *_, size in whole.arrays["agenda"].tolist():
+            if size >= 0:
+                waiting[plan.link(kind, src, dst)] += 1
+        np.add.at(waiting, whole.arrays["held"][:, 0], 1)
+        gap = ledger.unexplained(table) - waiting
+        table[ledger.EXPIRED] += np.maximum(gap, 0)
+        table[ledger.DUPLICATED] += np.maximum(-gap, 0)
     return whole._replace(arrays=whole.arrays | {"ledger": table})
 
 
 def put(loop: Loop, whole: Checkpoint) -> None:
     """Have a loop just made go on from there; raises ScenarioError if the state is another team's, or its task cannot go back to where it was."""
     arrays, plan = whole.arrays, loop.plan
-    try:
+    with _of_this_team():
         for row in arrays["counts"].tolist():
             if row[0] in loop.nodes:
                 loop.ticks[row[0]], loop.skipped[row[0]], loop.sequence[row[0]] = row[1], row[2], row[3 : 3 + TICK]
@@ -107,9 +109,16 @@ def put(loop: Loop, whole: Checkpoint) -> None:
             loop.score.restore(whole.about["score"], _within(arrays, "score/"))
             if loop.nodes[0].outside is not None:
                 loop.nodes[0].outside.restore(loop.nodes[0].view, whole.about["task"], _within(arrays, "task/"))
+
+
+@contextmanager
+def _of_this_team() -> Iterator[None]:
+    """Whatever does not fit in a state is a ScenarioError."""
+    try:
+        yield
+    except ScenarioError:
+        raise
     except (KeyError, ValueError, IndexError, TypeError) as error:
-        if isinstance(error, ScenarioError):
-            raise
         raise ScenarioError("checkpoint", "", f"not a state of this team: {' '.join(str(error).split())[:200]}") from None
 
 

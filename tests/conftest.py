@@ -33,6 +33,15 @@ def pytest_configure():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session")
+def ray_session():
+    """One Ray for all tests that need it: its start costs seconds."""
+    from asyncnet.actors.session import session
+
+    with session() as held:
+        yield held
+
+
 @pytest.fixture
 def signals_as_they_were():
     """The command sets handlers for its whole process."""

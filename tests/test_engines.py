@@ -32,14 +32,6 @@ ENGINES = {
 }
 
 
-@pytest.fixture(scope="session")
-def ray_session():
-    from asyncnet.actors.session import session
-
-    with session() as held:
-        yield held
-
-
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.ray) if "ray" in name else name for name in ENGINES])
 def engine(request):
     """A function that runs a scenario on one of the engines; Ray's share one session."""

@@ -1,11 +1,15 @@
 """Simulated time that many loops share ends in the bits of one loop, wherever its nodes are."""
 
+import json
 import os
+import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from teams import learners, multiplexer
 from thinkable import scenarios
 from together import Together
@@ -14,6 +18,7 @@ import asyncnet
 from asyncnet import snapshot
 from asyncnet.actors import windows
 from asyncnet.actors.windows import CHECKPOINT, FAR, STOP
+from asyncnet.api import Quiet, Result
 from asyncnet.compiled_loop import CompiledLoop
 from asyncnet.ledger import account, unexplained
 from asyncnet.loop import Way
@@ -122,7 +127,7 @@ def test_loops_meet_for_a_checkpoint_in_the_state_of_one_loop_at_that_instant():
     expected = snapshot.take(one)
     assert sorted(merged.arrays) == sorted(expected.arrays)
     assert under_way(merged) == under_way(expected)
-    assert len(under_way(expected)) > 10
+    assert len(under_way(expected)) > 3
     for name, array in expected.arrays.items():
         if "agenda" not in name:
             assert np.array_equal(merged.arrays[name], array), name
@@ -165,3 +170,139 @@ def test_a_loop_that_waits_says_for_whom():
     assert [host.status()["waits"] for name, host in many.hosts.items() if name != "2"] == [["2"]] * (len(many.hosts) - 1)
     many.hosts["2"].start(at)
     assert many.end().stopped == ["finished"] * len(many.hosts)
+
+
+def on_ray(held, scenario, **how):
+    """A finished run of Ray actors in simulated time, each with another seed of Python's hash and its nodes built in reverse: that must change nothing."""
+    from asyncnet.actors.engine import Team, groups
+
+    count = len(groups(plan(scenario), how.get("pack", 1)))
+    twists = [{"reverse": True, "options": {"runtime_env": {"env_vars": {"PYTHONHASHSEED": str(7 * n + 1)}}}} for n in range(count)]
+    team = Team(scenario, Quiet(), private=held.mark is not None, time="virtual", twists=twists, **how)
+    try:
+        return team.run()
+    finally:
+        team.end()
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("how", [{}, {"pack": 2, "wire": "ray"}, {"pack": EVERYONE}], ids=["an actor a node", "two nodes an actor, wire ray", "two actors"])
+def test_ray_actors_end_in_the_bits_of_one_process(ray_session, how):
+    scenario = asyncnet.load("cartpole-weight-max").replace({"tick": 1000, "links.default": {"delay": 0.5}, "task.episodes": 5})
+    one = embedded(scenario)
+    record = on_ray(ray_session, scenario, **how)
+    assert record.stopped == "finished"
+    assert record.digest == one.digest()
+    assert record.ledger.tolist() == account(one).tolist()
+    assert record.score == one.score.summary()
+    assert record.returns == one.score.returns
+
+
+@pytest.mark.ray
+def test_python_hashes_differ_between_the_actors_of_the_test_above(ray_session):
+    import ray
+
+    def salted():
+        return hash("a node")
+
+    seen = [ray.get(ray.remote(salted).options(runtime_env={"env_vars": {"PYTHONHASHSEED": str(seed)}}).remote()) for seed in (1, 8)]
+    assert seen[0] != seen[1]
+
+
+@pytest.mark.study
+@pytest.mark.ray
+@pytest.mark.timeout(3600)
+def test_forty_teams_that_hypothesis_thinks_of_end_on_ray_in_the_bits_of_one_process(ray_session):
+    done = []
+
+    @settings(max_examples=60, database=None, derandomize=True, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+    @given(scenarios(delayed=True, decisions=12))
+    def examine(data):
+        if len(done) == 40:
+            return
+        try:
+            scenario = check(data, "test")
+            one = embedded(scenario)
+        except ScenarioError:
+            return
+        expected = one.digest()
+        found = [on_ray(ray_session, scenario, pack=pack).digest for pack in (1, 2, EVERYONE)]
+        done.append(sum(digest != expected for digest in found))
+        print(f"{len(done)}: {len(one.nodes)} nodes, {sum(done)} differ", flush=True)
+
+    examine()
+    assert len(done) == 40
+    assert sum(done) == 0
+
+
+@pytest.mark.ray
+def test_an_actor_that_hangs_is_named_as_the_one_everyone_waits_for(ray_session, monkeypatch):
+    from asyncnet.actors import engine
+
+    monkeypatch.setattr(engine, "STALLED", 6.0)
+    monkeypatch.setattr(engine, "SILENT", 3.0)
+    scenario = multiplexer("weight-max", DELAYED | {"task.decisions": 4000})
+
+    class Hanging(Quiet):
+        def row(self, row):
+            if not stopped:
+                stopped.append(team.ray.get(team.hosts["2"].__ray_call__.remote(lambda host: os.getpid())))
+                os.kill(stopped[0], signal.SIGSTOP)
+
+    stopped = []
+    team = engine.Team(scenario, Hanging(), private=True, time="virtual")
+    try:
+        record = team.run()
+    finally:
+        team.end()
+    assert stopped
+    assert record.stopped.endswith("everyone waits for actor.2")
+    assert Result(scenario, "ray", record).verdict()[0] == "fail"
+
+
+@pytest.mark.ray
+def test_a_team_without_delays_is_refused_on_the_command_line_before_anything_starts(tmp_path):
+    words = ["run", "cartpole-weight-max", "--engine", "ray", "--time", "virtual", "--out", str(tmp_path)]
+    done = subprocess.run([sys.executable, "-m", "asyncnet", *words], capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 64
+    assert done.stderr.count("\n") == 1
+    assert "--time virtual: links." in done.stderr
+    assert "starting" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+TWO_RAYLETS = """
+import json, sys
+import ray
+from ray.cluster_utils import Cluster
+
+import asyncnet
+from asyncnet.api import Quiet
+from asyncnet.actors import engine
+from asyncnet.actors.session import session
+
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+try:
+    cluster.add_node(num_cpus=1)
+    scenario = asyncnet.load("cartpole-weight-max").replace({"tick": 1000, "links.default": {"delay": 0.5}, "task.episodes": 5})
+    with session(cluster.address) as held:
+        team = engine.Team(scenario, Quiet(), private=False, time="virtual")
+        nodes = ray.get([host.__ray_call__.remote(lambda host: ray.get_runtime_context().get_node_id()) for host in team.hosts.values()])
+        record = team.run()
+        team.end()
+    print(json.dumps({"raylets": [nodes.count(node) for node in set(nodes)], "digest": record.digest, "stopped": record.stopped}))
+finally:
+    cluster.shutdown()
+"""
+
+
+@pytest.mark.ray
+def test_two_raylets_end_in_the_bits_of_one_process():
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+    done = subprocess.run([sys.executable, "-c", TWO_RAYLETS], capture_output=True, text=True, timeout=200, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert len(told["raylets"]) == 2, "nodes on both"
+    assert told["stopped"] == "finished"
+    scenario = asyncnet.load("cartpole-weight-max").replace({"tick": 1000, "links.default": {"delay": 0.5}, "task.episodes": 5})
+    assert told["digest"] == embedded(scenario).digest()
