@@ -214,8 +214,8 @@ class Team:
     def _collect(self) -> None:
         """Fetch what was recorded."""
         if self.recording:
-            for name, segments in zip(self.hosts, self._ask("segments", timeout=60.0), strict=True):
-                for segment in segments:
+            for name, segments in zip(self.hosts, self._each("segments"), strict=True):
+                for segment in segments or ():
                     self.kept.segment(name, segment)
 
     def _save(self, least: int = 0) -> None:
@@ -223,7 +223,7 @@ class Team:
         if self.virtual and not least:
             self.ray.get(self.hosts["0"].meet.remote(CHECKPOINT), timeout=60.0)
             clock_time.sleep(POLL)  # it takes a window or two; if it takes longer, this fetches the one before, which is no harm
-        parts = [part for part in self._ask("state", lambda _: (least,), timeout=60.0) if part is not None]
+        parts = [part for part in self._each("state", least) if part is not None]
         if len(parts) == len(self.hosts) and (not self.virtual or len({about["now"] for about, _ in parts}) == 1):
             self.kept.checkpoint(snapshot.merge(Checkpoint(*part) for part in parts))
 
@@ -289,8 +289,8 @@ class Team:
         out: dict[str, Any] = {}
         for name, answer in asked.items():
             try:
-                out[name] = self.ray.get(answer) if answer in done else self._silent.add(name)
-            except self.ray.exceptions.RayActorError:
+                out[name] = self.ray.get(answer, timeout=0.0 if answer not in done else None)
+            except (self.ray.exceptions.RayActorError, self.ray.exceptions.GetTimeoutError):
                 self._silent.add(name)  # lost with its state; the record says which nodes are missing
         return [out.get(name) for name in self.hosts]
 

@@ -298,7 +298,7 @@ class _Stream:
             columns = (segment.events[:, 0], kinds, dst, src, segment.events[:, 2])
             self._rows = zip(*(column.tolist() for column in columns), strict=True)
             self._digests += [(digest, segment.last) for digest in segment.digests]
-            self.loop.outcomes += segment.outcomes
+            self.loop.outcomes.extend(segment.outcomes)
             self.nodes.update(np.unique(dst).tolist(), (digest.node for digest in segment.digests))
             self.row = next(self._rows, None)
 

@@ -24,6 +24,7 @@ SHIPPED = Path(__file__).resolve().parent / "scenarios"
 if not SHIPPED.is_dir():  # a bare checkout
     SHIPPED = Path(__file__).resolve().parent.parent / "scenarios"
 LARGEST_FILE = 1 << 20  # bytes
+LENGTHS = {"decisions", "episodes"}
 
 
 class ScenarioError(ValueError):
@@ -317,7 +318,10 @@ def setting(text: str) -> dict[str, Any]:
 
 
 def overlay(base: Any, over: Any, path: tuple[str, ...] = (), *, compose: bool = False) -> Any:
-    """`over` laid over `base`: tables merge, and one that names its kind replaces. Conditions of links replace their like or, if `compose`, join them."""
+    """`over` laid over `base`: tables merge, and one that names its kind replaces.
+
+    Conditions of links replace their like or, if `compose`, join them. A run's length in decisions replaces one in episodes, and the other way round.
+    """
     if len(path) == 2 and path[0] == "links" and path[1] != "retry":
         entries = _listed(base)
         if not compose and isinstance(over, dict):
@@ -325,6 +329,8 @@ def overlay(base: Any, over: Any, path: tuple[str, ...] = (), *, compose: bool =
         return [entry for entry in entries if entry != {}] + _listed(over) if compose or isinstance(over, dict) else over
     if path == ("under",):
         return [*_listed(base), *_listed(over)]
+    if path == ("task",) and isinstance(base, dict) and isinstance(over, dict) and len(LENGTHS & over.keys()) == 1:
+        base = {key: value for key, value in base.items() if key not in LENGTHS - over.keys()}  # a run has one length
     if isinstance(base, dict) and isinstance(over, dict) and "kind" not in over:
         merged = {key: overlay(base[key], value, (*path, key), compose=compose) if key in base else value for key, value in over.items()}
         return {**base, **merged}

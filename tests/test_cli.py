@@ -347,3 +347,9 @@ def test_bench_prints_a_figure_beside_its_yardstick_as_one_json_object(command):
     for row in rows.values():
         assert row["ours"] > 0.0
         assert row["ratio"] == pytest.approx(row["theirs"] / row["ours"])
+
+
+def test_a_run_has_one_length_whichever_was_set_last():
+    scenario = asyncnet.load("cartpole-weight-max", settings=["task.decisions=70"])
+    assert (scenario.task.decisions, scenario.task.episodes) == (70, None)
+    assert scenario.replace({"task.episodes": 5}).task.decisions is None
