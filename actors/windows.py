@@ -33,7 +33,9 @@ from asyncnet.timekeeper import NEVER, Virtual
 
 FAR = NEVER >> 1  # two of them added up are no overflow
 PROMISE = 6  # the kind of the last row of a window's last frame: (meeting, this kind, window, purpose, loops), N as far as its sender knows as payload
-NONE, CHECKPOINT, STOP, FINISH, ENDING = range(5)  # purposes of a meeting; ENDING: there is none, but do not pass the world
+NONE, CHECKPOINT, STOP, FINISH = range(4)  # purposes of a meeting
+ENDING = 8  # added to one: do not pass the world's next event
+LOOP = (1 << 29) - 1  # the bits of `who` that say from whom
 WAIT = 100_000  # microseconds to wait for a frame without looking up
 
 
@@ -84,16 +86,19 @@ class WindowedLoop(CompiledLoop):
         self.waits: tuple[float, list[str]] = (0.0, [])  # since when it waits (time.monotonic), and for which loops
         self.window = 0
         self._wanted = NONE
-        self._meeting, self._purpose = NEVER, NONE
+        self._meeting, self._purpose, self._ending = NEVER, NONE, 0
         self._latest = 0  # no loop has handled an event after this
-        self._early: dict[tuple[str, int], tuple[np.ndarray, np.ndarray]] = {}
+        self._early: list[tuple[np.ndarray, np.ndarray]] = []  # frames of the next window
+        self._missing: set[int] = set()  # loops whose promise of this window has not come
 
     def join(self, where: Mapping[int, str]) -> None:
         """Learn which loop hosts each node; raises ScenarioError as `reach` does."""
         self._names = sorted(set(where.values()))
         self._me, self._world = self._names.index(where[min(self.nodes)]), self._names.index(where[0])
         self._reach = reach(self.plan, self.ways, where, self._names)
+        self._place = np.array([self._names.index(where[i]) for i in range(len(self.plan.nodes))])
         self._next = np.full(len(self._names), NEVER, dtype=np.int64)
+        self._known = np.full((len(self._names), len(self._names)), NEVER, dtype=np.int64)
         interval = max(1, round(self.scenario.task.world.interval * self.tick))
         # Decisions that the world may close before the others have heard of the first of them.
         self._closings = 1 + int((self._reach[self._world][self._reach[self._world] < FAR].max(initial=1) - 1) // interval)
@@ -116,20 +121,19 @@ class WindowedLoop(CompiledLoop):
         elif self._meeting <= nexts.min():
             self._come()
         limit = min(int(limits[self._me]), self._meeting - 1)
-        if self._purpose == ENDING and self._me != self._world:
+        if self._ending and self._me != self._world:
             limit = min(limit, int(nexts[self._world]) - 1)
         self.keeper.limit = limit
 
     def _promise(self) -> None:
         """Send every peer what waits for it, and what is known of everybody's next event."""
-        if self._me == self._world and self._meeting == NEVER:
-            if self._wanted != NONE:
+        if self._me == self._world:
+            self._ending = ENDING if self._near() else 0
+            if self._wanted != NONE and self._meeting == NEVER:
                 self._meeting, self._purpose, self._wanted = max(self._latest, self.now) + 1, self._wanted, NONE
-            else:
-                self._purpose = ENDING if self._near() else NONE
         self._note_due()
         self.window += 1
-        row = np.array([[self._meeting, PROMISE << KIND_SHIFT | self._me, self.window, self._purpose, len(self._names)]])
+        row = np.array([[self._meeting, PROMISE << KIND_SHIFT | self._me, self.window, self._purpose | self._ending, len(self._names)]])
         counts, out, numbers = self._tables.out_count, self._tables.out, self._tables.out_numbers
         for peer, name in enumerate(self._peers):
             rows, size = counts[peer].tolist()
@@ -154,36 +158,39 @@ class WindowedLoop(CompiledLoop):
 
     def _hear(self) -> np.ndarray | None:
         """Wait for everybody's promise of this window; returns N as each of them knows it (loops, loops), or None if the loop was stopped."""
-        known = np.full((len(self._names), len(self._names)), NEVER, dtype=np.int64)
-        known[self._me] = self._next
+        self._known[:] = NEVER
+        self._known[self._me] = self._next
         self._next[:] = NEVER
-        missing = {name for name in self._names if name != self._names[self._me]}
+        self._missing = {*range(len(self._names))} - {self._me}
+        early, self._early = self._early, []
+        for rows, numbers in early:
+            self._take_frame(rows, numbers)
         since = time.monotonic()
-        while missing:
-            for name in sorted(missing):
-                promise = self._early.pop((name, self.window), None)
-                if promise is not None:
-                    missing.discard(name)
-                    row, numbers = promise
-                    known[self._names.index(name)] = numbers.view(np.int64)
-                    if name == self._names[self._world]:
-                        self._meeting, self._purpose = int(row[0]), int(row[3])
-            self.waits = since, sorted(missing)
+        while self._missing:
+            self.waits = since, [self._names[place] for place in sorted(self._missing)]
+            for rows, numbers in self.wire.receive(WAIT):
+                self._take_frame(rows, numbers)
             if self.stopped is not None:
                 return None
-            if missing:
-                for rows, numbers in self.wire.receive(WAIT):
-                    self._take_frame(rows, numbers)
         self.waits = 0.0, []
-        return known
+        return self._known
 
     def _take_frame(self, rows: np.ndarray, numbers: np.ndarray) -> None:
-        """Take messages in at once: one from a loop that is a window ahead is not due before this one's limit either. Promises are kept for their window."""
-        if len(rows) and rows[-1, 1] >> KIND_SHIFT == PROMISE and rows[-1, 4] == len(self._names):
-            sender = int(rows[-1, 1]) & ((1 << 29) - 1)
-            if sender < len(self._names):
-                self._early[self._names[sender], int(rows[-1, 2])] = rows[-1], numbers[-len(self._names) :]
-            rows, numbers = rows[:-1], numbers[: -len(self._names)]
+        """Take in messages and a promise. Those of a loop that is a window ahead wait: no state may know of a message before its cause."""
+        ends = rows[-1, 1] >> KIND_SHIFT == PROMISE
+        sender = int(rows[-1, 1]) & LOOP if ends else int(self._place[int(rows[0, 1]) & LOOP])
+        if sender not in self._missing:
+            self._early.append((rows, numbers))
+            return
+        if ends:
+            meeting, _, window, purpose, loops = rows[-1].tolist()
+            if window != self.window:
+                raise RuntimeError(f"window {window} of loop {self._names[sender]} instead of {self.window}: a frame was lost")
+            self._missing.discard(sender)
+            self._known[sender] = numbers[-loops:].view(np.int64)
+            if sender == self._world:
+                self._meeting, self._purpose, self._ending = meeting, purpose & ~ENDING, purpose & ENDING
+            rows, numbers = rows[:-1], numbers[:-loops]
         self._admit(rows, numbers)
 
     def _come(self) -> None:

@@ -159,6 +159,17 @@ def test_a_run_that_met_to_stop_goes_on_in_other_loops_to_the_same_end(packs):
     assert alone.score.rows == expected.score.rows
 
 
+def test_meetings_near_the_end_let_nobody_pass_it():
+    scenario = multiplexer("weight-max", DELAYED | {"task.decisions": 60, "task.world.interval": 1.0, "links": {"default": {"delay": 4.0}}})
+    many = Together(scenario).start()
+    while many.world.loop.stopped is None:
+        many.world.meet(CHECKPOINT)
+        time.sleep(0.0005)
+    many.end()
+    assert many.world.loop.at_meeting is not None
+    assert many.digest == embedded(scenario).digest()
+
+
 def test_a_loop_that_waits_says_for_whom():
     many = Together(multiplexer("weight-max", DELAYED))
     at = time.time_ns()
@@ -306,3 +317,25 @@ def test_two_raylets_end_in_the_bits_of_one_process():
     assert told["stopped"] == "finished"
     scenario = asyncnet.load("cartpole-weight-max").replace({"tick": 1000, "links.default": {"delay": 0.5}, "task.episodes": 5})
     assert told["digest"] == embedded(scenario).digest()
+
+
+@pytest.mark.ray
+def test_a_run_on_real_clocks_is_resumed_with_its_books_in_order_and_replays_in_two_parts(tmp_path):
+    class Impatient(Quiet):
+        def row(self, row):
+            if row["decisions"] >= 60:
+                raise KeyboardInterrupt
+
+    first = asyncnet.run(multiplexer("weight-max", DELAYED | {"task.decisions": 400}), "ray", out=tmp_path, reporter=Impatient())
+    assert first.record.stopped == "interrupted"
+    assert first.record.score["decisions"] < 390
+    rest = asyncnet.resume(first.run_dir)
+    summary = rest.summary()
+    assert rest.record.stopped == "finished"
+    assert summary["decisions"] == 400
+    assert summary["resumed"].startswith("statistically")
+    assert not unexplained(rest.record.ledger).any()
+    assert summary["links"]["activity"]["delivered"] > first.summary()["links"]["activity"]["delivered"] > 0
+    same, found = asyncnet.replay(first.run_dir)
+    assert same, found
+    assert found.count("identical") == 2
