@@ -184,8 +184,9 @@ class Team:
                 if all(told.values()):
                     self._collect()
             if self.kept is not None and self.kept.every and now - saved > self.kept.every:
-                saved = now
-                self._save()
+                if not self.virtual or self._meet(CHECKPOINT):
+                    self._save()
+                saved = clock_time.monotonic()
 
     def _look(self) -> dict[str, dict[str, Any]]:
         """The status of every host, empty for one that does not answer; raises RuntimeError if a node's code failed."""
@@ -218,14 +219,23 @@ class Team:
                 for segment in segments or ():
                     self.kept.segment(name, segment)
 
-    def _save(self, least: int = 0) -> None:
-        """Write a checkpoint; in virtual time of one instant, else of one moment as near as Ray brings it."""
-        if self.virtual and not least:
-            self.ray.get(self.hosts["0"].meet.remote(CHECKPOINT), timeout=60.0)
-            clock_time.sleep(POLL)  # it takes a window or two; if it takes longer, this fetches the one before, which is no harm
-        parts = [part for part in self._each("state", least) if part is not None]
-        if len(parts) == len(self.hosts) and (not self.virtual or len({about["now"] for about, _ in parts}) == 1):
+    def _save(self) -> None:
+        """Write a checkpoint: in virtual time of the instant at which all met last, else of one moment as near as Ray brings it."""
+        parts = [part for part in self._each("state") if part is not None]
+        if len(parts) == len(self.hosts):
             self.kept.checkpoint(snapshot.merge(Checkpoint(*part) for part in parts))
+
+    def _meet(self, purpose: int) -> bool:
+        """In virtual time: have all loops meet; returns whether they have."""
+        before = max((met for met in self._each("met") if met is not None), default=-1)
+        self.ray.get(self.hosts["0"].meet.remote(purpose), timeout=SILENT)
+        until = clock_time.monotonic() + 0.5 * SILENT
+        while clock_time.monotonic() < until:
+            clock_time.sleep(0.05)
+            met = self._each("met")
+            if None not in met and min(met) == max(met) > before:
+                return True
+        return False
 
     def _lost(self, error: Exception) -> str:
         gone = []
@@ -274,11 +284,8 @@ class Team:
     def _wind_up(self) -> None:
         """After an interrupt: have all come to one instant in virtual time, and keep the state from which the run can go on."""
         try:
-            if self.virtual:
-                self.ray.get(self.hosts["0"].meet.remote(STOP), timeout=60.0)
-                self._each("await_end", 0.5 * SILENT)
-            if self.kept is not None and self.kept.every:
-                self._save(least=1)
+            if (not self.virtual or self._meet(STOP)) and self.kept is not None and self.kept.every:
+                self._save()
         except self.ray.exceptions.RayError as error:
             self.reporter.note(f"no checkpoint of the end: {str(error).splitlines()[0]}")
 

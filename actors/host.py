@@ -128,11 +128,15 @@ class Host:
         """In virtual time, on the world's host: have all loops meet, for a checkpoint or the end (windows.py)."""
         self.loop.meet(purpose)
 
-    def state(self, least: int = 0) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
-        """The complete state of its nodes: in virtual time at the last meeting, if not before `least`; else as soon as the loop is between two events."""
+    def met(self) -> int:
+        """In virtual time: the instant at which all loops met last, -1 if they never have."""
+        made = self.loop.at_meeting
+        return -1 if made is None else made.about["now"]
+
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
+        """The complete state of its nodes: in virtual time at the last meeting, else as soon as the loop is between two events; None if there is none."""
         if isinstance(self.loop, WindowedLoop):
-            made = self.loop.at_meeting
-            return tuple(made) if made is not None and made.about["now"] >= least else None
+            return None if self.loop.at_meeting is None else tuple(self.loop.at_meeting)
         if self.loop.stopped is not None:
             return None
         taken: queue.SimpleQueue[Checkpoint] = queue.SimpleQueue()
