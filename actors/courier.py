@@ -38,8 +38,8 @@ class Courier:
         if rows.nbytes + numbers.nbytes > MAX_FRAME - 64 and len(rows) > 1:
             half = len(rows) // 2
             at = int(rows[:half, 4].sum())
-            left = [self.send(peer, rows[:half], numbers[:at]), self.send(peer, rows[half:], numbers[at:])]
-            return None if left == [None, None] else np.concatenate([part for part in left if part is not None])
+            left = [part for part in (self.send(peer, rows[:half], numbers[:at]), self.send(peer, rows[half:], numbers[at:])) if part is not None]
+            return np.concatenate(left) if left else None
         return None if self._send(peer, pack(rows, numbers, self.clock())) else rows.copy()
 
     def receive(self, timeout: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import math
 import signal
 import threading
 import time as clock_time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,7 +20,6 @@ from asyncnet.record import Keeper, Record, Reporter
 from asyncnet.recorder import Recorder, digest_of
 from asyncnet.scenario import Scenario, ScenarioError
 
-ONCE = 2.0  # seconds in which an interrupt sent again is the same interrupt
 LOOPS = {"compiled": "asyncnet.compiled_loop:CompiledLoop", "readable": "asyncnet.loop:Loop"}
 
 
@@ -100,27 +98,29 @@ def run(
 
 
 @contextmanager
-def _instead_of_interrupts(stop: Any) -> Iterator[None]:
-    """Call `stop` at the first interrupt, which would raise KeyboardInterrupt: a run that ends between two events can go on later, one that is torn cannot."""
-    taken: dict[int, Any] = {}
-    first = math.inf
+def _instead_of_interrupts(stop: Callable[[], None]) -> Iterator[None]:
+    """Call `stop` at the first KeyboardInterrupt of a signal: a run that ends between two events can go on later, one that is torn cannot."""
+    before: dict[int, Any] = {}
+    heard = False
 
-    def once(number: int, frame: object) -> None:
-        nonlocal first
-        if first == math.inf:
-            first = clock_time.monotonic()
+    def gently(number: int, frame: object) -> None:
+        nonlocal heard
+        try:
+            before[number](number, frame)
+        except KeyboardInterrupt:
+            if heard:
+                raise
+            heard = True
             stop()
-        elif clock_time.monotonic() - first > ONCE:
-            taken[number](number, frame)
 
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
             if callable(signal.getsignal(number)):
-                taken[number] = signal.signal(number, once)
+                before[number] = signal.signal(number, gently)
     try:
         yield
     finally:
-        for number, handler in taken.items():
+        for number, handler in before.items():
             signal.signal(number, handler)
 
 

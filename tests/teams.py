@@ -62,8 +62,8 @@ class Taped(Loop):
 
     def __init__(self, scenario, keeper=None):
         super().__init__(scenario, keeper or Virtual())
-        self.tape = {i: [] for i in self.nodes if i}
-        for i, tape in self.tape.items():
+        self.tapes = {i: [] for i in self.nodes if i}
+        for i, tape in self.tapes.items():
             self._record(self.nodes[i], tape)
 
     @staticmethod

@@ -131,7 +131,7 @@ def test_a_rule_that_tells_moves_hidden_weights_only_by_what_it_is_told(rule):
 def test_the_same_inbox_gives_the_same_bits_and_the_same_letters(rule, credit):
     scenario = team(rule, credit)
     loop = run(scenario, Taped)
-    for i, tape in loop.tape.items():
+    for i, tape in loop.tapes.items():
         assert len(tape) >= 100
         copies = [build(scenario, loop.plan, loop.plan.nodes[i]) for _ in range(2)]
         letters = [play(node, tape) for node in copies]
@@ -150,7 +150,7 @@ def test_a_copy_of_the_state_in_a_fresh_node_continues_identically(rule, credit)
     }
     scenario = team(rule, credit, {} if rule == "map-propagation" else free)
     loop = run(scenario, Taped)
-    for i, tape in loop.tape.items():
+    for i, tape in loop.tapes.items():
         first = build(scenario, loop.plan, loop.plan.nodes[i])
         play(first, tape[: len(tape) // 2])
         second = build(scenario, loop.plan, loop.plan.nodes[i])

@@ -156,14 +156,26 @@ def test_what_are_no_messages_are_not_packed(rows, numbers, why: str) -> None:
 def test_what_is_too_long_for_one_frame_goes_in_several() -> None:
     sender = Courier()
     sent = []
-    sender._send = lambda peer, frame: sent.append((peer, unpack(frame)))
+    sender._send = lambda peer, frame: sent.append((peer, unpack(frame))) is None
     rows = np.zeros((100, COLUMNS), dtype=np.int64)
     rows[:, 2], rows[:, 4] = np.arange(100), 20_000
     numbers = np.arange(100 * 20_000, dtype=np.float64)
-    sender.send("r", rows, numbers)
+    assert sender.send("r", rows, numbers) is None
     assert len(sent) > 1
     assert np.array_equal(np.concatenate([batch.rows for _, batch in sent]), rows)
     assert np.array_equal(np.concatenate([batch.numbers for _, batch in sent]), numbers)
+
+
+def test_what_finds_no_room_is_given_back_in_order() -> None:
+    sender = Courier()
+    rooms = iter([True, False, True, False, False, True, True, True])
+    sender._send = lambda peer, frame: next(rooms)
+    rows = np.zeros((100, COLUMNS), dtype=np.int64)
+    rows[:, 2], rows[:, 4] = np.arange(100), 80_000
+    left = sender.send("r", rows, np.zeros(100 * 80_000))
+    assert next(rooms, None) is None
+    assert 0 < len(left) < 100
+    assert (np.diff(left[:, 2]) > 0).all()
 
 
 # --- wire -------------------------------------------------------------------------------------------------------------------------
