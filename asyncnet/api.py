@@ -70,7 +70,7 @@ class Result:
         if self.again is not None and (why := difference(self.scenario, record.digest, record.fields, self.again)):
             fails.append(f"not deterministic: {why}")
         if left := int(np.abs(ledger.unexplained(record.ledger)).sum()):
-            (fails if record.stopped in ("finished", "interrupted") else unknown).append(f"the ledger does not explain {left} messages")
+            (fails if record.stopped in ("finished", "interrupted") else unknown).append(f"the ledger leaves {left} unexplained")
         for name, why in record.measured.get("off_clock", {}).items():
             unknown.append(f"{name} {why}")
         for channel, row in record.links.items():
