@@ -226,7 +226,7 @@ def test_python_hashes_differ_between_the_actors_of_the_test_above(ray_session):
 def test_forty_teams_that_hypothesis_thinks_of_end_on_ray_in_the_bits_of_one_process(ray_session):
     done = []
 
-    @settings(max_examples=60, database=None, derandomize=True, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+    @settings(max_examples=200, database=None, derandomize=True, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
     @given(scenarios(delayed=True, decisions=12))
     def examine(data):
         if len(done) == 40:
