@@ -159,7 +159,7 @@ class Team:
 
     def _watch(self) -> str:
         """Wait until the world has finished; returns why the run stopped."""
-        world, moved, decisions = self.hosts["0"], clock_time.monotonic(), -1
+        world, moved, reached = self.hosts["0"], clock_time.monotonic(), None
         checked = saved = clock_time.monotonic()
         while True:
             clock_time.sleep(POLL)
@@ -174,13 +174,13 @@ class Team:
             if status["stopped"]:
                 return status["stopped"]
             now = clock_time.monotonic()
-            if status["decisions"] != decisions:
-                decisions, moved = status["decisions"], now
+            if (status["decisions"], status.get("window")) != reached:
+                reached, moved = (status["decisions"], status.get("window")), now
             if now - checked > 2.0 or now - moved > STALLED:
                 checked = now
                 told = self._look()
                 if now - moved > STALLED:
-                    return f"stalled: no decision for {STALLED:.0f} s; {self._culprit(decisions, told)}"
+                    return f"stalled: no decision for {STALLED:.0f} s; {self._culprit(status['decisions'], told)}"
                 if all(told.values()):
                     self._collect()
             if self.kept is not None and self.kept.every and now - saved > self.kept.every:

@@ -51,15 +51,25 @@ def validate(path: str | Path) -> Scenario:
 class Result:
     """One finished run: the scenario, the engine's record, and where it was written (None if nowhere)."""
 
-    def __init__(self, scenario: Scenario, engine: str, record: Record, run_dir: Path | None = None, *, again: Record | None = None, resumed: str = "") -> None:
-        """`again` is the record of a second execution, to be held to the first; `resumed` says how a run went on that was resumed."""
+    def __init__(
+        self,
+        scenario: Scenario,
+        engine: str,
+        record: Record,
+        run_dir: Path | None = None,
+        *,
+        again: Record | None = None,
+        resumed: str = "",
+        trouble: Iterable[str] = (),
+    ) -> None:
+        """`again` is the record of a second execution, held to the first; `resumed` says how a resumed run went on, `trouble` what was not kept."""
         self.scenario, self.engine, self.record, self.run_dir = scenario, engine, record, run_dir
-        self.again, self.resumed = again, resumed
+        self.again, self.resumed, self.trouble = again, resumed, list(trouble)
 
     def verdict(self) -> tuple[str, list[str]]:
         """("pass" | "unknown" | "fail", reasons): fail if something broke, unknown if what was asked for did not take place."""
         record = self.record
-        fails, unknown = [], []
+        fails, unknown = [], list(self.trouble)
         if record.stopped == "interrupted":
             unknown.append("interrupted before its end")
         elif record.stopped != "finished":
@@ -167,7 +177,7 @@ def run(
         if check_determinism and first.stopped == "finished":
             shown.note("once more, to compare")
             again = start(made, Quiet(), **options)
-        result = Result(made, engine, first, kept.path, again=again)
+        result = Result(made, engine, first, kept.path, again=again, trouble=kept.trouble.values())
         kept.finish(result.summary(), first, plan(made))
         return result
 
@@ -201,7 +211,7 @@ def resume(
         if record and _time(engine, chosen) == "wall":
             kept.beginning(state)
         ended = start(made, _Both(shown, kept), kept=kept, begin=state, **chosen)
-        result = Result(made, engine, ended, path, resumed=how)
+        result = Result(made, engine, ended, path, resumed=how, trouble=kept.trouble.values())
         kept.finish(result.summary(), ended, plan(made))
         return result
 

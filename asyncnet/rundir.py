@@ -75,6 +75,7 @@ class RunDirectory:
         self._metrics: TextIO | None = None
         self._rows: list[dict[str, Any]] = []
         self._journal: Writer | None = None
+        self.trouble: dict[str, str] = {}  # what could not be kept, and why
 
     def go_on(self, rows: list[dict[str, Any]], **more: Any) -> None:
         """Go on after these rows of progress; `more` is noted in run.json under "resumed"."""
@@ -85,14 +86,22 @@ class RunDirectory:
             self.row(row)
 
     def checkpoint(self, state: Checkpoint) -> None:
-        """Keep a complete state; the last two are kept."""
-        save(self.path / "checkpoints", state.about["now"], state)
+        """Keep a complete state; the last two are kept. A disk that is full does not end the run: it is said in `trouble`."""
+        try:
+            save(self.path / "checkpoints", state.about["now"], state)
+        except OSError as error:
+            self.trouble["checkpoint"] = f"no checkpoint could be written at {state.about['now'] / 1e6:.3f} s: {error.strerror or error}"
 
     def segment(self, loop: str, data: bytes) -> None:
-        """Keep the next segment of a loop's recording."""
-        if self._journal is None:
-            self._journal = Writer(recordings(self.path, len(self.about["resumed"])))
-        self._journal.append(loop, data)
+        """Keep the next segment of a loop's recording; after one that could not be written there are no more, and `trouble` says so."""
+        if "recording" in self.trouble:
+            return
+        try:
+            if self._journal is None:
+                self._journal = Writer(recordings(self.path, len(self.about["resumed"])))
+            self._journal.append(loop, data)
+        except OSError as error:
+            self.trouble["recording"] = f"the recording ends early: {error.strerror or error}"
 
     def beginning(self, state: Checkpoint) -> None:
         """Keep the state at which a recording begins, if that is not the run's own beginning."""

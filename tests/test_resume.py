@@ -210,3 +210,19 @@ def test_what_cannot_be_resumed_is_said_in_one_line(tmp_path, make, why):
     assert result.stderr.count("\n") == 1
     assert why in result.stderr
     assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before, "and nothing is lost"
+
+
+def test_a_full_disk_costs_checkpoints_and_not_the_run(tmp_path, monkeypatch):
+    from asyncnet import rundir
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(rundir, "save", full)
+    result = asyncnet.run(asyncnet.load("cartpole-weight-max").replace({"task.episodes": 40}), out=tmp_path, checkpoint=1e-6)
+    assert result.record.stopped == "finished"
+    verdict, reasons = result.verdict()
+    assert verdict == "unknown"
+    assert len(reasons) == 1
+    assert "no checkpoint could be written" in reasons[0]
+    assert reasons[0].endswith("No space left on device")
