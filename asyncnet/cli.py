@@ -132,7 +132,7 @@ class Verify:
 class Bench:
     """Measure speed and memory here: one table, each figure beside a yardstick from the same run."""
 
-    what: tyro.conf.Positional[tuple[Literal["embedded", "units", "wire", "startup"], ...]] = ()
+    what: tyro.conf.Positional[tuple[Literal["embedded", "units", "wire", "recording", "windows", "startup"], ...]] = ()
     """Which figures; default: all."""
     seconds: float = 2.0
     """About how long each measurement takes."""
@@ -146,7 +146,7 @@ def _bench(command: Bench) -> int:
     if not 0.05 <= command.seconds <= 3600.0:
         raise ScenarioError("--seconds", "", f"from 0.05 to 3600, got {command.seconds}")
     rows = []
-    for name in command.what or ("startup", "embedded", "units", "wire"):
+    for name in command.what or ("startup", "embedded", "units", "wire", "recording", "windows"):
         print(f"measuring {name}", file=sys.stderr, flush=True)
         measure = importlib.import_module(f"asyncnet.benchmarks.{name}").measure
         rows += measure() if name == "startup" else measure(command.seconds)

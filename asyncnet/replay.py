@@ -114,6 +114,8 @@ def _time(stream: _Stream) -> int:
 
 def _absent(loop: Replayed, streams: list[_Stream], folder: Path) -> list[str]:
     """A line if there are nodes of which nothing is recorded."""
+    if not streams:
+        return [f"{folder}: holds no recording"]
     heard = set().union(*(stream.nodes for stream in streams))
     names = [node.name for i, node in sorted(loop.nodes.items()) if i not in heard]
     return [f"{folder}: nothing is recorded of {', '.join(names[:5])}{' and others' if len(names) > 5 else ''}"] if names else []
@@ -299,7 +301,7 @@ class _Stream:
             self._rows = zip(*(column.tolist() for column in columns), strict=True)
             self._digests += [(digest, segment.last) for digest in segment.digests]
             self.loop.outcomes.extend(segment.outcomes)
-            self.nodes.update(np.unique(dst).tolist(), (digest.node for digest in segment.digests))
+            self.nodes.update(np.unique(dst[segment.events[:, 2] >= 0]).tolist(), (digest.node for digest in segment.digests))
             self.row = next(self._rows, None)
 
     def _read(self) -> Segment | None:
