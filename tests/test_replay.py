@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import shutil
 import signal
@@ -200,7 +201,7 @@ def test_a_run_that_was_stopped_between_two_looks_at_its_score_is_replayed(loop,
     class Stopping(Recorder):
         def __call__(self, rows):
             super().__call__(rows)
-            if self.events > 7500:
+            if self.events > 5000 and made.nodes[0].counts()["decisions"] % 10:  # every tenth has a look
                 made.stop("there")
 
     made, writer = LOOPS[loop](scenario, Virtual()), Writer(tmp_path)
@@ -210,7 +211,7 @@ def test_a_run_that_was_stopped_between_two_looks_at_its_score_is_replayed(loop,
     tape.finish()
     writer.close()
     assert made.stopped == "there"
-    assert made.score.decisions % 10, "it looks at every tenth"
+    assert made.score.decisions % 10 > 0
     report = replay(scenario, tmp_path)
     assert_identical(report, int((rows_of(tmp_path)[:, 4] >= 0).sum()))
     assert report.loop.digest() == made.digest() != Loop(scenario, Virtual()).digest()
@@ -762,7 +763,10 @@ def test_until_a_number_stops_before_that_event_of_all(short, command, monkeypat
 
 
 def child(*words, said):
-    return subprocess.run([sys.executable, "-m", "asyncnet", *map(str, words)], input=said, capture_output=True, text=True, timeout=100, check=False)
+    """A completed command; Ray has put a debugger of its own in the place of Python's, for its actors."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONBREAKPOINT"}
+    command = [sys.executable, "-m", "asyncnet", *map(str, words)]
+    return subprocess.run(command, input=said, capture_output=True, text=True, timeout=100, check=False, env=environment)
 
 
 def test_break_enters_the_debugger_there_and_goes_on_to_the_end(short):
