@@ -223,7 +223,7 @@ def verify(run_dir: str | Path, reporter: Reporter | None = None) -> tuple[bool,
     """
     path = rundir.find(run_dir)
     about, made = rundir.about(path), scenarios_module.read(path / "config.toml")
-    if _time(about["engine"], about["how"]) == "wall":
+    if _time(about["engine"], about["how"]) == "wall" or any(part["how"] != "exactly" for part in about["resumed"]):
         return replay(path, reporter=reporter)
     if about["status"] != "finished":
         raise ScenarioError(str(run_dir), "", f"this run has not finished ({about['status']}); asyncnet resume goes on with it")
@@ -242,24 +242,27 @@ def replay(run_dir: str | Path, before: Callable[..., bool] | None = None, repor
 
     path = rundir.find(run_dir)
     about, made = rundir.about(path), scenarios_module.read(path / "config.toml")
-    parts = [part for part in (rundir.recordings(path, k) for k in range(len(about["resumed"]) + 1)) if part.is_dir()]
+    last = len(about["resumed"])
+    parts = {k: part for k in range(last + 1) if (part := rundir.recordings(path, k)).is_dir()}
     if not parts:
         raise ScenarioError(str(run_dir), "", "nothing was recorded; runs on real clocks are, unless told --no-record")
     lines, same = [], True
-    for number, part in enumerate(parts):
+    for number, part in parts.items():
         began = load_checkpoint(part / rundir.BEGINNING)[0] if (part / rundir.BEGINNING).is_dir() else None
         if reporter is not None:
-            reporter.note(f"replaying part {number + 1} of {len(parts)}")
+            reporter.note(f"replaying part {number + 1} of {last + 1}")
         report = play(made, part, began, before)
         same = same and report.difference is None and not report.damage
         lines.append(report.line)
         if report.stopped:
             break
-        if part is parts[-1] and report.difference is None and not report.damage and (path / "digests.json").is_file():
+        if number == last and report.difference is None and not report.damage and (path / "digests.json").is_file():
             then = rundir.digests(path)["digest"]
             if then != report.loop.digest():
                 same = False
                 lines.append("different: the run's digest is not that of its recording's end")
+        if number == max(parts) < last:
+            lines.append("what came after it was not recorded")
     return same, "; ".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bdb
 import importlib
 import json
 import os
@@ -221,7 +222,12 @@ def _replay(command: Replay) -> int:
     before = None if command.until is None else stop_before(command.until, debug=command.debug)
     with reporter() as shown:
         shown.note("replaying")
-    same, found = api.replay(command.run, before)
+    try:
+        same, found = api.replay(command.run, before)
+    except bdb.BdbQuit:  # "q" in the debugger
+        return INTERRUPTED
+    if before is not None and not before.reached:
+        raise ScenarioError("--until", "", f"there is no event {command.until} in it; {found}")
     print(json.dumps({"identical": same, "found": found}) if command.json else found)
     return 0 if same else 1
 

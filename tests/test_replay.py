@@ -684,7 +684,7 @@ def test_a_run_that_was_killed_is_replayed_as_far_as_it_was_recorded_and_so_is_h
     child = subprocess.Popen([sys.executable, "-m", "asyncnet", "run", *map(str, words)], stderr=subprocess.DEVNULL)
     path, checkpoints = file_of(tmp_path / "latest"), tmp_path / "latest" / "checkpoints"
     deadline = time.monotonic() + 60
-    while not (path.is_file() and list(Reader(path)) and any(checkpoints.glob("[0-9]*"))) and time.monotonic() < deadline:
+    while not (path.is_file() and len(list(Reader(path))) > 1 and any(checkpoints.glob("[0-9]*"))) and time.monotonic() < deadline:
         assert child.poll() is None
         time.sleep(0.01)
     child.kill()
