@@ -9,7 +9,7 @@ Nothing can reach loop i before that, so no loop ever has to take anything back,
 & Misra 1979 (look-ahead), Nicol 1993 (windows).
 
 Where all must stand at the same instant, for a checkpoint or the end, the world's loop names a meeting: nobody passes it, and when nobody has anything left
-to do before it, it has come. Near its end, when the world might finish within a window, the others do not pass its next event.
+to do before it, it has come. Near its end, when the world might finish within a window, the others do not pass the first event that it may have.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from asyncnet.timekeeper import NEVER, Virtual
 FAR = NEVER >> 1  # two of them added up are no overflow
 PROMISE = 6  # the kind of the last row of a window's last frame: (meeting, this kind, window, purpose, loops), N as far as its sender knows as payload
 NONE, CHECKPOINT, STOP, FINISH = range(4)  # purposes of a meeting
-ENDING = 8  # added to one: do not pass the world's next event
+ENDING = 8  # added to one: do not pass what may be the world's next event
 LOOP = (1 << 29) - 1  # the bits of `who` that say from whom
 WAIT = 100_000  # microseconds to wait for a frame without looking up
 
@@ -122,7 +122,7 @@ class WindowedLoop(CompiledLoop):
             self._come()
         limit = min(int(limits[self._me]), self._meeting - 1)
         if self._ending and self._me != self._world:
-            limit = min(limit, int(nexts[self._world]) - 1)
+            limit = min(limit, int(nexts[self._world]) - 1, int(limits[self._world]))
         self.keeper.limit = limit
 
     def _promise(self) -> None:

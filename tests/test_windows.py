@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, reject, settings
 from teams import learners, multiplexer
 from thinkable import scenarios
 from together import Together
@@ -59,7 +59,7 @@ def test_any_team_ends_in_the_same_bits_in_one_loop_and_in_many(data):
     try:
         scenario = check(data, "test")
     except ScenarioError:
-        return
+        reject()
     one = embedded(scenario)
     for pack in (1, 2, EVERYONE):
         many = Together(scenario, pack, reverse=pack == 2).start().end()
@@ -168,6 +168,29 @@ def test_meetings_near_the_end_let_nobody_pass_it():
     many.end()
     assert many.world.loop.at_meeting is not None
     assert many.digest == embedded(scenario).digest()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nobody_passes_an_end_that_an_answer_under_way_brings_about(seed):
+    scenario = multiplexer(
+        "weight-max",
+        {
+            "seed": seed,
+            "tick": 10,
+            "task": {"k": 1, "decisions": 12, "world": {"waits": True, "interval": 1.0, "patience": 15.0}},
+            "network.hidden": [1],
+            "rule.learning_rate": 0.02,
+            "clocks": {"default": {"kind": "periodic", "period": 0.375}},
+            "links": {"default": {"delay": 1.7}},
+        },
+    )
+    one = embedded(scenario)
+    for pack in (1, 2, EVERYONE):
+        many = Together(scenario, pack).start().end()
+        assert many.ledger.tolist() == account(one).tolist()
+        ticks = {name: node["ticks"] for result in many.results for name, node in result["nodes"].items()}
+        assert len(ticks) == 2
+        assert ticks == {node.name: one.ticks[node.index] for node in one.plan.nodes if node.index}
 
 
 def test_a_loop_that_waits_says_for_whom():
@@ -319,23 +342,36 @@ def test_two_raylets_end_in_the_bits_of_one_process():
     assert told["digest"] == embedded(scenario).digest()
 
 
+RESUMED = """
+import json, sys
+
+import asyncnet
+from asyncnet.api import Quiet
+
+class Impatient(Quiet):
+    def row(self, row):
+        if row["decisions"] >= 60:
+            raise KeyboardInterrupt
+
+first = asyncnet.run(sys.argv[1], "ray", out=sys.argv[2], reporter=Impatient())
+rest = asyncnet.resume(first.run_dir)
+print(json.dumps([first.summary(), rest.summary(), rest.record.ledger.tolist(), asyncnet.replay(first.run_dir)]))
+"""
+
+
 @pytest.mark.ray
 def test_a_run_on_real_clocks_is_resumed_with_its_books_in_order_and_replays_in_two_parts(tmp_path):
-    class Impatient(Quiet):
-        def row(self, row):
-            if row["decisions"] >= 60:
-                raise KeyboardInterrupt
-
-    first = asyncnet.run(multiplexer("weight-max", DELAYED | {"task.decisions": 400}), "ray", out=tmp_path, reporter=Impatient())
-    assert first.record.stopped == "interrupted"
-    assert first.record.score["decisions"] < 390
-    rest = asyncnet.resume(first.run_dir)
-    summary = rest.summary()
-    assert rest.record.stopped == "finished"
-    assert summary["decisions"] == 400
-    assert summary["resumed"].startswith("statistically")
-    assert not unexplained(rest.record.ledger).any()
-    assert summary["links"]["activity"]["delivered"] > first.summary()["links"]["activity"]["delivered"] > 0
-    same, found = asyncnet.replay(first.run_dir)
+    (tmp_path / "small.toml").write_text(multiplexer("weight-max", DELAYED | {"task.decisions": 400}).toml())
+    words = [sys.executable, "-c", RESUMED, str(tmp_path / "small.toml"), str(tmp_path / "out")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    first, rest, ledger, (same, found) = json.loads(done.stdout.splitlines()[-1])
+    assert first["stopped"] == "interrupted"
+    assert first["decisions"] < 390
+    assert rest["stopped"] == "finished"
+    assert rest["decisions"] == 400
+    assert rest["resumed"].startswith("statistically")
+    assert not unexplained(np.array(ledger)).any()
+    assert rest["links"]["activity"]["delivered"] > first["links"]["activity"]["delivered"] > 0
     assert same, found
     assert found.count("identical") == 2
