@@ -285,6 +285,7 @@ class CompiledLoop(Loop):
             self.now = int(self._tables.control[p.NOW])
             self._stall()
         else:
+            self._write_tape()
             self.keeper.reach(at)
 
     def _come_to(self, at: int) -> None:

@@ -119,6 +119,7 @@ class Loop:
                 if at == NEVER:
                     self._stall()
                     break
+                self._write_tape()
                 self.now = now = self.keeper.reach(at)
                 continue
             at, kind, dst, src, seq, stamp, payload, port = heappop(agenda)

@@ -54,7 +54,7 @@ def under_way(state):
 
 
 @settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
-@given(scenarios(delayed=True, decisions=12))
+@given(scenarios(delayed=True, decisions=8))
 def test_any_team_ends_in_the_same_bits_in_one_loop_and_in_many(data):
     try:
         scenario = check(data, "test")
