@@ -31,7 +31,7 @@ EXAMPLES = int(os.environ.get("ASYNCNET_EXAMPLES", "40"))
 EVERYONE = 10**6
 DELAYED = {
     "task.world": {"waits": False, "interval": 8.0},
-    "task.decisions": 300,
+    "task.decisions": 100,
     "clocks": {"default": {"kind": "periodic", "jitter": 0.2}},
     "links": {"default": {"delay": 0.5}, "activity": {"loss": 0.1}, "reward": {"stale": 2}},
 }
@@ -110,9 +110,9 @@ def test_reach_is_the_shortest_way_and_for_a_loop_itself_the_shortest_way_round(
 
 
 def test_loops_meet_for_a_checkpoint_in_the_state_of_one_loop_at_that_instant():
-    scenario = multiplexer("weight-max", DELAYED | {"task.decisions": 400})
+    scenario = multiplexer("weight-max", DELAYED | {"task.decisions": 160})
     many = Together(scenario).start()
-    while many.world.loop.nodes[0].view.stamp[0] < 50:
+    while many.world.loop.nodes[0].view.stamp[0] < 20:
         time.sleep(0.001)
     many.world.meet(CHECKPOINT)
     while (parts := [host.state() for host in many.hosts.values()]).count(None):
@@ -121,7 +121,7 @@ def test_loops_meet_for_a_checkpoint_in_the_state_of_one_loop_at_that_instant():
     merged = snapshot.merge(snapshot.Checkpoint(*part) for part in parts)
     at = merged.about["now"]
     assert {part[0]["now"] for part in parts} == {at}
-    assert at > 50 * 8 * scenario.tick
+    assert at > 20 * 8 * scenario.tick
     one = embedded(scenario, until=at)
     assert one.paused
     expected = snapshot.take(one)
@@ -137,9 +137,9 @@ def test_loops_meet_for_a_checkpoint_in_the_state_of_one_loop_at_that_instant():
 
 @pytest.mark.parametrize("packs", [(1, EVERYONE), (EVERYONE, 2)])
 def test_a_run_that_met_to_stop_goes_on_in_other_loops_to_the_same_end(packs):
-    scenario = multiplexer("weight-max", DELAYED | {"task.decisions": 400})
+    scenario = multiplexer("weight-max", DELAYED | {"task.decisions": 160})
     many = Together(scenario, packs[0]).start()
-    while many.world.loop.nodes[0].view.stamp[0] < 50:
+    while many.world.loop.nodes[0].view.stamp[0] < 20:
         time.sleep(0.001)
     many.world.meet(STOP)
     for host in many.hosts.values():
@@ -147,7 +147,7 @@ def test_a_run_that_met_to_stop_goes_on_in_other_loops_to_the_same_end(packs):
         assert host.loop.stopped == "interrupted"
     whole = snapshot.merge(snapshot.Checkpoint(*host.state()) for host in many.hosts.values())
     many.close()
-    assert 0 < whole.about["now"] < 390 * 8 * scenario.tick
+    assert 0 < whole.about["now"] < 120 * 8 * scenario.tick
     expected = embedded(scenario)
     rest = Together(scenario, packs[1], begin=tuple(whole)).start().end()
     assert rest.digest == expected.digest()
