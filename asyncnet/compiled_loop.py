@@ -52,6 +52,7 @@ from asyncnet.world import LOOK, STEP, TURN
 PAUSED, IDLE, FULL, STEPS, LOOKS = range(5)  # why `go` came back
 AHEAD = 4  # lines of a node's state that are fetched ahead
 FIRST_PATIENCE, MOST_PATIENCE = 1000, 100_000  # events handled without looking up
+TAPE_AT_ONCE = 100  # events of which a busy loop hands a tape so many at a time; one that has heard nothing hands over what there is
 
 
 class Wire(Protocol):
@@ -316,20 +317,20 @@ class CompiledLoop(Loop):
         self._write_tape()
         self._take(grown(self._tables))
 
-    def _write_tape(self) -> None:
-        if self.tape is not None and self._tables.control[p.TAPED]:
+    def _write_tape(self, least: int = 1) -> None:
+        if self.tape is not None and self._tables.control[p.TAPED] >= least:
             self.tape(self._tables.tape[: self._tables.control[p.TAPED]].copy())
             self._tables.control[p.TAPED] = 0
 
     def _exchange(self, wait: int) -> None:
         """Send what waits to be sent, wait, and take in what has come."""
         self._flush()
-        self._write_tape()
         if self.listens:
             came = self.wire.receive(wait)
         else:
             self.keeper.reach(self.keeper.now + wait)
             came = self.wire.receive(0)
+        self._write_tape(least=1 if not came else TAPE_AT_ONCE)
         for rows, numbers in came:
             self._admit(rows, numbers)
 
