@@ -1,6 +1,6 @@
 """What it costs to record a run on real clocks: pairs of Ray runs, recorded and not, in turns (off, on, on, off).
 
-    python benchmarks/recording.py [--seconds 20] [--rounds 3] [--json]
+    python benchmarks/recording.py [--seconds 5] [--rounds 6] [--json]
 
 waits        the 3-bit multiplexer's team acts on arrival and the world waits: decisions per second are bound by wire and processor, so recording shows
 free clocks  multiplexer3-weight-max as shipped: its clocks make the pace, whatever recording costs, until a tick is missed; so its row of processor time
@@ -126,7 +126,7 @@ def measure(seconds: float = 2.0, rounds: int = 1) -> list[Row]:
     return out
 
 
-def main(seconds: float = 20.0, rounds: int = 3, json: bool = False) -> None:
+def main(seconds: float = 5.0, rounds: int = 6, json: bool = False) -> None:
     """Measure recording.
 
     Args:
