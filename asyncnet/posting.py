@@ -102,12 +102,17 @@ def opened(d):
 
 
 @inlined
+def taped(t):
+    """Whether there is a tape."""
+    return t.tape.shape[0] > 0
+
+
+@inlined
 def note(t, now, code, seq):
-    """Write down an event or a loss, if there is a tape."""
-    if t.tape.shape[0] > 0:
-        row = t.tape[t.control[TAPED]]
-        row[0], row[1], row[2] = now, code, seq
-        t.control[TAPED] += 1
+    """Write an event or a loss on the tape."""
+    row = t.tape[t.control[TAPED]]
+    row[0], row[1], row[2] = now, code, seq
+    t.control[TAPED] += 1
 
 
 @inlined
@@ -136,7 +141,8 @@ def carry(d, seed, now, src, channel, n, seq, slot):
         delay, copies = fate(rows, seed, t.nodes[src, IDENTITY], t.nodes[dst, IDENTITY], channel, seq, t.real[way[CONDITIONS]])
         if copies == 0:
             t.sent[n, LOST] += 1
-            note(t, now, who(channel, dst, src), -seq)
+            if taped(t):
+                note(t, now, who(channel, dst, src), -seq)
             leave_slot(t.control, t.slots, slot)
             return
     peer = t.nodes[dst, PEER]
@@ -286,7 +292,7 @@ def roomy(t):
     fits = control[EVENTS] + need <= t.agenda.shape[0] and control[FREE_PARCELS] >= need and control[FREE_COUNT] >= control[NEED_SLOTS]
     for peer in range(t.out.shape[0]):
         fits = fits and t.out_count[peer, 0] + need <= t.out.shape[1]
-    if t.tape.shape[0] > 0:  # one event takes in all that waits at its node
+    if taped(t):  # one event takes in all that waits at its node
         fits = fits and control[TAPED] + need + t.parcels.shape[0] - control[FREE_PARCELS] <= t.tape.shape[0]
     return fits
 
