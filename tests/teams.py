@@ -9,7 +9,7 @@ from asyncnet.loop import Loop
 from asyncnet.message import ACTIVITY, OUTCOME
 from asyncnet.network import plan
 from asyncnet.node import build
-from asyncnet.scenario import check, shipped
+from asyncnet.scenario import check, read, shipped
 from asyncnet.timekeeper import Virtual
 
 RATES = {
@@ -42,6 +42,14 @@ def runnable():
     """Every shipped scenario as a test's parameter; those whose environment needs an extra are skipped without it."""
     missing = [pytest.mark.skip(reason="needs asyncnet[box2d]")] if importlib.util.find_spec("Box2D") is None else []
     return [pytest.param(name, marks=missing if "LunarLander" in path.read_text() else []) for name, path in sorted(shipped().items())]
+
+
+def brief(name):
+    """A shipped scenario, much shorter."""
+    whole = read(shipped()[name])
+    if whole.task.decisions:
+        return whole.replace({"task.decisions": max(40, 1500 // whole.task.streams)})
+    return whole.replace({"task.decisions": 500} if "mountaincar" in name else {"task.episodes": 4 if "map" in name else 15})  # an episode there takes 1,000
 
 
 def run(scenario, loop=Loop, **how):

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from teams import learners, runnable
+from teams import brief, learners, runnable
 from thinkable import scenarios
 
 from asyncnet import compiled_loop
@@ -17,7 +17,7 @@ from asyncnet.ledger import IN_FLIGHT, account, by_channel, unexplained
 from asyncnet.loop import Loop
 from asyncnet.message import TICK, WORLD
 from asyncnet.metrics import Score
-from asyncnet.scenario import ScenarioError, check, overlay, read, shipped
+from asyncnet.scenario import ScenarioError, check, overlay
 from asyncnet.timekeeper import Virtual
 
 MULTIPLEXER = {
@@ -189,10 +189,8 @@ def test_both_loops_end_in_the_same_bits(name):
 
 @pytest.mark.parametrize("name", runnable())
 def test_both_loops_end_every_shipped_scenario_in_the_same_bits(name):
-    whole = read(shipped()[name])
-    short = whole.replace({"task.decisions": max(40, 1500 // whole.task.streams)} if whole.task.decisions else {"task.episodes": 4 if "map" in name else 15})
-    readable, rows, changed = finished(short)
-    compiled, same_rows, _ = finished(short, CompiledLoop)
+    readable, rows, changed = finished(brief(name))
+    compiled, same_rows, _ = finished(brief(name), CompiledLoop)
     assert all(changed)
     assert rows == same_rows
     assert_same(compiled, readable)

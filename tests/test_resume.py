@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from teams import multiplexer, runnable
+from teams import brief, multiplexer, runnable
 from thinkable import scenarios
 
 import asyncnet
@@ -65,8 +65,7 @@ def assert_same(made, expected):
 
 @pytest.mark.parametrize("name", runnable())
 def test_every_shipped_scenario_cut_at_five_random_points_ends_as_if_it_had_not_been(name, tmp_path):
-    given = read(shipped()[name])
-    scenario = given.replace({"task.decisions": max(40, 1500 // given.task.streams)} if given.task.decisions else {"task.episodes": 4 if "map" in name else 15})
+    scenario = brief(name)
     expected = whole(scenario)
     cuts = np.random.default_rng(len(name)).integers(1, expected.now, CUTS)
     assert_same(resumed(scenario, sorted(set(cuts.tolist())), tmp_path), expected)
