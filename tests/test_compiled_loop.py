@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 from teams import brief, learners, runnable
 from thinkable import scenarios
 
@@ -219,7 +219,7 @@ def test_both_loops_agree_on_whatever_hypothesis_thinks_of(data):
     try:
         scenario = check(data, "test")
     except ScenarioError:
-        return
+        reject()
     readable, _, changed = finished(scenario)
     compiled, _, _ = finished(scenario, CompiledLoop)
     learned = sum(node.counts()["learned"] for node in learners(readable))

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import gymnasium
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from teams import multiplexer
 from thinkable import scenarios
@@ -40,7 +40,7 @@ from asyncnet.recorder import WIDTH, Recorder, fields_of
 from asyncnet.replay import replay
 from asyncnet.rundir import RunDirectory, recordings
 from asyncnet.scenario import ScenarioError, check
-from asyncnet.timekeeper import Virtual
+from asyncnet.timekeeper import Virtual, Wall
 
 LOOPS = {"compiled": CompiledLoop, "readable": Loop}
 CLOCKS = {"clocks": {"default": {"kind": "periodic", "jitter": 0.3}}, "task.world": {"waits": False, "interval": 8.0}}
@@ -150,10 +150,22 @@ def test_both_loops_write_down_the_same_whatever_hypothesis_thinks_of(data):
     try:
         scenario = check(data, "test")
     except ScenarioError:
-        return
+        reject()
     (readable, *one), (_, *other) = (taped(kind, scenario) for kind in LOOPS.values())
     assert sum(len(rows) for rows in one[0].values()) > readable.score.decisions == 40
     assert one == other
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_loop_on_real_clocks_hands_its_tape_over_before_it_sleeps(loop):
+    taken = []
+    made = LOOPS[loop](multiplexer("weight-max", FREE | {"task.decisions": 10}), Wall(time.monotonic_ns()), tape=taken.append)
+    made.prepare()
+    made.keeper.start = time.monotonic_ns()
+    made.run()
+    assert made.stopped == "finished"
+    assert sum(map(len, taken)) < 1000, "it is never full"
+    assert len(taken) > 20
 
 
 # --- what was recorded takes place again ------------------------------------------------------------------------------------------
@@ -173,7 +185,7 @@ def test_whatever_hypothesis_thinks_of_is_replayed_from_its_beginning_and_from_a
     try:
         scenario = check(data, "test")
     except ScenarioError:
-        return
+        reject()
     made = LOOPS[loop](scenario, Virtual())
     made.run(lambda running: running.score.done >= place and running.stop("cut"))
     state = snapshot.take(made)

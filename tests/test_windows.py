@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -306,7 +307,7 @@ def test_a_team_without_delays_is_refused_on_the_command_line_before_anything_st
 
 
 TWO_RAYLETS = """
-import json, sys
+import json
 import ray
 from ray.cluster_utils import Cluster
 
@@ -332,8 +333,9 @@ finally:
 
 @pytest.mark.ray
 def test_two_raylets_end_in_the_bits_of_one_process():
-    environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
-    done = subprocess.run([sys.executable, "-c", TWO_RAYLETS], capture_output=True, text=True, timeout=200, check=False, env=environment)
+    with tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as folder:  # a short path: Ray puts sockets there
+        environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": folder}
+        done = subprocess.run([sys.executable, "-c", TWO_RAYLETS], capture_output=True, text=True, timeout=200, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     told = json.loads(done.stdout.splitlines()[-1])
     assert len(told["raylets"]) == 2, "nodes on both"
