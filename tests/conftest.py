@@ -51,6 +51,20 @@ def signals_as_they_were():
         signal.signal(number, handler)
 
 
+@pytest.fixture
+def command(capsys):
+    """Calls the command; returns (exit code, standard output, standard error)."""
+    from asyncnet import cli
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            cli.main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return stop.value.code or 0, said.out, said.err
+
+    return call
+
+
 def merged(base: Any, over: Any) -> Any:
     """`over` laid over `base`, table by table."""
     if isinstance(base, dict) and isinstance(over, dict):

@@ -5,6 +5,8 @@ import importlib.util
 import numpy as np
 import pytest
 
+from asyncnet import embedded
+from asyncnet.compiled_loop import CompiledLoop
 from asyncnet.loop import Loop
 from asyncnet.message import ACTIVITY, OUTCOME
 from asyncnet.network import plan
@@ -19,6 +21,10 @@ RATES = {
     "map-propagation-async": [0.01, 0.001, 0.001],
 }
 TICKING = {"default": {"kind": "periodic", "period": 1.0, "phase": 0.0}}
+
+LOOPS = {"compiled": CompiledLoop, "readable": Loop}
+CLOCKS = {"clocks": {"default": {"kind": "periodic", "jitter": 0.3}}, "task.world": {"waits": False, "interval": 8.0}}
+FREE = CLOCKS | {"tick": 500, "task.decisions": 200, "links": {"default": {"delay": 0.5}, "activity": [{"delay": 0.5}, {"loss": 0.1}]}}
 
 
 def multiplexer(rule="weight-max", changes=None, /, **more):
@@ -63,6 +69,15 @@ def run(scenario, loop=Loop, **how):
 def learners(loop):
     """The nodes of units and the critic, in the order of their numbers."""
     return [loop.nodes[i] for i in sorted(loop.nodes) if i and loop.nodes[i].role in ("agent", "critic")]
+
+
+def assert_moved(scenario, weights):
+    """Every array of weights is another than before the run."""
+    before = {node.name: embedded.weights(node) for i, node in Loop(scenario, Virtual()).nodes.items() if i}
+    assert before.keys() == weights.keys()
+    for name, arrays in before.items():
+        for key, array in arrays.items():
+            assert not np.array_equal(array, weights[name][key]), (name, key)
 
 
 class Taped(Loop):

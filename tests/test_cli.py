@@ -17,7 +17,7 @@ from conftest import small
 from teams import runnable
 
 import asyncnet
-from asyncnet import api, cli
+from asyncnet import api
 from asyncnet.api import Quiet
 from asyncnet.cli import main
 from asyncnet.loop import Loop
@@ -51,19 +51,6 @@ def started(arguments: list[str]) -> list[str]:
     """The words that start the real command; Ctrl-C counts even where the tests run in a shell's background, which ignores it."""
     listens = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     return [sys.executable, "-c", f"{listens}; from asyncnet.cli import main; main({arguments!r})"]
-
-
-@pytest.fixture
-def command(capsys):
-    """Calls the command; returns (exit code, standard output, standard error)."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as stop:
-            cli.main([str(argument) for argument in arguments])
-        said = capsys.readouterr()
-        return stop.value.code or 0, said.out, said.err
-
-    return call
 
 
 @pytest.fixture

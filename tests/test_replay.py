@@ -19,17 +19,16 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
-from teams import multiplexer
+from teams import FREE, LOOPS, assert_moved, multiplexer
 from thinkable import scenarios
 
 import asyncnet
-from asyncnet import api, cli, embedded, recorder, snapshot
+from asyncnet import api, recorder, snapshot
 from asyncnet.actors.engine import groups
 from asyncnet.actors.host import Host
 from asyncnet.agenda import of_who, who
 from asyncnet.api import Quiet, Result
 from asyncnet.checkpoint import Checkpoint
-from asyncnet.compiled_loop import CompiledLoop
 from asyncnet.debug import stop_before
 from asyncnet.journal import Digest, Reader, Writer, encode
 from asyncnet.ledger import DELIVERED, DUPLICATED, EXPIRED, LOST, SENT
@@ -40,11 +39,8 @@ from asyncnet.recorder import WIDTH, Recorder, fields_of
 from asyncnet.replay import replay
 from asyncnet.rundir import RunDirectory, recordings
 from asyncnet.scenario import ScenarioError, check
-from asyncnet.timekeeper import Virtual, Wall
+from asyncnet.timekeeper import Virtual
 
-LOOPS = {"compiled": CompiledLoop, "readable": Loop}
-CLOCKS = {"clocks": {"default": {"kind": "periodic", "jitter": 0.3}}, "task.world": {"waits": False, "interval": 8.0}}
-FREE = CLOCKS | {"tick": 500, "task.decisions": 200, "links": {"default": {"delay": 0.5}, "activity": [{"delay": 0.5}, {"loss": 0.1}]}}
 TIMED = {"rule.credit": "time", "network.output": "softmax", "tick": 500, "task.decisions": 60, "links": {"default": {"delay": 0.5}}}  # credit that feels time
 ACROBAT = asyncnet.load("acrobot-weight-max").replace({"tick": 300, "task.episodes": 2})
 THINK = settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.function_scoped_fixture])
@@ -59,28 +55,6 @@ def many_segments():
         patch.setattr(recorder, "EVERY", 0.05)
         patch.setattr(recorder, "LEISURE", 0)
         yield
-
-
-@pytest.fixture
-def command(capsys):
-    """Calls the command; returns (exit code, standard output, standard error)."""
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            cli.main([str(argument) for argument in arguments])
-        said = capsys.readouterr()
-        return stop.value.code or 0, said.out, said.err
-
-    return call
-
-
-def assert_moved(scenario, weights):
-    """Every array of weights is another than before the run."""
-    before = {node.name: embedded.weights(node) for i, node in Loop(scenario, Virtual()).nodes.items() if i}
-    assert before.keys() == weights.keys()
-    for name, arrays in before.items():
-        for key, array in arrays.items():
-            assert not np.array_equal(array, weights[name][key]), (name, key)
 
 
 def on_real_clocks(scenario, folder, loop="compiled"):
@@ -104,68 +78,6 @@ def assert_identical(report, events, loops=1):
     assert report.events == events
     assert report.digests >= len(report.loop.nodes)
     assert report.line == f"identical: {events:,} events, {report.digests:,} digests"
-
-
-# --- the tape ---------------------------------------------------------------------------------------------------------------------
-
-TAPED = {
-    "lock-step": {"task.decisions": 100},
-    "free clocks, losses": FREE | {"task.decisions": 100},
-    "stale links": FREE | {"task.decisions": 100, "links": {"default": {"stale": 2, "delay": 0.3}, "reward": {"stale": 4, "loss": 0.2, "reliable": False}}},
-    "units, overtaking": FREE | {"task.decisions": 60, "network.split": "unit", "links": {"default": {"delay": {"kind": "exponential", "mean": 1.5}}}},
-    "no time between": FREE | {"task.decisions": 100, "clocks": {"default": {"kind": "periodic", "phase": 0.0}}, "links": {"activity": {"loss": 0.1}}},
-}
-
-
-def taped(kind, scenario):
-    """A finished run, what each node heard, and what it lost on sending."""
-    taken = []
-    made = kind(scenario, Virtual(), tape=taken.append)
-    made.run()
-    assert made.stopped == "finished"
-    rows = np.concatenate(taken)
-    _, dst, src = of_who.py_func(rows[:, 1])
-    lost = rows[:, 2] < 0
-    return made, *({i: rows[which & (end == i)].tolist() for i in made.nodes} for which, end in ((~lost, dst), (lost, src)))
-
-
-@pytest.mark.parametrize("name", TAPED)
-def test_both_loops_write_down_the_same_for_every_node(name):
-    scenario = multiplexer("weight-max", TAPED[name])
-    (readable, *one), (_, *other) = (taped(kind, scenario) for kind in LOOPS.values())
-    assert one == other
-    heard, gone = one
-    assert all(len(rows) > 50 for rows in heard.values())
-    assert any(gone.values()) == ("loss" in str(TAPED[name]))
-    rows = [(now, who.py_func(kind, dst, src), seq) for i in heard for now, code, seq in heard[i] for kind, dst, src in [of_who.py_func(code)]]
-    assert sum(len(rows) for rows in gone.values()) == readable.ledger[LOST].sum()
-    kinds = [of_who.py_func(code)[0] for _, code, _ in rows]
-    assert kinds.count(TICK) == sum(readable.ticks.values())
-    assert sum(kind in CHANNEL_NAMES for kind in kinds) == readable.ledger[DELIVERED].sum()
-
-
-@THINK
-@given(scenarios(decisions=40))
-def test_both_loops_write_down_the_same_whatever_hypothesis_thinks_of(data):
-    try:
-        scenario = check(data, "test")
-    except ScenarioError:
-        reject()
-    (readable, *one), (_, *other) = (taped(kind, scenario) for kind in LOOPS.values())
-    assert sum(len(rows) for rows in one[0].values()) > readable.score.decisions == 40
-    assert one == other
-
-
-@pytest.mark.parametrize("loop", LOOPS)
-def test_a_loop_on_real_clocks_hands_its_tape_over_before_it_sleeps(loop):
-    taken = []
-    made = LOOPS[loop](multiplexer("weight-max", FREE | {"task.decisions": 10}), Wall(time.monotonic_ns()), tape=taken.append)
-    made.prepare()
-    made.keeper.start = time.monotonic_ns()
-    made.run()
-    assert made.stopped == "finished"
-    assert sum(map(len, taken)) < 1000, "it is never full"
-    assert len(taken) > 20
 
 
 # --- what was recorded takes place again ------------------------------------------------------------------------------------------
@@ -821,34 +733,6 @@ def test_a_run_without_a_recording_is_refused(command, tmp_path):
         assert "nothing was recorded" in err
 
 
-# --- verify and --check-determinism -----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def simulated(tmp_path):
-    """A finished run in simulated time."""
-    scenario = multiplexer("weight-max", {"task.decisions": 300})
-    result = api.run(scenario, out=tmp_path)
-    assert_moved(scenario, result.record.weights)
-    return result
-
-
-def test_verify_says_identical_of_a_run_in_simulated_time(simulated, command):
-    code, out, _ = command("verify", simulated.run_dir)
-    assert (code, out) == (0, f"identical: 300 decisions, digest {simulated.record.digest[:16]}\n")
-
-
-def test_verify_names_node_and_array_of_another_digest(simulated, command):
-    path = simulated.run_dir / "digests.json"
-    then = json.loads(path.read_text())
-    place = fields_of(Loop(simulated.scenario, Virtual()).nodes[3]).index("bias") * 2 * WIDTH
-    fields = then["nodes"]["actor.3"]
-    then["nodes"]["actor.3"] = f"{fields[:place]}{int(fields[place], 16) ^ 1:x}{fields[place + 1 :]}"
-    path.write_text(json.dumps(then | {"digest": "0" * 64}))
-    code, out, _ = command("verify", simulated.run_dir)
-    assert (code, out) == (1, "different: at the end, the bias of actor.3\n")
-
-
 def test_verify_replays_a_run_on_real_clocks(short, run, command):
     code, out, _ = command("verify", short.run_dir)
     assert (code, out) == (0, f"{api.replay(short.run_dir)[1]}\n")
@@ -856,46 +740,3 @@ def test_verify_replays_a_run_on_real_clocks(short, run, command):
     code, out, _ = command("verify", run)
     assert code == 1
     assert "as far as the recording goes" in out
-
-
-def test_verify_refuses_a_run_that_has_not_finished(simulated, command):
-    path = simulated.run_dir / "run.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"status": "running"}))
-    code, out, err = command("verify", simulated.run_dir)
-    assert (code, out) == (64, "")
-    assert "this run has not finished" in err
-
-
-def test_check_determinism_passes_on_the_embedded_engine(tmp_path):
-    result = api.run(multiplexer("weight-max", {"task.decisions": 300}), out=tmp_path, check_determinism=True)
-    assert result.verdict() == ("pass", [])
-    assert result.again is not None
-    assert json.loads((result.run_dir / "summary.json").read_text())["deterministic"] is True
-
-
-def test_check_determinism_names_the_node_and_array_of_a_run_that_does_not_repeat(monkeypatch, command, tmp_path):
-    ran, done = CompiledLoop.run, []
-
-    def drifting(self, *arguments, **how):
-        ran(self, *arguments, **how)
-        done.append(self)
-        if len(done) == 2:
-            self.nodes[2].view.bias[0] = np.nextafter(self.nodes[2].view.bias[0], 1.0)
-
-    monkeypatch.setattr(CompiledLoop, "run", drifting)
-    (tmp_path / "one.toml").write_text(multiplexer("weight-max", {"task.decisions": 300}).toml())
-    code, out, _ = command("run", tmp_path / "one.toml", "--check-determinism", "--out", tmp_path / "runs", "--json")
-    assert len(done) == 2
-    assert code == 1
-    summary = json.loads(out)
-    assert (summary["verdict"], summary["deterministic"]) == ("fail", False)
-    assert summary["reasons"] == ["not deterministic: different: at the end, the bias of actor.2"]
-
-
-def test_check_determinism_is_refused_on_real_clocks(command, tmp_path):
-    words = ("multiplexer2-units", "--check-determinism", "--out", tmp_path)
-    for more in (("--time", "wall"), ("--engine", "ray")):
-        code, out, err = command("run", *words, *more)
-        assert (code, out) == (64, "")
-        assert "--check-determinism: real clocks do not repeat" in err
-    assert list(tmp_path.iterdir()) == []
