@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from asyncnet import ledger, rundir, snapshot
+from asyncnet import rundir, snapshot
 from asyncnet import scenario as scenarios_module
 from asyncnet.checkpoint import Checkpoint
 from asyncnet.checkpoint import load as load_checkpoint
 from asyncnet.network import plan
 from asyncnet.record import Record, Reporter
+from asyncnet.result import Result, difference
 from asyncnet.rundir import RunDirectory
 from asyncnet.scenario import Scenario, ScenarioError
 
@@ -46,74 +45,6 @@ def load(name: str | Path, under: Iterable[str] = (), settings: Iterable[str] = 
 def validate(path: str | Path) -> Scenario:
     """The scenario in a file, if it is sound; raises ScenarioError with file, key and reason."""
     return scenarios_module.read(scenarios_module.find(str(path)))
-
-
-class Result:
-    """One finished run: the scenario, the engine's record, and where it was written (None if nowhere)."""
-
-    def __init__(
-        self,
-        scenario: Scenario,
-        engine: str,
-        record: Record,
-        run_dir: Path | None = None,
-        *,
-        again: Record | None = None,
-        resumed: str = "",
-        trouble: Iterable[str] = (),
-    ) -> None:
-        """`again` is the record of a second execution, held to the first; `resumed` says how a resumed run went on, `trouble` what was not kept."""
-        self.scenario, self.engine, self.record, self.run_dir = scenario, engine, record, run_dir
-        self.again, self.resumed, self.trouble = again, resumed, list(trouble)
-
-    def verdict(self) -> tuple[str, list[str]]:
-        """("pass" | "unknown" | "fail", reasons): fail if something broke, unknown if what was asked for did not take place."""
-        record = self.record
-        fails, unknown = [], list(self.trouble)
-        if record.stopped == "interrupted":
-            unknown.append("interrupted before its end")
-        elif record.stopped != "finished":
-            fails.append(record.stopped)
-        for name, arrays in record.weights.items():
-            if not all(np.isfinite(array).all() for array in arrays.values()):
-                fails.append(f"{name}: weights are not finite")
-        if self.again is not None and (why := difference(self.scenario, record.digest, record.fields, self.again)):
-            fails.append(f"not deterministic: {why}")
-        if left := int(np.abs(ledger.unexplained(record.ledger)).sum()):
-            (fails if record.stopped in ("finished", "interrupted") else unknown).append(f"the ledger leaves {left} unexplained")
-        for name, why in record.measured.get("off_clock", {}).items():
-            unknown.append(f"{name} {why}")
-        for channel, row in record.links.items():
-            worst = max((condition.loss or 0.0 for condition in self.scenario.links.of(channel)), default=0.0)
-            # With an expectation of 10 the chance of no loss at all is 1 in 20,000.
-            if worst * row["sent"] >= 10 and not row["lost"] and not self.scenario.links.reliable(channel):
-                unknown.append(f"loss on {channel} never struck in {row['sent']} messages")
-        return ("fail" if fails else "unknown" if unknown else "pass"), fails + unknown
-
-    def summary(self) -> dict[str, Any]:
-        """The dict that --json prints and summary.json holds."""
-        record = self.record
-        verdict, reasons = self.verdict()
-        return {
-            "scenario": self.scenario.name,
-            "under": list(self.scenario.under),
-            "engine": self.engine,
-            "seed": self.scenario.seed,
-            **record.score,
-            "decisions_per_second": record.score["decisions"] / record.seconds if record.seconds else None,
-            "seconds": record.seconds,
-            "digest": record.digest,
-            "verdict": verdict,
-            "reasons": reasons,
-            "stopped": record.stopped,
-            "run_dir": str(self.run_dir) if self.run_dir else None,
-            "links": record.links,
-            "ledger": ledger.shown(plan(self.scenario), record.ledger),
-            "nodes": record.nodes,
-            **({"deterministic": self.again.digest == record.digest} if self.again is not None else {}),
-            **({"resumed": self.resumed} if self.resumed else {}),
-            **({"measured": record.measured} if record.measured else {}),
-        }
 
 
 class Quiet:
@@ -264,21 +195,6 @@ def replay(run_dir: str | Path, before: Callable[..., bool] | None = None, repor
         if number == max(parts) < last:
             lines.append("what came after it was not recorded")
     return same, "; ".join(lines)
-
-
-def difference(scenario: Scenario, digest: str, fields: dict[str, str], again: Record) -> str:
-    """Where a second execution ended in other bits than those of the first: the first node and array that differ, or "" if none does."""
-    if digest == again.digest:
-        return ""
-    from asyncnet.node import build
-    from asyncnet.recorder import differing
-
-    team = plan(scenario)
-    for node in team.nodes:
-        then, now = (bytes.fromhex(found.get(node.name, "")) for found in (fields, again.fields))
-        if then != now:
-            return f"different: at the end, the {differing(build(scenario, team, node), then, now)} of {node.name}"
-    return f"different: digest {again.digest[:16]}, it was {digest[:16]}"
 
 
 def _newest(path: Path, shown: Reporter) -> Checkpoint:
