@@ -123,11 +123,13 @@ class RunDirectory:
                 writer.writerows(self._rows)
         if record.returns:
             (self.path / "returns.csv").write_text("episode,return\n" + "".join(f"{i},{value!r}\n" for i, value in enumerate(record.returns, 1)))
-        with (self.path / "ledger.csv").open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(("link", *ledger.COLUMNS))
-            writer.writerows((name, *row) for name, row in zip(ledger.names(team), record.ledger.T.tolist(), strict=True))
-        _replace(self.path / "digests.json", json.dumps({"digest": record.digest, "nodes": record.fields}, indent=2) + "\n")
+        if record.ledger.size:
+            with (self.path / "ledger.csv").open("w", newline="") as file:
+                writer = csv.writer(file)
+                writer.writerow(("link", *ledger.COLUMNS))
+                writer.writerows((name, *row) for name, row in zip(ledger.names(team), record.ledger.T.tolist(), strict=True))
+        if record.digest:
+            _replace(self.path / "digests.json", json.dumps({"digest": record.digest, "nodes": record.fields}, indent=2) + "\n")
         _replace(self.path / "summary.json", json.dumps(summary, indent=2) + "\n")
         _replace(self.path / "run.json", json.dumps({**self.about, "status": summary["stopped"]}, indent=2) + "\n")
 
