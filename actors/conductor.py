@@ -17,7 +17,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection, Pipe
@@ -33,7 +33,8 @@ from asyncnet.scenario import Scenario, ScenarioError, check
 from .session import CONTROL_PATIENCE, Ground, Session, ground, joined, started, unanswered
 
 POLL = 0.25  # seconds between looks at processes
-FROZEN = 15.0  # seconds that a process may be stopped; the team's own that do not answer are named before (engine.SILENT), with all that the others know
+FROZEN = 5.0  # seconds that a process may be stopped
+ACTOR_FROZEN = 20.0  # the same for an actor: before that it is named by the team, for it does not answer (engine.SILENT), with all that the others know
 PATIENCE = {"ray": 120.0, "kernels": 600.0, "team": 20.0}  # seconds without a word from the conductor at each stage; with a team it speaks all the time
 JOINING = 30.0  # seconds for joining a cluster that has answered
 WIND_UP = 60.0  # seconds for the end of a run that was interrupted
@@ -232,13 +233,14 @@ class Eyes:
         self._seen = {root: self._root}
         self._names = {root: "the process that speaks to Ray"}
         self._stopped: dict[int, float] = {}
+        self._actors: Collection[int] = ()
         self._known, self._looked = False, time.monotonic()
 
     def know(self, actors: dict[int, str]) -> None:
         """From now on there are no others; `actors` says which nodes the processes host."""
         self._scan()
         self._names |= actors
-        self._known = True
+        self._actors, self._known = actors.keys(), True
 
     def look(self) -> str:
         """What has happened to a part that nothing goes on without, or that has stood still for too long; "" if nothing has."""
@@ -257,8 +259,8 @@ class Eyes:
                     return f"{self._names[pid]} has ended"
             elif status in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP):
                 self._stopped[pid] = self._stopped.get(pid, 0.0) + passed
-                if self._stopped[pid] > FROZEN:
-                    return f"{self._names[pid]} stands still: its process has been stopped for {FROZEN:.0f} s"
+                if self._stopped[pid] > (ACTOR_FROZEN if pid in self._actors else FROZEN):
+                    return f"{self._names[pid]} stands still: its process has been stopped for {self._stopped[pid]:.0f} s"
             else:
                 self._stopped.pop(pid, None)
         return ""
@@ -269,7 +271,7 @@ class Eyes:
                 with suppress(psutil.Error):
                     name = process.name()  # a process just forked has another until it becomes what it is
                     self._seen[process.pid] = process
-                    self._names[process.pid] = ESSENTIAL.get(name, f"a process of Ray ({name})")
+                    self._names[process.pid] = ESSENTIAL.get(name) or ("an actor that was starting" if name.startswith("ray::") else f"Ray's process {name}")
 
 
 class _Teller:

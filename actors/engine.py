@@ -221,11 +221,11 @@ class Team:
         self.reporter.note("running")
 
     def _answers(
-        self, method: str, arguments: Callable[[str], tuple] = lambda _: (), patience: float = SILENT, of: Iterable[str] | None = None
+        self, method: str, arguments: Callable[[str], tuple] = lambda _: (), patience: float | None = None, of: Iterable[str] | None = None
     ) -> dict[str, Any]:
         """Call a method of the hosts (those that are there, or of these) and return their answers by name; who has none is `gone`."""
         asked = {getattr(self.hosts[name], method).remote(*arguments(name)): name for name in of or self.hosts if name not in self.gone}
-        answers, began = {}, clock_time.monotonic()
+        answers, began, longest = {}, clock_time.monotonic(), patience or SILENT
         while asked:
             done, _ = self.ray.wait(list(asked), num_returns=len(asked), timeout=SLICE)
             took = clock_time.monotonic() - began
@@ -235,11 +235,11 @@ class Team:
                     answers[name] = self.ray.get(answer, timeout=SILENT)
                 except (self.ray.exceptions.RayActorError, self.ray.exceptions.GetTimeoutError) as error:
                     self.gone[name] = _what_happened(str(error))
-                if took > max(SLOW, self._slow.get(name, 0.0)) and patience == SILENT:
+                if took > max(SLOW, self._slow.get(name, 0.0)) and patience is None:
                     self._slow[name] = took
             self._tell("told", self._told)
-            if took > patience:
-                self.gone |= dict.fromkeys(asked.values(), f"no answer for {patience:.0f} s")
+            if took > longest:
+                self.gone |= dict.fromkeys(asked.values(), f"no answer for {longest:.0f} s")
                 break
         return {name: answers[name] for name in self.hosts if name in answers}
 

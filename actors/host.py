@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from asyncnet import clock, snapshot
-from asyncnet.agenda import of_who
+from asyncnet.agenda import KIND_SHIFT, of_who
 from asyncnet.checkpoint import Checkpoint
 from asyncnet.embedded import weights
-from asyncnet.ledger import IN_FLIGHT, account
+from asyncnet.ledger import IN_FLIGHT, REFUSED, account
 from asyncnet.message import CHANNEL_NAMES
 from asyncnet.recorder import Recorder, digest_of
 from asyncnet.scenario import check
@@ -29,7 +29,7 @@ from asyncnet.world import DECISIONS, EPISODES
 
 from .courier import COURIERS
 from .standing import StandingLoop, at_time_of_day
-from .windows import Windowed, WindowedLoop
+from .windows import PROMISE, Windowed, WindowedLoop
 
 PATIENCE = 5.0  # seconds until a loop is between two events
 PULSE = 0.25  # seconds between two beats of a host
@@ -64,15 +64,15 @@ class Host:
     ) -> None:
         # A request from Ray should not keep the loop from its next tick for Python's usual 5 ms.
         sys.setswitchinterval(0.0005)
-        self.courier = COURIERS[wire](address or _address())
         kind, keeper = (WindowedLoop, Windowed()) if virtual else (StandingLoop, None)
-        self.loop = kind(check(scenario, "scenario"), keeper, numbers, self.courier, reverse=reverse)
+        self.loop = kind(check(scenario, "scenario"), keeper, numbers, reverse=reverse)
         if begin is not None:
             snapshot.put(self.loop, Checkpoint(*begin))
         self.recorder = Recorder(record) if record is not None else None
         if self.recorder is not None:
             self.recorder.watch(self.loop)
         self.loop.prepare(wired=True)
+        self.loop.wire = self.courier = COURIERS[wire](address or _address(), self.loop.largest)
         self.failure: str | None = None
         self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
         self._told = 0
@@ -159,15 +159,32 @@ class Host:
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
         """The complete state of its nodes: in virtual time at the last meeting, else as soon as the loop is between two events; None if there is none."""
         if isinstance(self.loop, WindowedLoop):
-            return None if self.loop.at_meeting is None else tuple(self.loop.at_meeting)
+            return None if self.loop.at_meeting is None else tuple(self.loop.at_meeting)  # nothing is turned away there
         if self.loop.stopped is not None:
             return None
         taken: queue.SimpleQueue[Checkpoint] = queue.SimpleQueue()  # of one
         self.loop.ask(lambda: taken.put(snapshot.take(self.loop)))
         self.courier.wake()
         try:
-            return tuple(taken.get(timeout=PATIENCE))
+            state = taken.get(timeout=PATIENCE)
         except queue.Empty:
+            return None
+        self._note_refused(state.arrays["ledger"])
+        return tuple(state)
+
+    def _note_refused(self, table: np.ndarray) -> np.ndarray:
+        """The ledger, with the messages that found no room here."""
+        for code, count in self.courier.turned_away.items():
+            if (link := self._link(code)) is not None:
+                table[REFUSED, link] += count
+        return table
+
+    def _link(self, code: int) -> int | None:
+        """The link of a message; None if there is no such link."""
+        kind, dst, src = (int(part) for part in of_who.py_func(np.int64(code)))
+        try:
+            return self.loop.plan.link(kind, src, dst) if kind in CHANNEL_NAMES else None
+        except (KeyError, IndexError):
             return None
 
     def stand(self, at: int) -> None:
@@ -177,7 +194,7 @@ class Host:
     def stands(self) -> tuple[int, bytes] | None:
         """Since when it stands, in microseconds of the run, and its books; None if it does not."""
         stands = self.loop.stands
-        return None if stands is None else (stands[0], stands[1].tobytes())
+        return None if stands is None else (stands[0], self._note_refused(stands[1].copy()).tobytes())
 
     def go_on(self, now: int, at: int) -> None:
         """Have a loop that stands go on at `at`, nanoseconds of the time of day, where the run's time is `now`."""
@@ -210,7 +227,7 @@ class Host:
             "weights": {n.name: {k: [list(a.shape), a.tobytes()] for k, a in weights(n).items()} for i, n in loop.nodes.items() if i},
             "nodes": nodes,
             "fields": {node.name: digest_of(node).hex() for node in loop.nodes.values()},
-            "ledger": account(loop).tobytes(),
+            "ledger": self._note_refused(account(loop)).tobytes(),
             "measured": {CHANNEL_NAMES[c]: [g.bins, g.total] for c, g in self.courier.measured().items()},
             "refused_frames": self.courier.refused,
             "malformed_frames": self.courier.malformed + loop.malformed,
@@ -225,12 +242,12 @@ class Host:
             came = self.courier.receive(DRAIN)
             quiet = 0 if came else quiet + 1
             for rows, _ in came:
-                for kind, dst, src in zip(*of_who.py_func(rows[:, 1]), strict=True):
-                    if kind in CHANNEL_NAMES:  # else it is a word of the loops among themselves
-                        try:
-                            self.loop.ledger[IN_FLIGHT, self.loop.plan.link(int(kind), int(src), int(dst))] += 1
-                        except (KeyError, IndexError):
-                            self.loop.malformed += 1
+                for code in rows[:, 1].tolist():
+                    link = self._link(code)
+                    if link is not None:
+                        self.loop.ledger[IN_FLIGHT, link] += 1
+                    elif code >> KIND_SHIFT != PROMISE:
+                        self.loop.malformed += 1
 
     def close(self) -> None:
         """Close the wire."""

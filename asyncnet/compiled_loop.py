@@ -256,6 +256,11 @@ class CompiledLoop(Loop):
         if wired:
             admit(self._directory, *_nothing(), 0, 0)
 
+    @property
+    def largest(self) -> int:
+        """How many numbers a message has at most, of those said or heard here."""
+        return self._tables.pool.shape[1]
+
     def _run(self, progress: Callable[[Loop], None] | None, until: int) -> None:
         self._lay_out()
         self.agenda.clear()  # it is in the tables now
