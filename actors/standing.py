@@ -37,9 +37,13 @@ class StandingLoop(CompiledLoop):
         """Stand still from `at` on, nanoseconds of the time of day, until `go_on`; from any thread."""
         self._going_on = None
         since = self.keeper.now + (at - time.time_ns()) // 1000
-        timer = threading.Timer((at - time.time_ns()) / 1e9, lambda: self.ask(lambda: self._stand(since)))
+        timer = threading.Timer((at - time.time_ns()) / 1e9, self._order, (since,))
         timer.daemon = True
         timer.start()
+
+    def _order(self, since: int) -> None:
+        self.ask(lambda: self._stand(since))
+        self.wire.wake()
 
     def go_on(self, now: int, at: int) -> None:
         """Go on at `at`, nanoseconds of the time of day, where the run's time is `now`; from any thread."""
