@@ -38,6 +38,7 @@ LEAD = 0.5  # seconds between the order to start and the start, so that all host
 AGAIN = 0.1  # the same for standing still, and for going on after it
 STARTING = 300.0  # seconds for an actor to start: its machine may have to compile first
 SILENT = 10.0  # seconds without an answer: whoever is asked answers at once, so this one is frozen, or cut off
+RATE = 10e6  # bytes a second at which at least a state must come, on top of that
 SLOW = 3.0  # seconds for an answer; the verdict hears of slower ones
 SLICE = 0.5  # seconds of waiting at a time
 STALLED = 60.0  # seconds without a decision
@@ -176,6 +177,7 @@ class Team:
         data, self.hosts = scenario.data(), {}
         self.gone: dict[str, str] = {}  # hosts that are lost or do not answer, and what happened; they are asked no more
         self.failures: dict[str, str] = {}  # hosts whose code failed, and the traceback
+        self._carrying = SILENT
         self._slow: dict[str, float] = {}  # the longest time that a host took to answer
         self._told: dict[str, Any] = {}
         self._tell, self._interrupted = tell, interrupted or threading.Event()
@@ -210,6 +212,7 @@ class Team:
         pids = self._all("pid", patience=STARTING)
         self._tell("actors", {pid: ", ".join(self.names[name]) for name, pid in pids.items()})
         addresses = self._all("address")
+        self._carrying = SILENT + max(self._all("size").values()) / RATE  # seconds
         self._all(
             "connect",
             lambda name: tuple(
@@ -321,7 +324,7 @@ class Team:
         """Write a checkpoint: in virtual time of the instant at which all met last, else of one at which all stand still and nothing is under way."""
         since = None if self.virtual else self._stand()
         if self.virtual or since is not None:
-            parts = [part for part in self._answers("state").values() if part is not None]
+            parts = [part for part in self._answers("state", patience=self._carrying).values() if part is not None]
             if len(parts) == len(self.hosts):
                 self.kept.checkpoint(snapshot.merge(Checkpoint(*part) for part in parts))
         if since is not None and not last:
@@ -365,7 +368,7 @@ class Team:
             self._await_ends()
         self._answers("stop", lambda _: (stopped,))
         ended = self._await_ends()
-        results = list(self._answers("result", of=ended).values())
+        results = list(self._answers("result", of=ended, patience=self._carrying).values())
         self._collect()
         if self.gone and stopped in ("finished", "interrupted"):
             stopped = f"{self._who()}, when the run had {'ended' if stopped == 'finished' else 'been interrupted'}"

@@ -82,6 +82,10 @@ class Host:
         """The number of its process."""
         return os.getpid()
 
+    def size(self) -> int:
+        """How many bytes its state has."""
+        return sum(node.state.nbytes for node in self.loop.nodes.values())
+
     def address(self) -> list[str]:
         """What others need to reach this host over the wire."""
         return self.courier.address
