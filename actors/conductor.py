@@ -154,7 +154,8 @@ class _Watch:
 
     def _take(self, kind: str, *what: Any) -> None:
         if kind in ("note", "row"):
-            getattr(self._reporter, kind)(*what)
+            with suppress(*[KeyboardInterrupt] * (self._interrupted is not None)):  # a reporter that asks for an end at each row asks for one end
+                getattr(self._reporter, kind)(*what)
         elif kind == "told":
             self._told |= what[0]
         elif kind == "stage":
