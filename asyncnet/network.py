@@ -107,8 +107,8 @@ def plan(scenario: Scenario) -> Plan:
     actor = _actor(scenario, inputs, actions, real)
     layers = actor + _critic(scenario, len(actor), inputs)
 
-    parts, reach = {layer.name: len(layer.parts) for layer in layers}, scenario.network.reach or LARGEST
-    count = sum(parts[layer.name] * min(reach if not layer.last else LARGEST, parts.get(source, 1)) for layer in layers for source in layer.sources)
+    parts = {layer.name: len(layer.parts) for layer in layers}
+    count = sum(parts[layer.name] * min(reach_of(scenario, layer), parts.get(source, 1)) for layer in layers for source in layer.sources)
     if count > LARGEST:
         raise ScenarioError("", "network.split", f"cut like this the network has {count} links; at most {LARGEST}")
 
@@ -264,11 +264,15 @@ def learner_of(scenario: Scenario, layer: Layer) -> Any:
     return scenario.rule if layer.team == "actor" else scenario.critic
 
 
+def reach_of(scenario: Scenario, layer: Layer) -> int:
+    """How many units of each source a unit of that layer hears at most: network.reach is for the actor's hidden layers."""
+    return scenario.network.reach or LARGEST if layer.team == "actor" and not layer.last else LARGEST
+
+
 def within(scenario: Scenario, layers: tuple[Layer, ...], node: NodePlan, source: str, inputs: int) -> slice:
     """Which units of a source a node hears: all, or (a hidden one, network.reach) those nearest to its own place in its layer."""
     width = inputs if source == OBSERVATION else next(layer.columns for layer in layers if layer.name == source)
-    whole = layers[node.layer].last or layers[node.layer].team == "critic"
-    reach = width if whole else min(scenario.network.reach or width, width)
+    reach = min(reach_of(scenario, layers[node.layer]), width)
     middle = (node.part[0] + 0.5) / layers[node.layer].columns
     first = min(max(round(middle * width - 0.5 * reach), 0), width - reach)
     return slice(first, first + reach)

@@ -304,10 +304,9 @@ def _agent(scenario: Scenario, plan: Plan, node: NodePlan, dims: dict[str, int],
     learner = network.learner_of(scenario, layer)
     rule = RULES[learner.name]
     tells = plan.links[plan.outgoing(node.index, FEEDBACK), network.SLOT].tolist()
-    reach = scenario.network.reach if layer.team == "actor" else None
     values = _learner(scenario, learner, values, settles=layer.settles) | {
         "units": _UNITS[layer.units],
-        "fan_out": min(layer.columns, reach or layer.columns),  # units that each input reaches
+        "fan_out": min(layer.values, network.reach_of(scenario, layer)),  # values that each input reaches; as released, of a softmax all of them
         "temperature": per_layer(learner.temperature, layer.place),
         "rate": per_layer(learner.learning_rate, layer.place),
         "rate_end": per_layer(learner.learning_rate_end or learner.learning_rate, layer.place),

@@ -87,7 +87,8 @@ class Gym:
         if not self._real:
             return int(numbers[0])
         wanted = (self._scale * numbers + self._offset).reshape(self._acts.shape)
-        return np.clip(wanted, self._acts.low, self._acts.high).astype(self._acts.dtype)
+        action = np.clip(wanted, self._acts.low, self._acts.high)
+        return action if self._acts.dtype.kind == "f" else action.astype(self._acts.dtype)  # in double precision, as released
 
     def step(self, v: Views) -> None:
         """Move every copy: from `action` and `over` to `observation`, `reward` and `ended` (world.py)."""
