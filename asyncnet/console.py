@@ -86,12 +86,13 @@ def show_summary(summary: dict[str, Any]) -> None:
         "last_mean_return": "mean return, last 100 episodes",
         "on_time": "actions on time",
         "final": "actions not revised later",
+        "missing": "decisions without an action",
         "staleness": "actions late by, decisions",
         "decisions_per_second": "decisions per second",
     }
     for key, name in names.items():
         value = summary[key]
-        if value is None or (key == "episodes" and value == 0):
+        if value is None or (key in ("episodes", "missing") and value == 0):
             continue
         shown.add_row(name, _number(key, value))
     for channel, row in summary["links"].items():
@@ -118,7 +119,7 @@ def show_replicas(summary: dict[str, Any]) -> None:
 
 
 def _number(key: str, value: float) -> str:
-    if key in ("on_time", "final"):
+    if key in ("on_time", "final", "missing"):
         return f"{value:.1%}"
     return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
 

@@ -81,7 +81,7 @@ class Score:
             "repeated": self.repeated / max(1, self.decisions),
             "missing": self.missing / max(1, self.decisions),
             "final": 1.0 - self.revised / max(1, self.decisions),
-            "staleness": float(np.dot(self.lateness, np.arange(len(self.lateness)))) / used if used else 0.0,
+            "staleness": float(np.dot(self.lateness, np.arange(len(self.lateness)))) / used if used else None,
         }
 
 

@@ -1,8 +1,8 @@
 """Whole trainings of the two released drivers (MAP Propagation; Weight Maximization), episode by episode.
 
-golden/released_episodes.npz holds the returns of those programs, run from the first step on Gymnasium's environments with seed 3: each random number that they
-asked for was this project's keyed draw for that purpose, unit and decision, and the environment had this project's seed. So nothing is left to chance, and every
-return must come out to the last bit.
+golden/released_episodes.npz holds the returns of those programs, run from the first step on Gymnasium's environments with seed 3: each random number
+that they asked for was this project's keyed draw for that purpose, unit and decision, and the environment had this project's seed. So nothing is left to
+chance, and every return must come out to the last bit.
 """
 
 from pathlib import Path
