@@ -79,6 +79,7 @@ def run(
     checkpoint: float = 60.0,
     record: bool = True,
     check_determinism: bool = False,
+    memory: float | None = None,
     reporter: Reporter | None = None,
     **options: Any,
 ) -> Result:
@@ -86,8 +87,9 @@ def run(
 
     `engine` is "embedded" or "ray"; `options` are the engine's own (time, loop; for ray also pack, wire, address). `out` is the folder in which
     the run's directory is made, None for none. In it a checkpoint is written every so many seconds (0: none), and in wall time with `record` what the nodes
-    hear. `check_determinism` executes twice and fails if the second run ends in other bits; only simulated time has this property. Raises ScenarioError for a
-    bad scenario, before anything starts. An interrupt (or KeyboardInterrupt) ends the run early and still returns its result (record.stopped is "interrupted").
+    hear. `memory` is what the run may take, in GiB (None: a share of the machine's). `check_determinism` executes twice and fails if the second run ends in
+    other bits; only simulated time has this property. Raises ScenarioError for a bad scenario, before anything starts. An interrupt (or KeyboardInterrupt)
+    ends the run early and still returns its result (record.stopped is "interrupted").
     """
     made = scenario if isinstance(scenario, Scenario) else load(scenario, under)
     if isinstance(scenario, Scenario) and under:
@@ -95,7 +97,7 @@ def run(
             made = scenarios_module.check(scenarios_module.overlay(made.data(), scenarios_module.condition(name), compose=True), name)
     if seed is not None:
         made = made.replace(seed=seed)
-    start = _engine(engine, made, options)
+    start = _engine(engine, made, options, memory)
     if check_determinism and _time(engine, options) != "virtual":
         raise ScenarioError("--check-determinism", "", "real clocks do not repeat; a recording can be replayed (asyncnet replay)")
     shown = reporter or Quiet()
@@ -114,7 +116,14 @@ def run(
 
 
 def resume(
-    run_dir: str | Path, engine: str | None = None, *, checkpoint: float = 60.0, record: bool = True, reporter: Reporter | None = None, **options: Any
+    run_dir: str | Path,
+    engine: str | None = None,
+    *,
+    checkpoint: float = 60.0,
+    record: bool = True,
+    memory: float | None = None,
+    reporter: Reporter | None = None,
+    **options: Any,
 ) -> Result:
     """Go on with a run from its last checkpoint, in its own directory, and return what came of the whole.
 
@@ -130,7 +139,7 @@ def resume(
         engine, before = engine or about["engine"], _time(about["engine"], about["how"])
         chosen = {**(about["how"] if engine == about["engine"] else {"time": before}), **options}
         exact = _time(engine, chosen) == "virtual" == before
-        start = _engine(engine, made, chosen)
+        start = _engine(engine, made, chosen, memory)
         state = snapshot.settled(_newest(path, shown), plan(made))
         here = rundir.about_this_machine()["versions"]
         for name, version in about["versions"].items():
@@ -206,11 +215,16 @@ def _newest(path: Path, shown: Reporter) -> Checkpoint:
     return state
 
 
-def _engine(name: str, scenario: Scenario, options: dict[str, Any]) -> Callable[..., Record]:
+def _engine(name: str, scenario: Scenario, options: dict[str, Any], memory: float | None = None) -> Callable[..., Record]:
+    """What starts a run, once it is clear that it can be run."""
+    from asyncnet.memory import check
+
     if name not in ENGINES:
         raise ValueError(f"no engine {name!r}; there are {', '.join(ENGINES)}")
     module = importlib.import_module(ENGINES[name])
     module.check(scenario, **options)
+    if memory is not None or not options.get("address"):  # of other machines nothing is known
+        check(scenario, memory)
     return module.run
 
 

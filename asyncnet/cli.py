@@ -75,6 +75,8 @@ class Run:
     """Seconds between checkpoints, from which `asyncnet resume` goes on; 0: none."""
     record: bool = True
     """Real time: write down what every node hears, so that `asyncnet replay` can do it again."""
+    memory: Annotated[float | None, tyro.conf.arg(metavar="GIB")] = None
+    """Most memory that the run may take; default: four fifths of this machine's."""
     check_determinism: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Simulated time: execute twice, and fail if the second run ends in other bits."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -101,6 +103,8 @@ class Resume:
     """Seconds between checkpoints; 0: none."""
     record: bool = True
     """Real time: write down what every node hears."""
+    memory: Annotated[float | None, tyro.conf.arg(metavar="GIB")] = None
+    """Most memory that the run may take; default: four fifths of this machine's."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the summary as one JSON object on standard output, and nothing else there."""
 
@@ -192,7 +196,7 @@ def _run(command: Run) -> int:
         options["time"] = command.time
     if not 0.0 <= command.checkpoint <= 1e9:
         raise ScenarioError("--checkpoint", "", f"seconds, or 0 for none; got {command.checkpoint}")
-    options |= {"checkpoint": command.checkpoint, "record": command.record, "check_determinism": command.check_determinism}
+    options |= {"checkpoint": command.checkpoint, "record": command.record, "check_determinism": command.check_determinism, "memory": command.memory}
     for name, number in (("--seeds", command.seeds), ("--workers", command.workers)):
         if number < 1:
             raise ScenarioError(name, "", f"at least 1, got {number}")
@@ -209,7 +213,7 @@ def _resume(command: Resume) -> int:
     given = {"time": command.time, "pack": command.pack, "wire": command.wire, "address": command.address}
     options = {name: value for name, value in given.items() if value is not None}
     with reporter() as shown:
-        result = api.resume(command.run, command.engine, checkpoint=command.checkpoint, record=command.record, reporter=shown, **options)
+        result = api.resume(command.run, command.engine, checkpoint=command.checkpoint, record=command.record, memory=command.memory, reporter=shown, **options)
     return _told(result, command.json)
 
 

@@ -31,6 +31,7 @@ TRIES = 64  # as in link.py
 
 Time = Counter  # microseconds by the key that asks for them
 _RARE = -math.log(1.0 - QUANTILE)  # means of an exponential distribution
+_SIGMAS = NormalDist().inv_cdf(QUANTILE)  # of a normal one
 
 
 def clock_of(scenario: Scenario, name: str) -> tuple[str, Any]:
@@ -57,7 +58,7 @@ def longest_delay(delay: Any) -> float:
         return delay.high
     if delay.kind == "exponential":
         return _RARE * delay.mean
-    return delay.mean * math.exp(delay.sigma * NormalDist().inv_cdf(QUANTILE) - 0.5 * delay.sigma**2)
+    return delay.mean * math.exp(delay.sigma * _SIGMAS - 0.5 * delay.sigma**2)
 
 
 def least_delay(delay: Any) -> float:
@@ -68,6 +69,11 @@ def least_delay(delay: Any) -> float:
 def losses_in_a_row(loss: float) -> int:
     """How often in a row a message is lost, at most (QUANTILE)."""
     return TRIES if loss >= 1.0 else min(TRIES, math.ceil(_RARE / -math.log(loss))) if loss > 0.0 else 0
+
+
+def tries_for(successes: int, share: float) -> float:
+    """How many tries it takes to have that many successes, at most (QUANTILE)."""
+    return (successes + _SIGMAS * math.sqrt(successes * (1.0 - share))) / share
 
 
 def archives(scenario: Scenario, plan: Plan) -> dict[str, int]:
@@ -119,12 +125,17 @@ class Ways:
             if not teams["critic"]:
                 out["critic"] = told + self.said("reward", self.period) + self.tick_of("critic")
         told = told + self.said("reward", self.period)
+        share = self.passes("activity") ** (len(teams["actor"]) + 1) * self.passes("outcome") * self.passes("reward")
+        shares: dict[str, float] = {}  # of the decisions, from which a layer learns and tells those below
         rule = RULES[self.scenario.rule.name]
         by_feedback = rule.TELLS and not settles(rule)
         for layer in reversed(self.plan.layers):
             readers = [other.name for other in self.plan.layers if layer.name in other.sources]
+            shares[layer.name] = share
             if layer.team == "actor" and by_feedback and readers:
-                heard = max((out[reader] + self.said("feedback", max(self.period, self.ticks(reader))) for reader in readers), key=Time.total)
+                shares[layer.name] = min(shares[reader] for reader in readers) * self.passes("feedback")
+                heard = (out[reader] + self.said("feedback", max(self.period, self.ticks(reader)), shares[reader]) for reader in readers)
+                heard = max(heard, key=Time.total)
                 out[layer.name] = heard + self.tick_of(layer.name, 1 + self.scenario.network.patience)
             else:
                 out[layer.name] = told + self.tick_of(layer.name)
@@ -140,10 +151,15 @@ class Ways:
 
     def activity(self, sender: str) -> Time:
         """What a value takes to the next node: it is said again at each of the sender's ticks, where that can matter."""
-        return self.said("activity", self._says(sender))
+        return self.said("activity", self.says(sender))
 
-    def said(self, channel: str, every: float) -> Time:
-        """What a message of a channel takes, if one is said `every` so many microseconds."""
+    def passes(self, channel: str) -> float:
+        """The share of a channel's messages that are not lost for good."""
+        lost = () if self.scenario.links.reliable(channel) else (condition.loss or 0.0 for condition in self.scenario.links.of(channel))
+        return math.prod(1.0 - loss for loss in lost)
+
+    def said(self, channel: str, every: float, share: float = 1.0) -> Time:
+        """What a message of a channel takes, if one is said `every` so many microseconds with the chance `share`."""
         links, out = self.scenario.links, Time()
         for table in ("default", channel):
             for condition in getattr(links, table):
@@ -152,8 +168,8 @@ class Ways:
                 if condition.loss and (links.reliable(channel) or channel == "activity"):
                     again = links.retry * self.tick if links.reliable(channel) else every
                     out[f"links.{table}.loss"] += losses_in_a_row(condition.loss) * again
-                if condition.stale:
-                    out[f"links.{table}.stale"] += condition.stale * every
+                if condition.stale and share > 0.0:
+                    out[f"links.{table}.stale"] += tries_for(condition.stale, share) * every
         return out
 
     def tick_of(self, name: str, times: int = 1) -> Time:
@@ -175,11 +191,16 @@ class Ways:
             self._ticks[name] = max(((key, longest_tick(spec) * self.tick) for key, spec in found), key=lambda pair: pair[1])
         return self._ticks[name]
 
-    def _says(self, sender: str) -> float:
+    def says(self, sender: str) -> float:
         """Microseconds between two messages of activity: at its ticks, or as often as it hears of others."""
         if sender == OBSERVATION:
             return self.period if self.waits else self.tick
-        return self.ticks(sender) or max(self._says(source) for source in self._sources(sender))
+        return self.ticks(sender) or max(self.says(source) for source in self._sources(sender))
+
+    def name_of(self, node: int) -> str:
+        """What stands for a node here: its layer, or its own name."""
+        found = self.plan.nodes[node]
+        return OBSERVATION if found.role == "world" else self.plan.layers[found.layer].name if found.layer >= 0 else found.name
 
     def _sources(self, name: str) -> tuple[str, ...]:
         return self.layers[name].sources if name in self.layers else (OBSERVATION,)

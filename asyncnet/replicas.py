@@ -16,6 +16,7 @@ from typing import Any
 
 from asyncnet import api
 from asyncnet.api import Quiet, Result
+from asyncnet.memory import GIB, check
 from asyncnet.record import Reporter
 from asyncnet.scenario import Scenario
 
@@ -27,19 +28,22 @@ def replicate(
     seeds: Iterable[int],
     *,
     workers: int = 1,
+    memory: float | None = None,
     out: str | Path | None = "runs",
     reporter: Reporter | None = None,
     **options: Any,
 ) -> list[Result]:
     """Run a scenario with each of `seeds`, `workers` at a time, and return the results in the order of the seeds.
 
-    Each has its own run directory under `out` (None: none) and the digest it would have alone. `options` are those of the embedded engine. KeyboardInterrupt
-    ends all early; what was not begun is left out. Raises ScenarioError for a bad scenario, ValueError for fewer than one worker.
+    Each has its own run directory under `out` (None: none) and the digest it would have alone. `memory` is what all may take together, in GiB. `options` are
+    those of the embedded engine. KeyboardInterrupt ends all early; what was not begun is left out. Raises ScenarioError for a bad scenario, ValueError for
+    fewer than one worker.
     """
     if workers < 1:
         raise ValueError(f"at least one worker, got {workers}")
     made = scenario if isinstance(scenario, Scenario) else api.load(scenario)
     variants = [made.replace(seed=seed) for seed in seeds]
+    allowed = check(made, memory, min(workers, len(variants) or 1)) / GIB
     shared = _Shared(reporter or Quiet(), len(variants))
     if variants and options.get("loop", "compiled") == "compiled":
         from asyncnet.compiled_loop import CompiledLoop
@@ -47,7 +51,7 @@ def replicate(
 
         CompiledLoop(variants[0], Virtual()).prepare()  # once, so that no thread waits for another's compiler
     with ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(api.run, variant, out=out, reporter=_One(shared, i), **options) for i, variant in enumerate(variants)]
+        futures = [pool.submit(api.run, variant, out=out, memory=allowed, reporter=_One(shared, i), **options) for i, variant in enumerate(variants)]
         try:
             while wait(futures, timeout=1.0).not_done:  # a wait without end would not hear Ctrl-C
                 pass

@@ -11,7 +11,6 @@ from asyncnet import ledger
 from asyncnet.record import Record
 from asyncnet.scenario import Scenario
 
-
 SUBSTANTIAL = 0.05  # the share of credits or decisions beyond which a run is not the one that was asked for
 
 
