@@ -10,6 +10,7 @@ A run that needs more than SHARE of the machine's memory (of the container's, if
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,9 @@ def widest(scenario: Scenario, team: Plan) -> int:
 
 def under_way(scenario: Scenario, team: Plan) -> int:
     """Bytes of the messages that may be under way at once."""
-    ways, size, events = Ways(scenario, team), an_event(scenario, team), 0.0
+    ways, size, events, whole = Ways(scenario, team), an_event(scenario, team), 0.0, math.inf
+    if scenario.task.decisions and not ways.waits:
+        whole = scenario.task.decisions * ways.period  # nothing is under way for longer than the run
     for channel, name in CHANNEL_NAMES.items():
         links = team.links[team.links[:, CHANNEL] == channel]
         senders: dict[int, int] = {}
@@ -93,7 +96,7 @@ def under_way(scenario: Scenario, team: Plan) -> int:
             senders[src] = senders.get(src, 0) + 1
         for src, count in senders.items():
             every = ways.says(ways.name_of(src)) if name == "activity" else ways.period
-            events += count * (1.0 + ways.said(name, every).total() / every)
+            events += count * (1.0 + min(whole, ways.said(name, every).total()) / every)
     return int(events * size)
 
 
