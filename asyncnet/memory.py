@@ -115,13 +115,13 @@ def check(scenario: Scenario, limit: float | None = None, runs: int = 1) -> int:
 
 def _key(scenario: Scenario, needed: int) -> str:
     """The key without which a run would need least."""
-    found = {}
+    found = {"task.decisions": needed - A_DECISION * (scenario.task.decisions or 0)}
     for key, variant in _variants(scenario):
         try:
             found[key] = reckon(variant, plan(variant))
         except ScenarioError:
             continue
-    return min(found, key=found.get) if found else ""
+    return min(found, key=found.get)
 
 
 def _variants(scenario: Scenario) -> Iterator[tuple[str, Scenario]]:
@@ -131,8 +131,6 @@ def _variants(scenario: Scenario) -> Iterator[tuple[str, Scenario]]:
         return scenario.model_copy(update={table: getattr(scenario, table).model_copy(update=changes)})
 
     yield "task.streams", less("task", streams=1)
-    if scenario.task.decisions:
-        yield "task.decisions", less("task", decisions=1)
     yield "network.hidden", less("network", hidden=(1,) * len(scenario.network.hidden))
     yield "links", scenario.model_copy(update={"links": type(scenario.links)()})
     for table in ("rule", "critic"):
