@@ -6,6 +6,7 @@ of Gymnasium's own) holds the lock while it steps; there more than one worker ga
 
 from __future__ import annotations
 
+import inspect
 import math
 import statistics
 import threading
@@ -38,6 +39,7 @@ def replicate(
     """
     if workers < 1:
         raise ValueError(f"at least one worker, got {workers}")
+    api.check_options("embedded", options.keys() - inspect.signature(api.run).parameters.keys())
     made = scenario if isinstance(scenario, Scenario) else api.load(scenario)
     variants = [made.replace(seed=seed) for seed in seeds]
     shared = _Shared(reporter or Quiet(), len(variants))

@@ -126,9 +126,9 @@ def test_listing_and_validating_import_no_ray_and_no_wire():
 
 
 FINDS = """
-import asyncnet, asyncnet.scenarios, asyncnet.scenario, importlib.util, json
+import asyncnet, asyncnet.scenarios, asyncnet.reading, importlib.util, json
 print(json.dumps([asyncnet.__file__, asyncnet.scenarios.__file__, importlib.util.find_spec("asyncnet.actors").origin,
-                  importlib.util.find_spec("asyncnet.actors.host").origin, sorted(asyncnet.scenario.shipped())]))
+                  importlib.util.find_spec("asyncnet.actors.host").origin, sorted(asyncnet.reading.shipped())]))
 """
 
 

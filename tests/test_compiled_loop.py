@@ -17,7 +17,8 @@ from asyncnet.ledger import IN_FLIGHT, account, by_channel, unexplained
 from asyncnet.loop import Loop
 from asyncnet.message import TICK, WORLD
 from asyncnet.metrics import Score
-from asyncnet.scenario import ScenarioError, check, overlay
+from asyncnet.reading import overlay
+from asyncnet.scenario import ScenarioError, check
 from asyncnet.timekeeper import Virtual
 
 MULTIPLEXER = {
