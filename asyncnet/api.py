@@ -11,6 +11,7 @@ from typing import Any
 from asyncnet import rundir, snapshot
 from asyncnet.checkpoint import Checkpoint
 from asyncnet.checkpoint import load as load_checkpoint
+from asyncnet.kernel import telling
 from asyncnet.mistakes import near
 from asyncnet.network import plan
 from asyncnet.reading import condition, find, read_toml, setting, several, shipped
@@ -211,7 +212,12 @@ def _engine(name: str, scenario: Scenario, options: dict[str, Any]) -> Callable[
     check_options(name, options)
     module = importlib.import_module(ENGINES[name])
     module.check(scenario, **options)
-    return module.run
+
+    def start(made: Scenario, shown: Reporter, **how: Any) -> Record:
+        with telling(shown.note):
+            return module.run(made, shown, **how)
+
+    return start
 
 
 def check_options(engine: str, options: Iterable[str]) -> None:

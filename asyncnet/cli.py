@@ -218,6 +218,7 @@ def _resume(command: Resume) -> int:
 def _replay(command: Replay) -> int:
     from asyncnet.console import reporter
     from asyncnet.debug import stop_before
+    from asyncnet.kernel import telling
 
     if command.debug and command.until is None:
         raise ScenarioError("--break", "", "needs --until, to say where")
@@ -225,7 +226,8 @@ def _replay(command: Replay) -> int:
     with reporter() as shown:
         shown.note("replaying")
     try:
-        same, found = api.replay(command.run, before)
+        with telling(shown.note):
+            same, found = api.replay(command.run, before)
     except bdb.BdbQuit:  # "q" in the debugger
         return INTERRUPTED
     if before is not None and not before.reached:

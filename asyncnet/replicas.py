@@ -17,6 +17,7 @@ from typing import Any
 
 from asyncnet import api
 from asyncnet.api import Quiet, Result
+from asyncnet.kernel import telling
 from asyncnet.record import Reporter
 from asyncnet.scenario import Scenario
 
@@ -47,7 +48,8 @@ def replicate(
         from asyncnet.compiled_loop import CompiledLoop
         from asyncnet.timekeeper import Virtual
 
-        CompiledLoop(variants[0], Virtual()).prepare()  # once, so that no thread waits for another's compiler
+        with telling(shared.shown.note):
+            CompiledLoop(variants[0], Virtual()).prepare()  # once, so that no thread waits for another's compiler
     with ThreadPoolExecutor(workers) as pool:
         futures = [pool.submit(api.run, variant, out=out, reporter=_One(shared, i), **options) for i, variant in enumerate(variants)]
         try:
