@@ -3,48 +3,51 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from asyncnet import rundir, snapshot
-from asyncnet import scenario as scenarios_module
 from asyncnet.checkpoint import Checkpoint
 from asyncnet.checkpoint import load as load_checkpoint
+from asyncnet.kernel import telling
+from asyncnet.mistakes import near
 from asyncnet.network import plan
+from asyncnet.reading import condition, find, read_toml, setting, several, shipped
 from asyncnet.record import Record, Reporter
 from asyncnet.result import Result, difference
 from asyncnet.rundir import RunDirectory
-from asyncnet.scenario import Scenario, ScenarioError
+from asyncnet.scenario import Scenario, ScenarioError, read
 
 # Engines are named by strings, so that naming one does not import it. Each has `run`, and `check`, which refuses what it cannot run before anything is made.
 ENGINES = {"embedded": "asyncnet.embedded", "ray": "asyncnet.actors.engine"}
 
 
-def scenarios() -> dict[str, str]:
+def list_scenarios() -> dict[str, str]:
     """The shipped scenarios: name -> the question each asks."""
-    return {name: str(scenarios_module.read_toml(path).get("question", "")) for name, path in scenarios_module.shipped().items()}
+    return {name: str(read_toml(path).get("question", "")) for name, path in shipped().items()}
 
 
-def tasks_of_scenarios() -> dict[str, str]:
+def list_tasks() -> dict[str, str]:
     """The task of each shipped scenario: an environment's id, or the task's name."""
-    tasks = {name: scenarios_module.read_toml(path)["task"] for name, path in scenarios_module.shipped().items()}
+    tasks = {name: read_toml(path)["task"] for name, path in shipped().items()}
     return {name: task.get("id", task["name"]) for name, task in tasks.items()}
 
 
-def conditions() -> dict[str, str]:
+def list_conditions() -> dict[str, str]:
     """The shipped conditions: name -> what each does."""
-    return {name: str(scenarios_module.read_toml(path).get("line", "")) for name, path in scenarios_module.shipped("conditions").items()}
+    return {name: str(read_toml(path).get("line", "")) for name, path in shipped("conditions").items()}
 
 
-def load(name: str | Path, under: Iterable[str] = (), settings: Iterable[str] = ()) -> Scenario:
+def load(name: str | Path, under: str | Iterable[str] = (), settings: str | Iterable[str] = ()) -> Scenario:
     """A scenario by shipped name or path of a TOML file, under conditions, with `key=value` settings; raises ScenarioError."""
-    return scenarios_module.read(scenarios_module.find(str(name)), under, [scenarios_module.setting(text) for text in settings])
+    return read(find(str(name)), under, [setting(text) for text in several(settings)])
 
 
 def validate(path: str | Path) -> Scenario:
     """The scenario in a file, if it is sound; raises ScenarioError with file, key and reason."""
-    return scenarios_module.read(scenarios_module.find(str(path)))
+    return read(find(str(path)))
 
 
 class Quiet:
@@ -74,7 +77,7 @@ def run(
     engine: str = "embedded",
     *,
     seed: int | None = None,
-    under: Iterable[str] = (),
+    under: str | Iterable[str] = (),
     out: str | Path | None = "runs",
     checkpoint: float = 60.0,
     record: bool = True,
@@ -93,8 +96,7 @@ def run(
     """
     made = scenario if isinstance(scenario, Scenario) else load(scenario, under)
     if isinstance(scenario, Scenario) and under:
-        for name in under:
-            made = scenarios_module.check(scenarios_module.overlay(made.data(), scenarios_module.condition(name), compose=True), name)
+        made = made.under_layers(map(condition, several(under)))
     if seed is not None:
         made = made.replace(seed=seed)
     start = _engine(engine, made, options, memory)
@@ -133,7 +135,7 @@ def resume(
     """
     path, shown = rundir.find(run_dir), reporter or Quiet()
     with RunDirectory.again(path, every=checkpoint, recording=record) as kept:
-        about, made = kept.about, scenarios_module.read(path / "config.toml")
+        about, made = kept.about, read(path / "config.toml")
         if about["status"] == "finished":
             raise ScenarioError(str(run_dir), "", "this run has finished")
         engine, before = engine or about["engine"], _time(about["engine"], about["how"])
@@ -162,7 +164,7 @@ def verify(run_dir: str | Path, reporter: Reporter | None = None) -> tuple[bool,
     Raises ScenarioError for a run that cannot be done again: one that has not ended, or was not recorded.
     """
     path = rundir.find(run_dir)
-    about, made = rundir.about(path), scenarios_module.read(path / "config.toml")
+    about, made = rundir.about(path), read(path / "config.toml")
     if _time(about["engine"], about["how"]) == "wall" or any(part["how"] != "exactly" for part in about["resumed"]):
         return replay(path, reporter=reporter)
     if about["status"] != "finished":
@@ -178,10 +180,10 @@ def replay(run_dir: str | Path, before: Callable[..., bool] | None = None, repor
 
     A run that was resumed has a recording for each part; all are replayed. Raises ScenarioError if there is none.
     """
-    from asyncnet.replay import replay as play
+    from asyncnet.playback import replay as play
 
     path = rundir.find(run_dir)
-    about, made = rundir.about(path), scenarios_module.read(path / "config.toml")
+    about, made = rundir.about(path), read(path / "config.toml")
     last = len(about["resumed"])
     parts = {k: part for k in range(last + 1) if (part := rundir.recordings(path, k)).is_dir()}
     if not parts:
@@ -219,13 +221,35 @@ def _engine(name: str, scenario: Scenario, options: dict[str, Any], memory: floa
     """What starts a run, once it is clear that it can be run."""
     from asyncnet.memory import check
 
-    if name not in ENGINES:
-        raise ValueError(f"no engine {name!r}; there are {', '.join(ENGINES)}")
+    check_options(name, options)
     module = importlib.import_module(ENGINES[name])
     module.check(scenario, **options)
     if memory is not None or not options.get("address"):  # of other machines nothing is known
         check(scenario, memory)
-    return module.run
+
+    def start(made: Scenario, shown: Reporter, **how: Any) -> Record:
+        with telling(shown.note):
+            return module.run(made, shown, **how)
+
+    return start
+
+
+def check_options(engine: str, options: Iterable[str]) -> None:
+    """Refuse, with a ScenarioError, what an engine has no option for."""
+    known, ours = _options(engine), inspect.signature(run).parameters
+    for option in options:
+        if option not in known:
+            owners = [other for other in ENGINES if option in _options(other)]
+            why = f"it is for the {owners[0]} engine" if owners else near(option, [*known, *ours])
+            raise ScenarioError(option, "", f"no option of the {engine} engine; {why}")
+
+
+def _options(engine: str) -> list[str]:
+    """The names of an engine's own options: those that its `check` looks at."""
+    if engine not in ENGINES:
+        raise ScenarioError("engine", "", f"no engine {engine!r}; {near(str(engine), ENGINES)}")
+    check = importlib.import_module(ENGINES[engine]).check
+    return [name for name, parameter in inspect.signature(check).parameters.items() if parameter.kind is parameter.KEYWORD_ONLY]
 
 
 def _time(engine: str, options: dict[str, Any]) -> str:

@@ -16,7 +16,8 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from asyncnet import api
-from asyncnet.scenario import ScenarioError
+from asyncnet.reading import Layer, find, setting
+from asyncnet.scenario import ScenarioError, read
 
 EXIT = {"pass": 0, "fail": 1, "unknown": 2}
 USAGE, INTERRUPTED = 64, 130
@@ -165,11 +166,11 @@ def _list(command: List) -> int:
     from asyncnet.tasks import LINES
 
     rules = {name: module.LINE for name, module in RULES.items()}
-    lists = {"scenarios": api.scenarios(), "conditions": api.conditions(), "rules": rules, "tasks": LINES}
+    lists = {"scenarios": api.list_scenarios(), "conditions": api.list_conditions(), "rules": rules, "tasks": LINES}
     if command.json:
         print(json.dumps(lists))
     else:
-        show_lists(lists, api.tasks_of_scenarios())
+        show_lists(lists, api.list_tasks())
     return 0
 
 
@@ -182,7 +183,8 @@ def _validate(command: Validate) -> int:
 def _run(command: Run) -> int:
     from asyncnet.console import reporter
 
-    scenario = api.load(command.scenario, command.under, [*command.set, *([] if command.seed is None else [f"seed={command.seed}"])])
+    seed = [] if command.seed is None else [Layer(f"--seed {command.seed}", {"seed": command.seed})]
+    scenario = read(find(command.scenario), command.under, [*map(setting, command.set), *seed])
     options: dict[str, Any] = {}
     if command.engine == "ray":
         if command.loop or (command.seeds, command.workers) != (1, 1):
@@ -220,6 +222,7 @@ def _resume(command: Resume) -> int:
 def _replay(command: Replay) -> int:
     from asyncnet.console import reporter
     from asyncnet.debug import stop_before
+    from asyncnet.kernel import telling
 
     if command.debug and command.until is None:
         raise ScenarioError("--break", "", "needs --until, to say where")
@@ -227,7 +230,8 @@ def _replay(command: Replay) -> int:
     with reporter() as shown:
         shown.note("replaying")
     try:
-        same, found = api.replay(command.run, before)
+        with telling(shown.note):
+            same, found = api.replay(command.run, before)
     except bdb.BdbQuit:  # "q" in the debugger
         return INTERRUPTED
     if before is not None and not before.reached:

@@ -6,7 +6,6 @@ order world, layers from first to output, critic, dopamine; that number, not the
 
 from __future__ import annotations
 
-import difflib
 from itertools import pairwise
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,6 +14,7 @@ import numpy as np
 
 from asyncnet.chance import identity
 from asyncnet.message import ACTIVITY, FEEDBACK, OUTCOME, REWARD, TICK
+from asyncnet.mistakes import near
 
 if TYPE_CHECKING:
     from asyncnet.scenario import Scenario
@@ -177,8 +177,7 @@ def plan(scenario: Scenario) -> Plan:
         if name == "world":
             raise ScenarioError("", 'clocks."world"', "the world's clock is task.world.interval")
         if name != "default" and name not in names:
-            near = difflib.get_close_matches(name, sorted(names), n=1)
-            raise ScenarioError("", f'clocks."{name}"', "no node of that name" + (f"; did you mean {near[0]}?" if near else ""))
+            raise ScenarioError("", f'clocks."{name}"', f"no node of that name; {near(name, sorted(names))}")
     made = Plan(layers, tuple(nodes), links, inputs, actions)
     if scenario.network.reach:
         for node in nodes[1 : 1 + sum(parts.values())]:

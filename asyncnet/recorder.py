@@ -1,4 +1,4 @@
-"""Writing down what a loop's nodes hear while it runs on real clocks, so that replay.py can do it again.
+"""Writing down what a loop's nodes hear while it runs on real clocks, so that playback.py can do it again.
 
 A Recorder is a loop's tape. About once a second it asks the loop for a moment between two events, notes digests of its nodes and closes a segment
 (journal.py). Encoding may be done by another thread: the loop waits for the digests only, which are spaced so that they take a hundredth of its time.

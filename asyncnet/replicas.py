@@ -6,6 +6,7 @@ of Gymnasium's own) holds the lock while it steps; there more than one worker ga
 
 from __future__ import annotations
 
+import inspect
 import math
 import statistics
 import threading
@@ -16,6 +17,7 @@ from typing import Any
 
 from asyncnet import api
 from asyncnet.api import Quiet, Result
+from asyncnet.kernel import telling
 from asyncnet.memory import GIB, check
 from asyncnet.record import Reporter
 from asyncnet.scenario import Scenario
@@ -41,6 +43,7 @@ def replicate(
     """
     if workers < 1:
         raise ValueError(f"at least one worker, got {workers}")
+    api.check_options("embedded", options.keys() - inspect.signature(api.run).parameters.keys())
     made = scenario if isinstance(scenario, Scenario) else api.load(scenario)
     variants = [made.replace(seed=seed) for seed in seeds]
     allowed = check(made, memory, min(workers, len(variants) or 1)) / GIB
@@ -49,7 +52,8 @@ def replicate(
         from asyncnet.compiled_loop import CompiledLoop
         from asyncnet.timekeeper import Virtual
 
-        CompiledLoop(variants[0], Virtual()).prepare()  # once, so that no thread waits for another's compiler
+        with telling(shared.shown.note):
+            CompiledLoop(variants[0], Virtual()).prepare()  # once, so that no thread waits for another's compiler
     with ThreadPoolExecutor(workers) as pool:
         futures = [pool.submit(api.run, variant, out=out, memory=allowed, reporter=_One(shared, i), **options) for i, variant in enumerate(variants)]
         try:

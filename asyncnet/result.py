@@ -31,6 +31,12 @@ class Result:
         self.scenario, self.engine, self.record, self.run_dir = scenario, engine, record, run_dir
         self.again, self.resumed, self.trouble = again, resumed, list(trouble)
 
+    def __repr__(self) -> str:
+        score = self.record.score
+        figures = [f"{name.replace('_', ' ')} {score[name]:.4g}" for name in ("last_mean_return", "last_mean_reward") if score[name] is not None]
+        shown = ", ".join([f"{score['decisions']:,} decisions", *figures[:1], self.verdict()[0], f"digest {self.record.digest[:16]}"])
+        return f"<Result {self.scenario.name}: {shown}>"
+
     def verdict(self) -> tuple[str, list[str]]:
         """("pass" | "unknown" | "fail", reasons), as verdict.judge says it; never a pass if something was not kept."""
         fails, unknown = judge(self.scenario, self.record)

@@ -28,8 +28,9 @@ from asyncnet import durable, ledger
 from asyncnet.checkpoint import Checkpoint, save
 from asyncnet.journal import Writer
 from asyncnet.network import Plan
+from asyncnet.reading import LARGEST_FILE
 from asyncnet.record import Record
-from asyncnet.scenario import LARGEST_FILE, Scenario, ScenarioError
+from asyncnet.scenario import Scenario, ScenarioError
 
 BEGINNING = "from"
 PACKAGES = ("asyncnet", "numpy", "numba", "gymnasium", "ray", "pyzmq", "msgpack", "pydantic")

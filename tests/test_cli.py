@@ -85,7 +85,7 @@ def test_list_json_names_every_shipped_scenario_condition_rule_and_task(command)
 def test_list_shows_every_name_with_its_whole_line(command):
     code, out, err = command("list")
     assert (code, err) == (0, "")
-    for names in (api.scenarios(), api.conditions(), {name: rule.LINE for name, rule in RULES.items()}, LINES):
+    for names in (api.list_scenarios(), api.list_conditions(), {name: rule.LINE for name, rule in RULES.items()}, LINES):
         for name, line in names.items():
             assert re.search(rf"^ *{re.escape(name)} +{re.escape(line)} *$", out, re.M), name
 

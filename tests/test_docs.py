@@ -37,8 +37,8 @@ def test_readmes_python_example_runs_as_printed(tmp_path):
 
 
 def test_every_scenario_condition_and_rule_is_in_the_readme():
+    from asyncnet.reading import shipped
     from asyncnet.rules import RULES
-    from asyncnet.scenario import shipped
 
     readme = (ROOT / "README.md").read_text()
     missing = [name for name in (*shipped(), *shipped("conditions"), *RULES) if f"`{name}`" not in readme]

@@ -35,8 +35,8 @@ from asyncnet.ledger import DELIVERED, DUPLICATED, EXPIRED, LOST, SENT
 from asyncnet.loop import Loop, digest
 from asyncnet.message import ACTIVITY, CHANNEL_NAMES, TICK, WORLD
 from asyncnet.network import plan
+from asyncnet.playback import replay
 from asyncnet.recorder import WIDTH, Recorder, fields_of
-from asyncnet.replay import replay
 from asyncnet.rundir import RunDirectory, recordings
 from asyncnet.scenario import ScenarioError, check
 from asyncnet.timekeeper import Virtual

@@ -26,10 +26,8 @@ def spaces(name: str) -> Spaces:
     try:
         with warnings.catch_warnings(action="ignore"):  # they are shown when the run makes its own
             env = _make(name)
-    except gymnasium.error.DependencyNotInstalled:
-        raise ScenarioError("", "task.id", f'{name} needs more than is installed; "pip install asyncnet[box2d]" brings it for Box2D environments') from None
-    except Exception as error:  # whatever the code of somebody's environment raises
-        raise ScenarioError("", "task.id", " ".join(str(error).split())[:300] or type(error).__name__) from None
+    except Exception as error:  # whatever the code of somebody's environment raises; a missing extra is named by Gymnasium
+        raise ScenarioError("", "task.id", f"{name}: {' '.join(str(error).split())[:300] or type(error).__name__}") from None
     try:
         seen, acts = env.observation_space, env.action_space
         if not isinstance(seen, gymnasium.spaces.Box) or math.prod(seen.shape) > 65_536:
