@@ -23,6 +23,7 @@ from asyncnet.message import CHANNELS, TICK, WORLD, Letter
 from asyncnet.network import DST, PORT, Plan, plan
 from asyncnet.node import Node, build, clock_of
 from asyncnet.scenario import Links, Scenario
+from asyncnet.tasks import TaskFailed
 from asyncnet.timekeeper import NEVER
 from asyncnet.world import LOOK, TURN
 
@@ -99,6 +100,9 @@ class Loop:
         self.paused = False
         try:
             self._run(progress, until)
+        except TaskFailed as error:
+            self._asked.clear()  # the event under way will never be over, and between two events nobody comes any more
+            self.stop(str(error))
         finally:
             self._answer()
             if not self.paused:  # else looking now would be one look more than without the pause

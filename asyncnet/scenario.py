@@ -7,6 +7,8 @@ A scenario says everything that decides a run: task, network, rule, critic, cloc
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from functools import reduce
@@ -19,6 +21,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from asyncnet.rules import RULES, map_async, map_propagation
 from asyncnet.rules.settings import LearnerSettings, Model, Size
+from asyncnet.text import printable
 
 SHIPPED = Path(__file__).resolve().parent / "scenarios"
 if not SHIPPED.is_dir():  # a bare checkout
@@ -32,7 +35,7 @@ class ScenarioError(ValueError):
 
     def __init__(self, where: str, key: str, why: str) -> None:
         text = f"{where}: {key}: {why}" if key else f"{where}: {why}"
-        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:1000]))  # one line, whatever a file holds
+        super().__init__(printable(text[:1000]))
         self.where, self.key, self.why = where, key, why
 
 
@@ -242,6 +245,10 @@ class Scenario(Model):
     def toml(self) -> str:
         return tomli_w.dumps(self.data())
 
+    def fingerprint(self) -> str:
+        """SHA-256 of its data, for whatever belongs to this scenario and to no other."""
+        return hashlib.sha256(json.dumps(self.data(), sort_keys=True).encode()).hexdigest()
+
 
 def read(path: str | Path, under: Iterable[str] = (), settings: Iterable[Mapping[str, Any]] = ()) -> Scenario:
     """The scenario in a TOML file, under the named conditions, with `settings` put in; raises ScenarioError."""
@@ -335,6 +342,16 @@ def overlay(base: Any, over: Any, path: tuple[str, ...] = (), *, compose: bool =
         merged = {key: overlay(base[key], value, (*path, key), compose=compose) if key in base else value for key, value in over.items()}
         return {**base, **merged}
     return over
+
+
+def differing(one: Any, other: Any) -> str:
+    """The first key, dotted, at which two scenarios as plain data are not the same; "" if they are."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in dict.fromkeys([*one, *other]):
+            if key not in one or key not in other or one[key] != other[key]:
+                within = differing(one.get(key), other.get(key))
+                return ".".join(filter(None, (f'"{key}"' if "." in key else key, within)))
+    return ""
 
 
 def check(data: Mapping[str, Any], where: str) -> Scenario:
