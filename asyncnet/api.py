@@ -238,8 +238,8 @@ def _options(path: Path, about: rundir.About) -> dict[str, Any]:
     known = {name: kind for name, kind in typing.get_type_hints(check).items() if name in check.__kwdefaults__}
     for name, value in about.how.items():
         try:
-            pydantic.TypeAdapter(known.get(name, typing.Never)).validate_python(value, strict=True)
-        except pydantic.ValidationError:
+            pydantic.TypeAdapter(known[name]).validate_python(value, strict=True)
+        except (KeyError, pydantic.ValidationError):
             raise ScenarioError(str(path / "run.json"), f"how.{name}", f"no option of the {about.engine} engine: {value!r}") from None
     return about.how
 

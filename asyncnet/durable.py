@@ -94,9 +94,10 @@ def appear(path: Path, files: Mapping[str, bytes]) -> None:
 def vanish(path: Path) -> None:
     """Remove a directory: it has lost its name before anything in it is gone."""
     _clear(path.parent)
-    os.rename(path, _aside(path))
-    _sync(path.parent)
-    discard(_aside(path))
+    with _whole_or_gone(_aside(path)):
+        os.rename(path, _aside(path))
+        _sync(path.parent)
+        discard(_aside(path))
 
 
 def plain(path: Path) -> BinaryIO:

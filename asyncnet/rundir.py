@@ -118,8 +118,8 @@ class RunDirectory:
             parent.mkdir(parents=True, exist_ok=True)
             aside.mkdir()
             self._lock = _locked(aside)
-            durable.replace(aside / "config.toml", made.toml().encode())
-            durable.replace(aside / "run.json", self._as_json())
+            (aside / "config.toml").write_text(made.toml())
+            (aside / "run.json").write_bytes(self._as_json())
             self._lines = durable.Lines(aside / METRICS)
             aside.rename(self.path)
         except OSError as error:
