@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bdb
 import importlib
-import json
 import os
 import sys
 from contextlib import nullcontext
@@ -18,6 +17,7 @@ from asyncnet import api, interrupts
 from asyncnet.interrupts import INTERRUPTED
 from asyncnet.reading import Layer, find, setting
 from asyncnet.scenario import ScenarioError, read
+from asyncnet.text import as_json, printable
 
 EXIT = {"pass": 0, "fail": 1, "unknown": 2}
 USAGE = 64
@@ -98,7 +98,7 @@ class Resume:
     wire: Literal["zmq", "ray"] | None = None
     """Ray: what carries messages between actors; default: as before."""
     address: str | None = None
-    """Ray: the cluster to join; default: as before."""
+    """Ray: the cluster to join; default: none, even if it ran on one: an address is never taken from a run's directory."""
     checkpoint: float = 60.0
     """Seconds between checkpoints; 0: none."""
     record: bool = True
@@ -167,7 +167,7 @@ def _list(command: List) -> int:
     rules = {name: module.LINE for name, module in RULES.items()}
     lists = {"scenarios": api.list_scenarios(), "conditions": api.list_conditions(), "rules": rules, "tasks": LINES}
     if command.json:
-        print(json.dumps(lists))
+        print(as_json(lists))
     else:
         show_lists(lists, api.list_tasks())
     return 0
@@ -175,7 +175,7 @@ def _list(command: List) -> int:
 
 def _validate(command: Validate) -> int:
     made = api.validate(command.file)
-    print(json.dumps(made.data()) if command.json else f"{command.file}: ok")
+    print(as_json(made.data()) if command.json else f"{command.file}: ok")
     return 0
 
 
@@ -235,7 +235,7 @@ def _replay(command: Replay) -> int:
         return INTERRUPTED
     if before is not None and not before.reached:
         raise ScenarioError("--until", "", f"there is no event {command.until} in it; {found}")
-    print(json.dumps({"identical": same, "found": found}) if command.json else found)
+    print(as_json({"identical": same, "found": found}) if command.json else printable(found))
     return 0 if same else 1
 
 
@@ -244,16 +244,16 @@ def _verify(command: Verify) -> int:
 
     with reporter() as shown:
         same, found = api.verify(command.run, shown)
-    print(json.dumps({"identical": same, "found": found}) if command.json else found)
+    print(as_json({"identical": same, "found": found}) if command.json else printable(found))
     return 0 if same else 1
 
 
-def _told(result: api.Result, as_json: bool) -> int:
+def _told(result: api.Result, in_json: bool) -> int:
     from asyncnet.console import show_summary
 
     summary = result.summary()
-    if as_json:
-        print(json.dumps(summary))
+    if in_json:
+        print(as_json(summary))
     else:
         show_summary(summary)
     return INTERRUPTED if result.record.stopped == "interrupted" else EXIT[summary["verdict"]]
@@ -268,7 +268,7 @@ def _replicate(command: Run, scenario: api.Scenario, options: dict[str, Any]) ->
         results = replicate(scenario, seeds, workers=command.workers, out=command.out, reporter=shown, **options)
     if results:
         summary = summarize(results)
-        print(json.dumps(summary)) if command.json else show_replicas(summary)
+        print(as_json(summary)) if command.json else show_replicas(summary)
     if len(results) < command.seeds or any(result.record.stopped == "interrupted" for result in results):
         return INTERRUPTED
     verdicts = {result.verdict()[0] for result in results}

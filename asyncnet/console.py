@@ -1,4 +1,7 @@
-"""What people see: progress in a terminal, plain lines elsewhere, tables at the end. Everything here goes to standard error but the last table."""
+"""What people see: progress in a terminal, plain lines elsewhere, tables at the end. Everything here goes to standard error but the last table.
+
+All of it is made printable here: some was read from files, and may be anybody's.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,10 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from asyncnet import interrupts
+from asyncnet.text import printable
 
 EVERY = 2.0  # seconds between plain lines
 
@@ -35,7 +40,7 @@ class Plain:
         self._began = time.monotonic()
 
     def note(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
 
     def row(self, row: dict[str, Any]) -> None:
         now = time.monotonic()
@@ -59,7 +64,7 @@ class Terminal:
         self._task = self._bar.add_task("starting", total=1.0)
 
     def note(self, text: str) -> None:
-        self._bar.console.print(text)
+        self._bar.console.print(_text(text))
 
     def row(self, row: dict[str, Any]) -> None:
         self._bar.update(self._task, completed=row["done"], description=line(row))
@@ -108,9 +113,9 @@ def show_summary(summary: dict[str, Any]) -> None:
         if "wire_p50_us" in row:
             shown.add_row(f"{channel} on the wire", f"p50 {row['wire_p50_us']:,.0f} us, p99 {row['wire_p99_us']:,.0f} us, beside any injected delay")
     shown.add_row("digest", summary["digest"][:16])
-    shown.add_row("verdict", summary["verdict"] + "".join(f"; {reason}" for reason in summary["reasons"]))
+    shown.add_row("verdict", _text(summary["verdict"] + "".join(f"; {reason}" for reason in summary["reasons"])))
     if summary["run_dir"]:
-        shown.add_row("run", summary["run_dir"])
+        shown.add_row("run", _text(summary["run_dir"]))
     _output().print(shown)
 
 
@@ -145,6 +150,11 @@ def show_lists(lists: dict[str, dict[str, str]], groups: dict[str, str]) -> None
                 table.add_row(f"  {group}", "", style="italic")
             table.add_row(f"  {'  ' if group else ''}{name}", names[name])
         console.print(table)
+
+
+def _text(text: str) -> Text:
+    """Text as it stands: no markup, nothing that a terminal obeys."""
+    return Text(printable(text))
 
 
 def _output() -> Console:

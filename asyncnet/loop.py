@@ -24,6 +24,7 @@ from asyncnet.message import CHANNEL_NAMES, CHANNELS, TICK, WORLD, Letter
 from asyncnet.network import DST, PORT, Plan, plan
 from asyncnet.node import Node, build, clock_of
 from asyncnet.scenario import Links, Scenario
+from asyncnet.tasks import TaskFailed
 from asyncnet.timekeeper import NEVER
 from asyncnet.world import LOOK, TURN
 
@@ -104,6 +105,9 @@ class Loop:
         try:
             self._run(progress, until)
             self._answer()  # not after an exception, which may have come in the middle of an event
+        except TaskFailed as error:
+            self._asked.clear()  # the event under way will never be over, and between two events nobody comes any more
+            self.stop(str(error))
         finally:
             if not self.paused:  # else looking now would be one look more than without the pause
                 self._look(None)

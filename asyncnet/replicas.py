@@ -76,7 +76,8 @@ def summarize(results: list[Result]) -> dict[str, Any]:
         values = [run[figure] for run in runs if run[figure] is not None]
         if values:
             out["mean"][figure] = statistics.mean(values)
-            out["standard_error"][figure] = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
+            spread = len(values) > 1 and all(map(math.isfinite, values))
+            out["standard_error"][figure] = statistics.stdev(values) / math.sqrt(len(values)) if spread else None
     return out
 
 

@@ -5,6 +5,8 @@ One function a concern; each looks at the record alone and returns its reasons, 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from asyncnet import ledger
@@ -17,7 +19,7 @@ SUBSTANTIAL = 0.05  # the share of credits or decisions beyond which a run is no
 def judge(scenario: Scenario, record: Record) -> tuple[list[str], list[str]]:
     """(what broke, what did not take place)."""
     broken, absent = _ending(record)
-    broken += _weights(record)
+    broken += _weights(record) + _score(record)
     (broken if record.stopped in ("finished", "interrupted") else absent).extend(_books(record))
     absent += [f"{name} {why}" for name, why in record.measured.get("off_clock", {}).items()]
     absent += _losses(scenario, record)
@@ -34,6 +36,11 @@ def _ending(record: Record) -> tuple[list[str], list[str]]:
 
 def _weights(record: Record) -> list[str]:
     return [f"{name}: weights are not finite" for name, arrays in record.weights.items() if not all(np.isfinite(array).all() for array in arrays.values())]
+
+
+def _score(record: Record) -> list[str]:
+    wrong = [name for name, value in record.score.items() if isinstance(value, float) and not math.isfinite(value)]
+    return [f"the score is not finite: {', '.join(wrong)}"] if wrong else []
 
 
 def _books(record: Record) -> list[str]:

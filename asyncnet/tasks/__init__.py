@@ -38,6 +38,10 @@ class Spaces(NamedTuple):
     real: bool
 
 
+class TaskFailed(Exception):
+    """What a task in Python did instead of a step; the run ends, and this is why."""
+
+
 COMPILED = {"CartPole-v1": ("asyncnet.tasks.cartpole", Spaces(4, 2, False))}
 
 
