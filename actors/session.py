@@ -19,6 +19,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from asyncnet import interrupts
+
 from . import reaper
 from .reaper import leftovers
 
@@ -77,21 +79,21 @@ def session(address: str | None = None, cpus: int | None = None) -> Iterator[Ses
     namespace = f"asyncnet-{uuid.uuid4().hex}"
     before = _sigterm_to_exit()
     try:
-        with _local(namespace, cpus, imported_before, before) if address is None else _joined(address, namespace, before) as running:
+        with _local(namespace, cpus, imported_before) if address is None else _joined(address, namespace) as running:
             yield running
     finally:
         _set_sigterm(before)
 
 
 @contextmanager
-def _local(namespace: str, cpus: int | None, imported_before: bool, sigterm: object) -> Iterator[Session]:
+def _local(namespace: str, cpus: int | None, imported_before: bool) -> Iterator[Session]:
     mark = uuid.uuid4().hex
     parent = tempfile.gettempdir()
     directory = Path(tempfile.mkdtemp(prefix=reaper.PREFIX, dir=parent if len(parent) <= _LONGEST_PARENT else "/tmp"))
     helper = _start_reaper(mark, directory)
     try:
         _authenticate(imported_before)
-        with _environment({**_QUIET, **_THREADS, reaper.MARK: mark, **_token(directory)}):
+        with _environment({**_QUIET, **_THREADS, reaper.MARK: mark, **_token(directory)}), _handlers_kept():
             import ray
 
             _forget_token()
@@ -107,11 +109,11 @@ def _local(namespace: str, cpus: int | None, imported_before: bool, sigterm: obj
                     # Ray opens its directory to everybody, so it gets one inside ours.
                     _temp_dir=str(directory / "r"),
                 )
-        _set_sigterm(sigterm, within=True)
         gcs = str(context.address_info["gcs_address"])
         if not gcs.startswith("127."):
             warnings.warn(f"Ray listens beyond this machine, at {gcs}", RuntimeWarning, stacklevel=4)
-        yield Session(gcs, namespace, mark, directory)
+        with interrupts.raised():
+            yield Session(gcs, namespace, mark, directory)
     finally:
         try:
             if "ray" in sys.modules:
@@ -124,19 +126,21 @@ def _local(namespace: str, cpus: int | None, imported_before: bool, sigterm: obj
 
 
 @contextmanager
-def _joined(address: str, namespace: str, sigterm: object) -> Iterator[Session]:
-    import ray
+def _joined(address: str, namespace: str) -> Iterator[Session]:
+    with _handlers_kept():
+        import ray
 
     try:
-        context = ray.init(
-            address=address,
-            namespace=namespace,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env={"env_vars": dict(_THREADS)},
-        )
-        _set_sigterm(sigterm, within=True)
-        yield Session(str(context.address_info["gcs_address"]), namespace)
+        with _handlers_kept():
+            context = ray.init(
+                address=address,
+                namespace=namespace,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                runtime_env={"env_vars": dict(_THREADS)},
+            )
+        with interrupts.raised():
+            yield Session(str(context.address_info["gcs_address"]), namespace)
     finally:
         ray.shutdown()
 
@@ -241,10 +245,21 @@ def _sigterm_to_exit() -> object:
     return before
 
 
+@contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """Ray puts in a handler for SIGTERM of its own, when it is imported and when it starts, which exits with 15: meanwhile nobody sets one."""
+    set_one = signal.signal
+    signal.signal = lambda number, handler: signal.getsignal(number) if number == signal.SIGTERM else set_one(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal = set_one
+
+
 def _set_sigterm(before: object, within: bool = False) -> None:
     """Set the handler for SIGTERM to `before`, or within a session to ours if that is the default.
 
-    Ray puts in a handler of its own on init. Only the main thread may set handlers, and None means one not set from Python.
+    Only the main thread may set handlers, and None means one not set from Python.
     """
     if threading.current_thread() is threading.main_thread() and before is not None:
         ours = within and before is signal.SIG_DFL

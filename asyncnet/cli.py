@@ -5,23 +5,21 @@ from __future__ import annotations
 import bdb
 import importlib
 import json
-import os
-import signal
 import sys
-import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
-from asyncnet import api
+from asyncnet import api, interrupts
+from asyncnet.interrupts import INTERRUPTED
 from asyncnet.reading import Layer, find, setting
 from asyncnet.scenario import ScenarioError, read
 
 EXIT = {"pass": 0, "fail": 1, "unknown": 2}
-USAGE, INTERRUPTED = 64, 130
-ONCE = 2.0  # seconds in which an interrupt sent again is the same interrupt
+USAGE = 64
 
 
 @dataclass(frozen=True)
@@ -226,7 +224,7 @@ def _replay(command: Replay) -> int:
     with reporter() as shown:
         shown.note("replaying")
     try:
-        with telling(shown.note):
+        with telling(shown.note), nullcontext() if before is None else interrupts.raised():  # at a prompt Ctrl-C drops a line
             same, found = api.replay(command.run, before)
     except bdb.BdbQuit:  # "q" in the debugger
         return INTERRUPTED
@@ -272,27 +270,9 @@ def _replicate(command: Run, scenario: api.Scenario, options: dict[str, Any]) ->
     return EXIT["fail" if "fail" in verdicts else "unknown" if "unknown" in verdicts else "pass"]
 
 
-def _listen() -> None:
-    """Ctrl-C and SIGTERM raise KeyboardInterrupt, and not again while the run is being wound up: `timeout` sends to a process and to its group."""
-    last = float("-inf")
-
-    def interrupt(number: int, frame: object) -> None:
-        nonlocal last
-        if time.monotonic() - last > ONCE:
-            last = time.monotonic()
-            raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background job ignores it
-        signal.signal(signal.SIGINT, interrupt)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the `asyncnet` command."""
-    # One thread for each library: these layers are small, and sums must not depend on how they were split.
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
-    _listen()
+    interrupts.listen()
     try:
         verbs = List | Run | Resume | Replay | Verify | Validate | Bench
         command = tyro.cli(verbs, args=arguments, prog="asyncnet", description="A wind tunnel for asynchronous learning.")
@@ -306,4 +286,4 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to interrupt but Python's own end, which would make it another exit code
+        interrupts.ignore()

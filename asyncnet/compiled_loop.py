@@ -266,9 +266,9 @@ class CompiledLoop(Loop):
 
     def _handle(self, progress: Callable[[Loop], Any] | None, until: int) -> None:
         patience = FIRST_PATIENCE
-        while self.stopped is None:
+        while self.stopped is None or self._under_way:
             began = time.perf_counter()
-            why, at = go(self._directory, self.seed, patience, min(self.keeper.limit, until - 1))
+            why, at = go(self._directory, self.seed, patience if self.stopped is None else 0, min(self.keeper.limit, until - 1))
             if why == IDLE:
                 if at >= until < NEVER:
                     self._come_to(until)
@@ -277,21 +277,24 @@ class CompiledLoop(Loop):
                 self._idle(at)
             elif why == STEPS:
                 self.nodes[0].outside.step(self.nodes[0].view)
-                continue  # the event is not over
             elif why == LOOKS:
                 self.now = at
                 self._look(progress)
             elif why == FULL:
                 self._make_room()
-                continue
             elif why == PAUSED:
                 patience = _patience(patience, time.perf_counter() - began)
-            if self._asked:
+            if self._asked and not self._under_way:
                 self._catch_up()
                 self._answer()
                 self.agenda.clear()
         if self.wire is not None:
             self._flush()
+
+    @property
+    def _under_way(self) -> bool:
+        """Whether an event has more turns to come: it is finished before anybody looks at the state, or the loop is left."""
+        return self._tables.control[p.MORE] >= 0
 
     def _idle(self, at: int) -> None:
         """Nothing is due before `at`."""

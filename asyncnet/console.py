@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+
+from asyncnet import interrupts
 
 EVERY = 2.0  # seconds between plain lines
 
@@ -62,11 +65,17 @@ class Terminal:
         self._bar.update(self._task, completed=row["done"], description=line(row))
 
     def __enter__(self) -> Terminal:
+        interrupts.leaving.append(_show_cursor)
         self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
+        interrupts.leaving.remove(_show_cursor)
+
+
+def _show_cursor() -> None:
+    os.write(2, b"\n\x1b[?25h")
 
 
 def reporter() -> Plain | Terminal:

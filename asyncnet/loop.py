@@ -97,10 +97,12 @@ class Loop:
     def run(self, progress: Callable[[Loop], None] | None = None, until: int = NEVER) -> None:
         """Handle events until the world has finished, somebody calls `stop`, or nobody has anything left to do; or all those before the time `until`."""
         self.paused = False
+        if self.score is not None and self.score.finished:  # it goes on from a state of its very end
+            self._finish()
         try:
             self._run(progress, until)
+            self._answer()  # not after an exception, which may have come in the middle of an event
         finally:
-            self._answer()
             if not self.paused:  # else looking now would be one look more than without the pause
                 self._look(None)
             self._write_tape()

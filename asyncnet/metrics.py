@@ -40,20 +40,24 @@ class Score:
         for log, count, kept in ((v.log, v.log_count, self.rewards), (v.return_log, v.return_count, self.returns)):
             kept.extend(log[: int(count[0])].tolist())
             count[0] = 0.0
-        self.decisions, self.episodes, self.on_time, self.late, self.missing, self.repeated, self.revised = v.counts[:7].astype(int).tolist()
-        self.lateness = v.lateness.tolist()
+        self._count(v)
         unit = self.decisions if self.goal_decisions is not None else self.episodes
         if unit >= self.look_at:
             self.rows.append(self.row(now))
             self.look_at = min((unit // self._every + 1) * self._every, max(unit + 1, self.goal_decisions or self.goal_episodes))
             v.look_at[0] = self.look_at
 
+    def _count(self, v: Views) -> None:
+        self.decisions, self.episodes, self.on_time, self.late, self.missing, self.repeated, self.revised = v.counts[:7].astype(int).tolist()
+        self.lateness = v.lateness.tolist()
+
     def saved(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """All that was taken so far, as plain data and arrays."""
         return {"rows": list(self.rows), "look_at": self.look_at}, {"rewards": np.array(self.rewards), "returns": np.array(self.returns)}
 
-    def restore(self, about: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    def restore(self, v: Views, about: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Go on from what `saved` gave; what the world counts itself comes with its state."""
+        self._count(v)
         self.rows, self.look_at = list(about["rows"]), about["look_at"]
         self.rewards, self.returns = arrays["rewards"].tolist(), arrays["returns"].tolist()
 

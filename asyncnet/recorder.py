@@ -67,7 +67,6 @@ class Recorder:
         self._closed: deque[Segment] = deque()
         self._cut_at = self._digest_at = time.monotonic() + EVERY
         self._asked = False
-        self._witness: _Witness | None = None
 
     def watch(self, loop: Loop) -> None:
         """Be this loop's tape; of a task that lives outside, note how it stands now and after each of its steps."""
@@ -75,7 +74,7 @@ class Recorder:
         loop.tape = self
         if 0 in loop.nodes and loop.nodes[0].outside is not None:
             self._outcomes.append(outcome(loop.nodes[0].view))
-            loop.nodes[0].outside = self._witness = _Witness(loop.nodes[0].outside, self._note_outcome)
+            loop.nodes[0].outside = _Witness(loop.nodes[0].outside, self._note_outcome)
 
     def __call__(self, rows: np.ndarray) -> None:
         """Take events (now, who, sequence number) that the loop has written down."""
@@ -85,10 +84,9 @@ class Recorder:
             self._ask()
 
     def finish(self) -> None:
-        """Close the last segment, when the loop has ended; if that was within a step of its task, the recording ends with the segment before."""
-        if not self._stepping:
-            self._note_digests()
-            self._close(last=True)
+        """Close the last segment, when the loop has ended in order; without it the recording ends with the segment before."""
+        self._note_digests()
+        self._close(last=True)
 
     def segments(self) -> list[bytes]:
         """The segments closed since the last call, encoded; from any thread."""
@@ -97,11 +95,6 @@ class Recorder:
             out.append(encode(self._closed.popleft()))
         return out
 
-    @property
-    def _stepping(self) -> bool:
-        """Whether a step of the task was begun and not ended: an interrupt has broken it off."""
-        return self._witness is not None and self._witness.stepping
-
     def _ask(self) -> None:
         if not self._asked:
             self._asked = True
@@ -109,8 +102,6 @@ class Recorder:
 
     def _cut(self) -> None:
         self._asked = False
-        if self._stepping:
-            return
         began = time.monotonic()
         self._cut_at = began + EVERY
         if began >= self._digest_at:
@@ -145,14 +136,11 @@ class _Witness:
 
     def __init__(self, outside: Any, tell: Callable[[np.ndarray], None]) -> None:
         self._outside, self._tell = outside, tell
-        self.stepping = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._outside, name)
 
     def step(self, v: Views) -> None:
         """Step it, and tell."""
-        self.stepping = True
         self._outside.step(v)
-        self.stepping = False
         self._tell(outcome(v))

@@ -11,11 +11,11 @@ import math
 import statistics
 import threading
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-from asyncnet import api
+from asyncnet import api, interrupts
 from asyncnet.api import Quiet, Result
 from asyncnet.kernel import telling
 from asyncnet.record import Reporter
@@ -50,15 +50,17 @@ def replicate(
 
         with telling(shared.shown.note):
             CompiledLoop(variants[0], Virtual()).prepare()  # once, so that no thread waits for another's compiler
-    with ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(api.run, variant, out=out, reporter=_One(shared, i), **options) for i, variant in enumerate(variants)]
-        try:
-            while wait(futures, timeout=1.0).not_done:  # a wait without end would not hear Ctrl-C
-                pass
-        except KeyboardInterrupt:
-            shared.stopping.set()
-            for future in futures:
-                future.cancel()
+    futures: list[Future[Result]] = []
+
+    def stop() -> None:
+        shared.stopping.set()
+        for future in futures:
+            future.cancel()
+        interrupts.tell_threads()
+
+    with interrupts.instead(stop), ThreadPoolExecutor(workers) as pool:
+        futures += [pool.submit(api.run, variant, out=out, reporter=_One(shared, i), **options) for i, variant in enumerate(variants)]
+        wait(futures)
     return [future.result() for future in futures if not future.cancelled()]
 
 
@@ -94,7 +96,7 @@ class _One:
     def row(self, row: dict[str, Any]) -> None:
         shared = self._shared
         if shared.stopping.is_set():
-            raise KeyboardInterrupt  # as if it had come to this thread: the run ends and its result is kept
+            raise KeyboardInterrupt  # to one that was not told, for it was just beginning: the run ends and its result is kept
         with shared.lock:
             shared.done[self._place] = row["done"]
             shared.shown.row(row | {"done": sum(shared.done) / len(shared.done)})

@@ -106,7 +106,7 @@ def put(loop: Loop, whole: Checkpoint) -> None:
             if plan.links[link, SRC] in loop.nodes:
                 loop.held.setdefault(link, deque()).append((seq, Letter(int(plan.links[link, CHANNEL]), stamp, payload)))
         if 0 in loop.nodes:
-            loop.score.restore(whole.about["score"], _within(arrays, "score/"))
+            loop.score.restore(loop.nodes[0].view, whole.about["score"], _within(arrays, "score/"))
             if loop.nodes[0].outside is not None:
                 loop.nodes[0].outside.restore(loop.nodes[0].view, whole.about["task"], _within(arrays, "task/"))
 
