@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bdb
 import importlib
-import os
 import sys
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -277,9 +276,6 @@ def _replicate(command: Run, scenario: api.Scenario, options: dict[str, Any]) ->
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the `asyncnet` command."""
-    # One thread for each library: these layers are small, and sums must not depend on how they were split.
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
     interrupts.listen()
     try:
         verbs = List | Run | Resume | Replay | Verify | Validate | Bench

@@ -31,6 +31,7 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, NullCache,
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
+from asyncnet.interrupts import leaving
 from asyncnet.reach import seal
 
 # error_model="numpy": a division by zero gives inf, as in NumPy, and costs no branch. No fastmath: sums keep their written order, which
@@ -80,7 +81,9 @@ def cache_folder() -> Path | None:
         instead = tempfile.mkdtemp(prefix="asyncnet-")
     except OSError:
         return None
-    atexit.register(shutil.rmtree, instead, ignore_errors=True)
+    remove = functools.partial(shutil.rmtree, instead, ignore_errors=True)
+    atexit.register(remove)
+    leaving.append(remove)
     os.environ["ASYNCNET_CACHE"] = instead
     return Path(instead)
 

@@ -3,6 +3,7 @@
 import _thread
 import csv
 import json
+import os
 import re
 import signal
 import subprocess
@@ -237,6 +238,25 @@ def test_an_interrupted_run_keeps_what_it_did_and_exits_with_130(sent, file, tmp
     assert json.loads((folder / "run.json").read_text())["status"] == "interrupted"
     assert all(strictly(line)["decisions"] for line in (folder / "metrics.jsonl").read_text().splitlines())
     assert asyncnet.load(folder / "config.toml").task.decisions == 2_000_000
+
+
+THREADS = """
+import os, sys
+seen = []
+sys.addaudithook(lambda event, about: seen.append(os.environ.get("OMP_NUM_THREADS")) if (event, about[0]) == ("import", "numpy") else None)
+sys.argv = ["asyncnet", "validate", "multiplexer3-weight-max"]
+from asyncnet.__main__ import main
+try:
+    main()
+finally:
+    print(seen[:1], "numba" in sys.modules)
+"""
+
+
+def test_the_command_keeps_libraries_to_one_thread_before_it_imports_any():
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    done = subprocess.run([sys.executable, "-c", THREADS], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.splitlines()[-1] == "['1'] True", done.stderr
 
 
 def test_every_verb_has_help(command):

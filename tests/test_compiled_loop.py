@@ -327,6 +327,6 @@ def test_an_answer_counts_once_however_often_it_is_repeated():
     world.act = lambda now: [told.append(letter) or letter for letter in act(now)]
     loop.run()
     stamps = [letter.stamp for letter in told if letter.channel == REWARD]
-    assert len(heard) > 1.5 * len(stamps) > 300, "answers were repeated"
-    assert len(set(stamps)) == len(stamps)
+    assert len(heard) > 5 * loop.score.decisions, "answers were repeated"
+    assert len(set(stamps)) == len(stamps) > 0.9 * loop.score.decisions
     assert sum(loop.score.rewards) == sum(letter.payload.mean() for letter in told if letter.channel == REWARD)
