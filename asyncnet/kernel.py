@@ -78,7 +78,7 @@ def cache_folder() -> Path | None:
     except OSError as error:
         _not_kept(f"{wanted}: {error.strerror}")
     try:
-        instead = tempfile.mkdtemp(prefix="asyncnet-")
+        instead = tempfile.mkdtemp(prefix="kernels-of-asyncnet-")
     except OSError:
         return None
     remove = functools.partial(shutil.rmtree, instead, ignore_errors=True)

@@ -177,7 +177,7 @@ def plan(scenario: Scenario) -> Plan:
         if name == "world":
             raise ScenarioError("", 'clocks."world"', "the world's clock is task.world.interval")
         if name != "default" and name not in names:
-            raise ScenarioError("", f'clocks."{name}"', f"no node of that name; {near(name, sorted(names))}")
+            raise ScenarioError("", f'clocks."{name}"', f"no node of that name; {near(name, sorted(names - {'world'}))}")
     made = Plan(layers, tuple(nodes), links, inputs, actions)
     if scenario.network.reach:
         for node in nodes[1 : 1 + sum(parts.values())]:
