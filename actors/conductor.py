@@ -25,6 +25,7 @@ from typing import Any
 
 import psutil
 
+from asyncnet import interrupts
 from asyncnet.checkpoint import Checkpoint
 from asyncnet.network import plan
 from asyncnet.record import Keeper, Record, Reporter
@@ -38,11 +39,13 @@ ACTOR_FROZEN = 20.0  # the same for an actor: before that it is named by the tea
 PATIENCE = {"ray": 120.0, "kernels": 600.0, "team": 20.0}  # seconds without a word from the conductor at each stage; with a team it speaks all the time
 JOINING = 30.0  # seconds for joining a cluster that has answered
 WIND_UP = 60.0  # seconds for the end of a run that was interrupted
+ONCE_MORE = 5.0  # seconds after which another interrupt ends that too
 LEAVING = 10.0  # seconds for leaving a cluster
 CAUSE = 2.0  # seconds to find out why the conductor has ended
 WAITING = 8  # words of the conductor that wait to be heard; then it waits
 ESSENTIAL = {"raylet": "the raylet", "gcs_server": "the control store (gcs_server)"}
 MOST_NAMED = 12  # nodes
+NEVER = float("inf")
 
 _CHILD = "import sys; sys.path[:] = {path!r}; from asyncnet.actors.conductor import main; main({descriptor})"
 
@@ -59,9 +62,10 @@ def conduct(
     Raises ScenarioError if a cluster cannot be joined, and RuntimeError, with the traceback, for a bug.
     """
     order = scenario.data(), address, None if kept is None else (kept.every, kept.recording), None if begin is None else tuple(begin), how
-    with _process(address) as (process, link):
+    ending = threading.Event()
+    with interrupts.instead(ending.set), _process(address) as (process, link):
         link.send(order)
-        watch = _Watch(scenario, reporter, kept, process, link, address)
+        watch = _Watch(scenario, reporter, kept, process, link, address, ending)
         try:
             return watch.run()
         finally:
@@ -99,12 +103,19 @@ class _Watch:
     """What is known of a run from outside: what its conductor has told, and the state of processes."""
 
     def __init__(
-        self, scenario: Scenario, reporter: Reporter, kept: Keeper | None, process: subprocess.Popen[bytes], link: Connection, address: str | None
+        self,
+        scenario: Scenario,
+        reporter: Reporter,
+        kept: Keeper | None,
+        process: subprocess.Popen[bytes],
+        link: Connection,
+        address: str | None,
+        ending: threading.Event,
     ) -> None:
         self._scenario, self._reporter, self._kept, self._process, self._link, self._address = scenario, reporter, kept, process, link, address
         self._eyes = Eyes(process.pid)
         self._stage, self._told, self._began = "ray", {}, None
-        self._interrupted: float | None = None
+        self._ending, self._interrupted = ending, NEVER
         self._left = False
         self._words: queue.Queue[tuple[Any, ...]] = queue.Queue(WAITING)
         self._ear = threading.Thread(target=self._listen, name="conductor", daemon=True)  # so that no interrupt falls into the midst of a word
@@ -127,6 +138,12 @@ class _Watch:
         heard = time.monotonic()
         while True:
             try:
+                if self._ending.is_set() and self._interrupted == NEVER:
+                    self._interrupted = time.monotonic()
+                    if self._stage != "team":
+                        raise Lost
+                    with suppress(OSError):
+                        self._link.send("stop")
                 with suppress(queue.Empty):
                     word = self._words.get(timeout=POLL)
                     heard = time.monotonic()
@@ -136,14 +153,12 @@ class _Watch:
                 if found := self._eyes.look():
                     raise Lost(self._with_whom(found))
                 self._hold_to(time.monotonic() - heard)
-            except KeyboardInterrupt:
-                if self._interrupted is not None or self._stage != "team":
+            except KeyboardInterrupt:  # a reporter may raise one at every row
+                if time.monotonic() - self._interrupted > ONCE_MORE:
                     return self._remains("interrupted")
-                self._interrupted = time.monotonic()
-                with suppress(OSError):
-                    self._link.send("stop")
+                self._ending.set()
             except Lost as lost:
-                return self._remains("interrupted" if self._interrupted is not None else str(lost))
+                return self._remains("interrupted" if self._ending.is_set() else str(lost))
 
     def leave(self) -> None:
         """Let the conductor leave a cluster that it has joined."""
@@ -154,8 +169,7 @@ class _Watch:
 
     def _take(self, kind: str, *what: Any) -> None:
         if kind in ("note", "row"):
-            with suppress(*[KeyboardInterrupt] * (self._interrupted is not None)):  # a reporter that asks for an end at each row asks for one end
-                getattr(self._reporter, kind)(*what)
+            getattr(self._reporter, kind)(*what)
         elif kind == "told":
             self._told |= what[0]
         elif kind == "stage":
@@ -209,8 +223,8 @@ class _Watch:
     def _hold_to(self, silence: float) -> None:
         """Whoever says nothing for too long is gone."""
         limit = JOINING if self._stage == "ray" and self._address is not None else PATIENCE[self._stage]
-        if self._interrupted is not None and time.monotonic() - self._interrupted > WIND_UP:
-            raise Lost("interrupted")
+        if time.monotonic() - self._interrupted > WIND_UP:
+            raise Lost
         if silence > limit and self._stage == "ray" and self._address is not None:
             raise ScenarioError("--address", "", f"no Ray cluster could be joined at {self._address} within {limit:.0f} s")
         if silence > limit:

@@ -44,6 +44,7 @@ SLICE = 0.5  # seconds of waiting at a time
 STALLED = 60.0  # seconds without a decision
 MEETING = 30.0  # seconds for all to come to one instant
 ENDING = 20.0  # seconds for loops to end
+SETTLING = 3.0  # seconds for the last messages on the wire to come
 BEHIND = 0.9  # a node with a smaller share of its ticks could not keep its clock
 
 
@@ -368,6 +369,7 @@ class Team:
             self._await_ends()
         self._answers("stop", lambda _: (stopped,))
         ended = self._await_ends()
+        self._settle(ended)
         results = list(self._answers("result", of=ended, patience=self._carrying).values())
         self._collect()
         if self.gone and stopped in ("finished", "interrupted"):
@@ -424,6 +426,13 @@ class Team:
                 break
         self.gone |= {name: f"its loop has not ended within {ENDING:.0f} s" for name, done in ended.items() if not done}
         return [name for name, done in ended.items() if done]
+
+    def _settle(self, ended: list[str]) -> None:
+        """Wait until nothing is on the wire any more: then the books of all balance."""
+        until = clock_time.monotonic() + SETTLING
+        while len(ended) == len(self.hosts) and clock_time.monotonic() < until:
+            if not ledger.unexplained(self._sum(self._answers("books", of=ended).values())).any():
+                break
 
     def _wind_up(self) -> None:
         """After an interrupt: have all come to one instant, and keep the state from which the run can go on."""

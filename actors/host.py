@@ -215,10 +215,14 @@ class Host:
         self.loop.stop(why)
         self.courier.wake()
 
+    def books(self) -> bytes:
+        """The ledger of a loop that has ended, with what is on the wire as in flight as soon as it has come."""
+        self._drain()
+        return self._note_refused(account(self.loop)).tobytes()
+
     def result(self) -> dict[str, Any]:
         """Everything this host's nodes did, as plain values; call it after the loop's end."""
-        loop, tick = self.loop, self.loop.tick
-        self._drain()
+        loop, tick, books = self.loop, self.loop.tick, self.books()
         nodes = {}
         for i, node in loop.nodes.items():
             if i:
@@ -231,7 +235,7 @@ class Host:
             "weights": {n.name: {k: [list(a.shape), a.tobytes()] for k, a in weights(n).items()} for i, n in loop.nodes.items() if i},
             "nodes": nodes,
             "fields": {node.name: digest_of(node).hex() for node in loop.nodes.values()},
-            "ledger": self._note_refused(account(loop)).tobytes(),
+            "ledger": books,
             "measured": {CHANNEL_NAMES[c]: [g.bins, g.total] for c, g in self.courier.measured().items()},
             "refused_frames": self.courier.refused,
             "malformed_frames": self.courier.malformed + loop.malformed,

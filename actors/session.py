@@ -20,6 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from asyncnet import interrupts
 from asyncnet.scenario import ScenarioError
 
 from . import reaper
@@ -113,8 +114,7 @@ def session(address: str | None = None, cpus: int | None = None) -> Iterator[Ses
             raise RuntimeError("Ray is already initialised in this process")
     before = _sigterm_to_exit()
     try:
-        with joined(address) if address is not None else _local(cpus, imported_before) as running:
-            _set_sigterm(before, within=True)
+        with joined(address) if address is not None else _local(cpus, imported_before) as running, interrupts.raised():
             yield running
     finally:
         _set_sigterm(before)
@@ -128,7 +128,7 @@ def _local(cpus: int | None, imported_before: bool) -> Iterator[Session]:
         if mode is not None and not imported_before:
             os.environ["RAY_AUTH_MODE"] = mode
         try:
-            with _environment(here.environment):
+            with _environment(here.environment), _handlers_kept():
                 _forget_token()
                 running = started(here, cpus)
             yield running
@@ -203,17 +203,19 @@ def _found(address: str) -> str:
 @contextmanager
 def joined(address: str) -> Iterator[Session]:
     """Join the cluster at this address, and leave it."""
-    import ray
+    with _handlers_kept():
+        import ray
 
     namespace = f"asyncnet-{uuid.uuid4().hex}"
     try:
-        context = ray.init(
-            address=address,
-            namespace=namespace,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env={"env_vars": dict(_THREADS)},
-        )
+        with _handlers_kept():
+            context = ray.init(
+                address=address,
+                namespace=namespace,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                runtime_env={"env_vars": dict(_THREADS)},
+            )
         yield Session(str(context.address_info["gcs_address"]), namespace)
     finally:
         ray.shutdown()
@@ -316,10 +318,21 @@ def _sigterm_to_exit() -> object:
     return before
 
 
+@contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """Ray puts in a handler for SIGTERM of its own, when it is imported and when it starts, which exits with 15: meanwhile nobody sets one."""
+    set_one = signal.signal
+    signal.signal = lambda number, handler: signal.getsignal(number) if number == signal.SIGTERM else set_one(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal = set_one
+
+
 def _set_sigterm(before: object, within: bool = False) -> None:
     """Set the handler for SIGTERM to `before`, or within a session to ours if that is the default.
 
-    Ray puts in a handler of its own on init. Only the main thread may set handlers, and None means one not set from Python.
+    Only the main thread may set handlers, and None means one not set from Python.
     """
     if threading.current_thread() is threading.main_thread() and before is not None:
         ours = within and before is signal.SIG_DFL

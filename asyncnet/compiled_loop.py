@@ -21,6 +21,7 @@ from asyncnet import posting as p
 from asyncnet.agenda import (
     AT,
     EVENTS,
+    FREE_PARCELS,
     SEQ,
     SIZE,
     STAMP,
@@ -271,9 +272,9 @@ class CompiledLoop(Loop):
 
     def _handle(self, progress: Callable[[Loop], Any] | None, until: int) -> None:
         patience = FIRST_PATIENCE
-        while self.stopped is None:
+        while self.stopped is None or self._under_way:
             began = time.perf_counter()
-            why, at = go(self._directory, self.seed, patience, min(self.keeper.limit, until - 1))
+            why, at = go(self._directory, self.seed, patience if self.stopped is None else 0, min(self.keeper.limit, until - 1))
             if why == IDLE:
                 if at >= until < NEVER:
                     self._come_to(until)
@@ -282,21 +283,24 @@ class CompiledLoop(Loop):
                 self._idle(at)
             elif why == STEPS:
                 self.nodes[0].outside.step(self.nodes[0].view)
-                continue  # the event is not over
             elif why == LOOKS:
                 self.now = at
                 self._look(progress)
             elif why == FULL:
                 self._make_room()
-                continue
             elif why == PAUSED:
                 patience = _patience(patience, time.perf_counter() - began)
-            if self._asked:
+            if self._asked and not self._under_way:
                 self._catch_up()
                 self._answer()
                 self.agenda.clear()
         if self.wire is not None:
             self._flush()
+
+    @property
+    def _under_way(self) -> bool:
+        """Whether an event has more turns to come: it is finished before anybody looks at the state, or the loop is left."""
+        return self._tables.control[p.MORE] >= 0
 
     def _idle(self, at: int) -> None:
         """Nothing is due before `at`."""
@@ -334,8 +338,14 @@ class CompiledLoop(Loop):
     def _make_room(self) -> None:
         if self.wire is not None:
             self._flush()
-        self._write_tape()
-        self._take(grown(self._tables))
+        self._take_all_in()  # nobody need wait for a node's tick to have its messages out of the way
+        waiting = len(self._tables.parcels) - int(self._tables.control[FREE_PARCELS])
+        if int(self._tables.control[EVENTS]) + waiting > self.most_events:
+            self._catch_up()
+            self._give_up(event[1:4] for event in self.agenda)
+            self.agenda.clear()
+        else:
+            self._take(grown(self._tables))
 
     def _write_tape(self, least: int = 1) -> None:
         if self.tape is not None and self._tables.control[p.TAPED] >= least:
@@ -360,7 +370,10 @@ class CompiledLoop(Loop):
             done, at, refused = admit(self._directory, rows, numbers, done, at)
             self.malformed += refused
             if done < len(rows):
+                before = self._tables
                 self._make_room()
+                if self._tables is before:  # it has given up; a loop that is only being stopped takes in what has come
+                    break
 
     def _refused(self, rows: np.ndarray) -> None:
         for kind, dst, src in zip(*of_who.py_func(rows[:, 1]), strict=True):

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import signal
-import threading
 import time as clock_time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from asyncnet import ledger, snapshot
+from asyncnet import interrupts, ledger, snapshot
 from asyncnet.checkpoint import Checkpoint
 from asyncnet.loop import Loop
 from asyncnet.network import plan
@@ -39,11 +35,8 @@ def run(
 
     `kept` takes checkpoints now and then and, in wall time, the recording; `begin` is the state to go on from.
     """
-    from asyncnet.kernel import cache_folder
     from asyncnet.timekeeper import Virtual, Wall
 
-    if not any(cache_folder().rglob("*.nbi")):
-        reporter.note("compiling kernels (this machine's first run only, about a minute)")
     module, _, name = LOOPS[loop].partition(":")
     made = getattr(importlib.import_module(module), name)(scenario, Virtual() if time == "virtual" else None)
     if begin is not None:
@@ -62,7 +55,10 @@ def run(
 
     def progress(running: Loop) -> None:
         nonlocal saved
-        reporter.row(running.score.rows[-1])
+        try:
+            reporter.row(running.score.rows[-1])
+        except KeyboardInterrupt:
+            interrupted()
         if kept is not None and kept.every and clock_time.perf_counter() - saved > kept.every:
             saved = clock_time.perf_counter()
             made.ask(save)
@@ -73,12 +69,12 @@ def run(
         made.stop("interrupted")
 
     try:
-        with _instead_of_interrupts(interrupted):
+        with interrupts.instead(interrupted):
             made.run(progress)
-    except KeyboardInterrupt:
+            if recorder is not None:
+                recorder.finish()
+    except KeyboardInterrupt:  # a second one, which may have come in the middle of an event: nothing more is kept of it
         made.stop("interrupted")
-    if recorder is not None:
-        recorder.finish()
     seconds = clock_time.perf_counter() - began
     made.nodes[0].close()
     table = ledger.account(made)
@@ -95,33 +91,6 @@ def run(
         fields={node.name: digest_of(node).hex() for node in made.nodes.values()},
         measured={},
     )
-
-
-@contextmanager
-def _instead_of_interrupts(stop: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` at the first KeyboardInterrupt of a signal: a run that ends between two events can go on later, one that is torn cannot."""
-    before: dict[int, Any] = {}
-    heard = False
-
-    def gently(number: int, frame: object) -> None:
-        nonlocal heard
-        try:
-            before[number](number, frame)
-        except KeyboardInterrupt:
-            if heard:
-                raise
-            heard = True
-            stop()
-
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if callable(signal.getsignal(number)):
-                before[number] = signal.signal(number, gently)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def weights(node: Any) -> dict[str, np.ndarray]:

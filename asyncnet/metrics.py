@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ class Score:
     def __init__(self, decisions: int | None, episodes: int | None, rows: int = 200) -> None:
         self.decisions = self.episodes = 0
         self.goal_decisions, self.goal_episodes = decisions, episodes
-        self.rewards: list[float] = []  # mean over streams, for each decision
+        self.rewards = array("d")  # mean over streams, for each decision
         self.returns: list[float] = []
         self.on_time = self.late = self.missing = self.repeated = 0
         self.revised = 0  # decisions that used an action before its final version
@@ -40,22 +41,26 @@ class Score:
         for log, count, kept in ((v.log, v.log_count, self.rewards), (v.return_log, v.return_count, self.returns)):
             kept.extend(log[: int(count[0])].tolist())
             count[0] = 0.0
-        self.decisions, self.episodes, self.on_time, self.late, self.missing, self.repeated, self.revised = v.counts[:7].astype(int).tolist()
-        self.lateness = v.lateness.tolist()
+        self._count(v)
         unit = self.decisions if self.goal_decisions is not None else self.episodes
         if unit >= self.look_at:
             self.rows.append(self.row(now))
             self.look_at = min((unit // self._every + 1) * self._every, max(unit + 1, self.goal_decisions or self.goal_episodes))
             v.look_at[0] = self.look_at
 
+    def _count(self, v: Views) -> None:
+        self.decisions, self.episodes, self.on_time, self.late, self.missing, self.repeated, self.revised = v.counts[:7].astype(int).tolist()
+        self.lateness = v.lateness.tolist()
+
     def saved(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """All that was taken so far, as plain data and arrays."""
         return {"rows": list(self.rows), "look_at": self.look_at}, {"rewards": np.array(self.rewards), "returns": np.array(self.returns)}
 
-    def restore(self, about: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    def restore(self, v: Views, about: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Go on from what `saved` gave; what the world counts itself comes with its state."""
+        self._count(v)
         self.rows, self.look_at = list(about["rows"]), about["look_at"]
-        self.rewards, self.returns = arrays["rewards"].tolist(), arrays["returns"].tolist()
+        self.rewards, self.returns = array("d", arrays["rewards"]), arrays["returns"].tolist()
 
     def row(self, now: int) -> dict[str, Any]:
         """Progress so far; names as in Stable-Baselines3 where it has one."""
@@ -81,7 +86,7 @@ class Score:
             "repeated": self.repeated / max(1, self.decisions),
             "missing": self.missing / max(1, self.decisions),
             "final": 1.0 - self.revised / max(1, self.decisions),
-            "staleness": float(np.dot(self.lateness, np.arange(len(self.lateness)))) / used if used else 0.0,
+            "staleness": float(np.dot(self.lateness, np.arange(len(self.lateness)))) / used if used else None,
         }
 
 

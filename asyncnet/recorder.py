@@ -1,4 +1,4 @@
-"""Writing down what a loop's nodes hear while it runs on real clocks, so that replay.py can do it again.
+"""Writing down what a loop's nodes hear while it runs on real clocks, so that playback.py can do it again.
 
 A Recorder is a loop's tape. About once a second it asks the loop for a moment between two events, notes digests of its nodes and closes a segment
 (journal.py). Encoding may be done by another thread: the loop waits for the digests only, which are spaced so that they take a hundredth of its time.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,8 @@ from asyncnet.loop import Loop
 from asyncnet.node import Node
 
 EVERY = 1.0  # seconds between segments
-MOST_EVENTS = 1 << 18  # in a segment, about
-MOST_NUMBERS = 1 << 22  # in its outcomes, about
+MOST_EVENTS = 1 << 18  # in a segment
+MOST_NUMBERS = 1 << 22  # in its outcomes
 WIDTH = 8  # bytes of a field's digest
 LEISURE = 100  # a second of digests every hundred seconds
 
@@ -67,7 +67,6 @@ class Recorder:
         self._closed: deque[Segment] = deque()
         self._cut_at = self._digest_at = time.monotonic() + EVERY
         self._asked = False
-        self._witness: _Witness | None = None
 
     def watch(self, loop: Loop) -> None:
         """Be this loop's tape; of a task that lives outside, note how it stands now and after each of its steps."""
@@ -75,7 +74,7 @@ class Recorder:
         loop.tape = self
         if 0 in loop.nodes and loop.nodes[0].outside is not None:
             self._outcomes.append(outcome(loop.nodes[0].view))
-            loop.nodes[0].outside = self._witness = _Witness(loop.nodes[0].outside, self._note_outcome)
+            loop.nodes[0].outside = _Witness(loop.nodes[0].outside, self._note_outcome)
 
     def __call__(self, rows: np.ndarray) -> None:
         """Take events (now, who, sequence number) that the loop has written down."""
@@ -85,10 +84,9 @@ class Recorder:
             self._ask()
 
     def finish(self) -> None:
-        """Close the last segment, when the loop has ended; if that was within a step of its task, the recording ends with the segment before."""
-        if not self._stepping:
-            self._note_digests()
-            self._close(last=True)
+        """Close the last segment, when the loop has ended in order; without it the recording ends with the segment before."""
+        self._note_digests()
+        self._close(last=True)
 
     def segments(self) -> list[bytes]:
         """The segments closed since the last call, encoded; from any thread."""
@@ -97,11 +95,6 @@ class Recorder:
             out.append(encode(self._closed.popleft()))
         return out
 
-    @property
-    def _stepping(self) -> bool:
-        """Whether a step of the task was begun and not ended: an interrupt has broken it off."""
-        return self._witness is not None and self._witness.stepping
-
     def _ask(self) -> None:
         if not self._asked:
             self._asked = True
@@ -109,8 +102,6 @@ class Recorder:
 
     def _cut(self) -> None:
         self._asked = False
-        if self._stepping:
-            return
         began = time.monotonic()
         self._cut_at = began + EVERY
         if began >= self._digest_at:
@@ -130,14 +121,29 @@ class Recorder:
     def _close(self, last: bool) -> None:
         events = np.concatenate([np.zeros((0, 3), dtype=np.int64), *self._rows])
         outcomes = np.array(self._outcomes) if self._outcomes else np.zeros((0, 0))
-        segment = Segment(self.name, self.number, self._first, events, outcomes, tuple(self._digests), last)
-        if self._out is not None:
-            self._out(encode(segment))
-        else:
-            self._closed.append(segment)
-        self.number, self._first = self.number + 1, self.events
+        pieces = list(_pieces(events, outcomes))
+        for left, piece in zip(reversed(range(len(pieces))), pieces, strict=True):
+            digests = () if left else tuple(self._digests)
+            segment = Segment(self.name, self.number, self._first, *piece, digests, last and not left)
+            if self._out is not None:
+                self._out(encode(segment))
+            else:
+                self._closed.append(segment)
+            self.number, self._first = self.number + 1, self._first + len(piece[0])
         self._rows, self._digests = [], []
         self._outcomes.clear()
+
+
+def _pieces(events: np.ndarray, outcomes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """What was written down, in pieces that a segment holds: a busy loop is late in closing one. Outcomes come no later than the events they are of."""
+    rows = max(1, MOST_NUMBERS // max(1, outcomes.shape[1]))
+    while len(outcomes) > rows:
+        yield events[:0], outcomes[:rows]
+        outcomes = outcomes[rows:]
+    while len(events) > MOST_EVENTS:
+        yield events[:MOST_EVENTS], outcomes
+        events, outcomes = events[MOST_EVENTS:], outcomes[:0]
+    yield events, outcomes
 
 
 class _Witness:
@@ -145,14 +151,11 @@ class _Witness:
 
     def __init__(self, outside: Any, tell: Callable[[np.ndarray], None]) -> None:
         self._outside, self._tell = outside, tell
-        self.stepping = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._outside, name)
 
     def step(self, v: Views) -> None:
         """Step it, and tell."""
-        self.stepping = True
         self._outside.step(v)
-        self.stepping = False
         self._tell(outcome(v))

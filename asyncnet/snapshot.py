@@ -20,6 +20,7 @@ from asyncnet.message import TICK, Letter
 from asyncnet.network import CHANNEL, DST, SRC, Plan
 from asyncnet.scenario import ScenarioError
 from asyncnet.timekeeper import Virtual
+from asyncnet.world import DECISIONS
 
 # Columns of what is under way: on agendas (the first eight of an event; SIZE -1: it carries nothing) and held back on stale links.
 _AGENDA, _HELD = 8, 4
@@ -40,6 +41,7 @@ def take(loop: Loop) -> Checkpoint:
     arrays["held/values"] = _joined(said for *_, said in held)
     about: dict[str, Any] = {"now": int(loop.now)}
     if 0 in loop.nodes:
+        about["decisions"] = int(loop.nodes[0].view.counts[DECISIONS])  # the score may not have looked lately
         about["score"], more = loop.score.saved()
         arrays |= {f"score/{name}": array for name, array in more.items()}
         if loop.nodes[0].outside is not None:
@@ -106,7 +108,7 @@ def put(loop: Loop, whole: Checkpoint) -> None:
             if plan.links[link, SRC] in loop.nodes:
                 loop.held.setdefault(link, deque()).append((seq, Letter(int(plan.links[link, CHANNEL]), stamp, payload)))
         if 0 in loop.nodes:
-            loop.score.restore(whole.about["score"], _within(arrays, "score/"))
+            loop.score.restore(loop.nodes[0].view, whole.about["score"], _within(arrays, "score/"))
             if loop.nodes[0].outside is not None:
                 loop.nodes[0].outside.restore(loop.nodes[0].view, whole.about["task"], _within(arrays, "task/"))
 

@@ -13,7 +13,7 @@ from asyncnet import clock, network
 from asyncnet import posting as p
 from asyncnet.agenda import EVENT_COLUMNS, EVENTS, FREE, FREE_COUNT, FREE_PARCEL, FREE_PARCELS, SIZE, SLOT_COLUMNS, STAMP, USERS, of_which, of_who, which, who
 from asyncnet.inbox import CHILD, NEXT, NONE, PARCEL_COLUMNS
-from asyncnet.message import ACTIVITY, CHANNELS, FEEDBACK, OUTCOME, REWARD, TICK, WORLD, Letter
+from asyncnet.message import CHANNELS, FEEDBACK, OUTCOME, TICK, WORLD, Letter
 from asyncnet.node import Dopamine, Node, World
 from asyncnet.pointer import address
 from asyncnet.timekeeper import Virtual
@@ -124,16 +124,7 @@ def _arrive(loop: Loop) -> np.ndarray:
     rows = []
     for channel, src, dst, port, _ in plan.links.tolist():
         if dst in loop.nodes and src not in loop.nodes:
-            source = plan.nodes[src]
-            size = {
-                ACTIVITY: streams + streams * network.values_of(plan, source),
-                FEEDBACK: streams * (plan.layers[source.layer].settles + plan.nodes[dst].part[1] * network.pieces(plan, source))
-                if source.role == "agent"
-                else 0,
-                REWARD: streams,
-                OUTCOME: 1 + 3 * streams,
-            }[channel]
-            rows.append((_who(channel, dst, src), port, size))
+            rows.append((_who(channel, dst, src), port, network.size_of(plan, channel, src, dst, streams)))
     return np.array(sorted(rows), dtype=np.int64).reshape(-1, 3)
 
 
@@ -144,9 +135,10 @@ def grown(t: p.Tables) -> p.Tables:
         agenda = _lined_up(len(t.agenda) * 3 // 2 + events + 1, EVENT_COLUMNS)[1:]  # row 1 begins a line, and so do the first of all pairs
         agenda[: len(t.agenda)] = t.agenda
         t = t._replace(agenda=agenda)
-    if control[FREE_PARCELS] < events:
+    # A quarter free, or the next growth, and all that is done before it, is soon due again.
+    if control[FREE_PARCELS] < max(events, len(t.parcels) // 4):
         t = t._replace(parcels=_more(t.parcels, len(t.parcels) // 2 + events, NEXT, control, FREE_PARCEL))
-    if control[FREE_COUNT] < letters:
+    if control[FREE_COUNT] < max(letters, len(t.slots) // 4):
         more = len(t.slots) // 2 + letters
         pool = np.vstack((t.pool, np.zeros((more, t.pool.shape[1]))))
         t = t._replace(slots=_more(t.slots, more, USERS, control, FREE), pool=pool)

@@ -11,17 +11,18 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
-from teams import brief, multiplexer, runnable
+from teams import LOOPS, brief, multiplexer, runnable
 from thinkable import scenarios
 
 import asyncnet
-from asyncnet import checkpoint, snapshot
+from asyncnet import checkpoint, compiled_loop, snapshot
 from asyncnet.checkpoint import Checkpoint
 from asyncnet.compiled_loop import CompiledLoop
 from asyncnet.ledger import DUPLICATED, EXPIRED, SENT, account, unexplained
 from asyncnet.loop import Loop
 from asyncnet.network import plan
-from asyncnet.scenario import ScenarioError, check, read, shipped
+from asyncnet.reading import shipped
+from asyncnet.scenario import ScenarioError, check, read
 from asyncnet.timekeeper import Virtual
 
 CUTS = 5
@@ -115,6 +116,98 @@ def test_a_state_asked_for_between_two_events_is_as_good_as_one_at_a_pause():
     assert_same(other, expected)
 
 
+class Moments:
+    """A loop of a task in Python that calls `do` at one of its moments: each time it is back in Python, and within each step of the task."""
+
+    def __init__(self, monkeypatch, loop, chosen, do):
+        self.count = 0
+
+        def moment():
+            if self.count in chosen:
+                do()
+            self.count += 1
+
+        def patched(holder, name):
+            original = getattr(holder, name)
+
+            def then(*arguments):
+                result = original(*arguments)
+                moment()
+                return result
+
+            monkeypatch.setattr(holder, name, then)
+
+        for name in ("go", "grown"):
+            patched(compiled_loop, name)
+        for name in ("act", "hear", "look"):
+            for node in loop.nodes.values():
+                if hasattr(node, name):
+                    patched(node, name)
+        patched(loop.nodes[0].outside, "step")
+
+
+@pytest.fixture(scope="module", params=LOOPS)
+def stepped(request):
+    """A loop's kind, a scenario whose task is stepped in Python, and its uncut run: with graded turns, feedback, messages that wait."""
+    scenario = read(shipped()["acrobot-weight-max"]).replace({"task.episodes": None, "task.decisions": 12, "links": {"default": {"delay": 0.5}}})
+    return LOOPS[request.param], scenario, whole(scenario, LOOPS[request.param])
+
+
+def test_a_run_stopped_at_any_moment_of_an_event_goes_on_to_the_same_bits(stepped, monkeypatch):
+    kind, scenario, expected = stepped
+    cut = moment = 0
+    while True:
+        made, taken = kind(scenario, Virtual()), []
+
+        def stop(made=made, taken=taken):
+            made.ask(lambda: taken.append(snapshot.take(made)))
+            made.stop("interrupted")
+
+        with monkeypatch.context() as patch:
+            Moments(patch, made, {moment}, stop)
+            made.run()
+        if made.stopped == "finished":
+            break
+        moment += 1
+        (state,) = taken
+        other = CompiledLoop(scenario, Virtual())
+        snapshot.put(other, state)
+        assert other.digest() == made.digest(), "what was kept is where it stopped"
+        other.run()
+        assert_same(other, expected)
+        cut += 1
+    assert cut > 40
+
+
+def test_a_state_asked_for_at_any_moment_of_an_event_is_whole(stepped, monkeypatch):
+    kind, scenario, expected = stepped
+    made, taken = kind(scenario, Virtual()), []
+    with monkeypatch.context() as patch:
+        moments = Moments(patch, made, range(10**6), lambda: made.ask(lambda: taken.append(snapshot.take(made))))
+        made.run()
+    assert_same(made, expected)
+    assert len(taken) == moments.count - 1 > 40  # the last is the look after the end
+    for state in taken:
+        other = CompiledLoop(scenario, Virtual())
+        snapshot.put(other, state)
+        other.run()
+        assert_same(other, expected)
+
+
+@pytest.mark.parametrize("kind", LOOPS.values(), ids=LOOPS)
+def test_nothing_is_kept_of_an_event_that_an_exception_broke_off(kind, monkeypatch):
+    made, taken = kind(read(shipped()["acrobot-weight-max"]).replace({"task.episodes": 1}), Virtual()), []
+
+    def broken(v):
+        made.ask(lambda: taken.append(snapshot.take(made)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(made.nodes[0].outside, "step", broken)
+    with pytest.raises(KeyboardInterrupt):
+        made.run()
+    assert taken == []
+
+
 def test_the_state_of_another_team_is_refused_in_one_line():
     made = whole(multiplexer("weight-max", {"task.decisions": 20}))
     other = Loop(multiplexer("weight-max", {"network.hidden": [8, 5]}), Virtual())
@@ -155,39 +248,118 @@ def command(*words, **more):
     return subprocess.run([sys.executable, "-m", "asyncnet", *words], capture_output=True, text=True, timeout=200, check=False, **more)
 
 
-@pytest.fixture(scope="module")
-def uncut():
-    return asyncnet.run(asyncnet.load("cartpole-weight-max").replace({"task.episodes": 250}), out=None).record
+def cut(scenario, folder, how, wait, every="0.05"):
+    """A run by the command, told or killed by a signal when `wait(run)` returns: (exit code, what it printed, its directory or None)."""
+    file = folder / "cut.toml"
+    file.write_text(scenario.toml())
+    words = [sys.executable, "-m", "asyncnet", "run", str(file), "--out", str(folder / "runs"), "--json", "--checkpoint", every]
+    run = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        wait(run)
+        run.send_signal(how)
+        out, err = run.communicate(timeout=60)
+    finally:
+        run.kill()
+    assert "Traceback" not in err, err
+    path = folder / "runs" / "latest"
+    return run.returncode, out, path if path.exists() else None
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_run_that_was_interrupted_or_killed_is_resumed_to_the_same_digest(tmp_path, uncut, how):
-    words = ["cartpole-weight-max", "--set", "task.episodes=250", "--out", str(tmp_path / "cut"), "--json", "--checkpoint", "0.1"]
-    run = subprocess.Popen([sys.executable, "-m", "asyncnet", "run", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    folder = tmp_path / "cut" / "latest" / "checkpoints"
-    while not folder.is_dir() or not [path for path in folder.iterdir() if path.name[0] != "."]:
-        assert run.poll() is None
-        time.sleep(0.01)
-    run.send_signal(how)
-    out, _ = run.communicate(timeout=60)
+def checkpoints(path):
+    folder = path / "checkpoints"
+    return [each for each in folder.iterdir() if each.name[0] != "."] if folder.is_dir() else []
+
+
+CUT = {
+    signal.SIGINT: ("acrobot-weight-max", {"task.episodes": 30}),
+    signal.SIGTERM: ("mountaincar-map-async", {"task.decisions": 10_000}),
+    signal.SIGKILL: ("cartpole-weight-max", {"task.episodes": 250}),
+}
+
+
+@pytest.mark.parametrize("how", CUT, ids=lambda how: how.name)
+def test_a_run_that_was_interrupted_or_killed_is_resumed_to_the_same_digest(tmp_path, how):
+    name, shorter = CUT[how]
+    scenario = read(shipped()[name]).replace(shorter)
+    expected = asyncnet.run(scenario, out=None).record
+
+    def first_checkpoint(run):
+        while not checkpoints(tmp_path / "runs" / "latest"):
+            assert run.poll() is None
+            time.sleep(0.01)
+
+    code, out, path = cut(scenario, tmp_path, how, first_checkpoint)
     if how == signal.SIGKILL:
         assert out == ""
     else:
-        assert run.returncode == 130
+        assert code == 130
         assert json.loads(out)["stopped"] == "interrupted"
-    assert len([path for path in folder.iterdir() if path.name[0] != "."]) <= checkpoint.KEPT
-    result = command("resume", str(tmp_path / "cut" / "latest"), "--json")
-    assert result.returncode == 0, result.stderr
+    assert len(checkpoints(path)) <= checkpoint.KEPT
+    result = command("resume", str(path), "--json")
+    assert result.returncode in (0, 2), result.stderr
     summary = json.loads(result.stdout)
-    assert summary["digest"] == uncut.digest
+    assert summary["stopped"] == "finished"
+    assert summary["digest"] == expected.digest
     assert summary["resumed"] == "exactly"
-    assert summary["links"] == uncut.links
-    rows = [json.loads(line) for line in (tmp_path / "cut" / "latest" / "metrics.jsonl").read_text().splitlines()]
+    assert summary["links"] == expected.links
+    rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     assert [row["decisions"] for row in rows] == sorted({row["decisions"] for row in rows})
     assert rows[-1]["done"] == 1.0
-    again = command("resume", str(tmp_path / "cut" / "latest"))
+    again = command("resume", str(path))
     assert again.returncode == 64
     assert "has finished" in again.stderr
+
+
+LASTS = 1.0  # seconds, about, of a run that is to be cut
+
+
+@pytest.mark.study
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", runnable())
+def test_every_shipped_scenario_cut_by_ten_signals_at_random_moments_ends_as_if_it_had_not_been(name, tmp_path):
+    """Prints what became of the ten: the same bits, finished before the signal, or killed before the first checkpoint."""
+    scenario = brief(name)
+    before = time.perf_counter()
+    whole(scenario)  # compiles
+    before = time.perf_counter()
+    whole(scenario)
+    longer = max(1, round(LASTS / (time.perf_counter() - before)))
+    key = "task.decisions" if scenario.task.decisions else "task.episodes"
+    scenario = scenario.replace({key: longer * (scenario.task.decisions or scenario.task.episodes)})
+    before = time.perf_counter()
+    expected = asyncnet.run(scenario, out=None).record
+    lasts = time.perf_counter() - before
+    chance = np.random.default_rng(len(name))
+    counts = {"same": 0, "finished before": 0, "no checkpoint yet": 0}
+
+    def random_moment(run):
+        rows = tmp_path / str(number) / "runs" / "latest" / "metrics.jsonl"
+        while not rows.exists() or not rows.stat().st_size:
+            assert run.poll() is None
+            time.sleep(0.002)
+        time.sleep(chance.uniform(0.0, lasts))
+
+    for number in range(10):
+        (tmp_path / str(number)).mkdir()
+        how = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)[number % 3]
+        code, _, path = cut(scenario, tmp_path / str(number), how, random_moment)
+        if json.loads((path / "run.json").read_text())["status"] == "finished":
+            assert json.loads((path / "digests.json").read_text())["digest"] == expected.digest
+            counts["finished before"] += 1
+            continue
+        assert code == (-how if how == signal.SIGKILL else 130)
+        if not checkpoints(path):
+            with pytest.raises(ScenarioError, match="no checkpoint was written yet"):
+                asyncnet.resume(path)
+            counts["no checkpoint yet"] += 1
+            continue
+        signal.signal(signal.SIGALRM, lambda *_: pytest.fail("endless"))
+        signal.alarm(120)
+        summary = asyncnet.resume(path, checkpoint=0.0).summary()
+        signal.alarm(0)
+        assert (summary["stopped"], summary["digest"], summary["resumed"]) == ("finished", expected.digest, "exactly"), (number, how)
+        counts["same"] += 1
+    print(f"\n{name}: {counts}", flush=True)
 
 
 @pytest.mark.parametrize(
