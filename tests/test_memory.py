@@ -61,6 +61,7 @@ def test_a_limit_is_for_all_runs_at_once():
 )
 def test_a_run_takes_the_memory_that_was_reckoned(changes, tmp_path):
     scenario = multiplexer("weight-max", {"task.decisions": 5, **changes})
+    CompiledLoop(multiplexer("weight-max"), Virtual()).prepare()  # compiling takes more than many a run
     code = """
 import os, resource, sys
 from asyncnet import scenario, snapshot

@@ -199,6 +199,20 @@ def test_nothing_that_a_terminal_obeys_reaches_it_from_a_file(ended, command):
         assert err.isprintable() or err[:-1].isprintable()
 
 
+def test_what_is_noted_and_summed_up_is_shown_as_it_stands(capsys):
+    from asyncnet.console import Plain, Terminal, show_summary
+
+    text = "[/b][red]\x1b[31m[link=x]y"
+    with Terminal() as terminal:
+        terminal.note(text)
+    Plain().note(text)
+    summary = api.run(check(small(), "small"), out=None).summary()
+    show_summary(summary | {"reasons": [text], "run_dir": text})
+    out, err = capsys.readouterr()
+    assert err.count("[/b][red]\\x1b[31m[link=x]y") == 2
+    assert out.count("[/b][red]\\x1b[31m[link=x]y") == 2
+
+
 def mutated(data, rng):
     """Another value somewhere in JSON data, or a key more or fewer."""
     junk = [None, True, -1, 0, 2**70, 1.5, float("nan"), "", "\x1b[31m", "x" * 300, "os", [], [[]], {}, {"": {}}, "\ud800"]
