@@ -301,7 +301,8 @@ class Team:
     def _failed(self) -> str:
         """Say whose code failed, and where."""
         for name, report in self.failures.items():
-            self.reporter.note(f"{', '.join(self.names[name])} failed:\n{report}")
+            for line in (f"{', '.join(self.names[name])} failed:", *report.splitlines()):
+                self.reporter.note(line)
         return "; ".join(f"{', '.join(self.names[name])} failed: {report.strip().splitlines()[-1]}" for name, report in self.failures.items())
 
     def _culprit(self, decisions: int, told: dict[str, dict[str, Any]]) -> str:

@@ -21,6 +21,7 @@ from asyncnet.agenda import KIND_SHIFT, of_who
 from asyncnet.checkpoint import Checkpoint
 from asyncnet.embedded import weights
 from asyncnet.ledger import IN_FLIGHT, REFUSED, account
+from asyncnet.loop import Loop
 from asyncnet.message import CHANNEL_NAMES
 from asyncnet.recorder import Recorder, digest_of
 from asyncnet.scenario import check
@@ -76,6 +77,7 @@ class Host:
         self.failure: str | None = None
         self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
         self._told = 0
+        self._score: dict[str, Any] | None = None  # as of the last row of progress
         self.pauses: list[tuple[float, float]] = []  # when this process stood still, in seconds of the run, and for how many
 
     def pid(self) -> int:
@@ -122,12 +124,15 @@ class Host:
         try:
             first, wall = self._starts
             time.sleep(max(0.0, (first - wall.now) / 1e6))
-            self.loop.run()
+            self.loop.run(self._progress if self.loop.score else None)
             if self.recorder is not None:
                 self.recorder.finish()
         except BaseException:
             self.failure = traceback.format_exc()
             self.loop.stop("failed")
+
+    def _progress(self, loop: Loop) -> None:
+        self._score = loop.score.summary()  # in the loop's thread: what it adds up grows there
 
     def deliver(self, frame: bytes) -> None:
         """Take a frame from another host (the wire `ray`)."""
@@ -141,7 +146,7 @@ class Host:
         told = {"stopped": self.loop.stopped, "failure": self.failure, "rows": rows, "stamps": stamps}
         if self.loop.score:
             counts = self.loop.nodes[0].view.counts
-            told |= {"decisions": int(counts[DECISIONS]), "episodes": int(counts[EPISODES]), "score": self.loop.score.summary() if rows else None}
+            told |= {"decisions": int(counts[DECISIONS]), "episodes": int(counts[EPISODES]), "score": self._score}
         if isinstance(self.loop, WindowedLoop):
             since, names = self.loop.waits
             told |= {"window": self.loop.window, "waits": names, "waited": time.monotonic() - since if names else 0.0}
