@@ -56,7 +56,8 @@ def replicate(
 
     with interrupts.instead(stop), ThreadPoolExecutor(workers) as pool:
         futures += [pool.submit(api.run, variant, out=out, reporter=_One(shared, i), **options) for i, variant in enumerate(variants)]
-        wait(futures)
+        while wait(futures, timeout=0.2).not_done:  # a wait without end would not hear Ctrl-C
+            pass
     return [future.result() for future in futures if not future.cancelled()]
 
 
