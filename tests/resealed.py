@@ -1,4 +1,4 @@
-"""Checkpoints with some of their numbers changed and their checksums made right again, and what comes of going on from them: python resealed.py SEED CASES
+"""Checkpoints with some of their numbers changed and their checksums made right again, and how it goes on from them: resealed.py SEED CASES SECONDS
 
 Run as a process of its own, because what it looks for is what would end it.
 """
@@ -22,7 +22,6 @@ from asyncnet.loop import Loop
 from asyncnet.scenario import ScenarioError, read, shipped
 from asyncnet.timekeeper import Virtual, Wall
 
-SECONDS = 0.15  # that a state is gone on from
 HANGS = 60.0
 NASTY = (np.nan, np.inf, -np.inf, -1.0, 0.0, 1.0, 2.0, 7.0, 0.5, -2.0, 64.0, 1e3, -1e3, 2.0**31, 2.0**53, -(2.0**53), 1e300, -1e300, 2.0**62, -(2.0**62))
 STALE = {"links": {"default": {"delay": 1.3}, "reward": {"stale": 3}, "activity": [{"loss": 0.1}]}}
@@ -80,7 +79,7 @@ def changed(chance, state, places):
     return Checkpoint(about, arrays), f"{name}, {how}"
 
 
-def go_on(scenario, whole, kind=CompiledLoop, *, real=False):
+def go_on(scenario, whole, kind=CompiledLoop, *, real=False, seconds=0.0):
     """How it went, or "refused" and why; `real`: on real clocks."""
     loop = kind(scenario, None if real else Virtual())
     try:
@@ -90,7 +89,7 @@ def go_on(scenario, whole, kind=CompiledLoop, *, real=False):
         return "refused", str(error)
     if real:
         loop.keeper = Wall(time.monotonic_ns() - 1000 * loop.now)
-    timer = threading.Timer(SECONDS, loop.stop, ["long enough"])
+    timer = threading.Timer(seconds, loop.stop, ["long enough"])
     timer.start()
     try:
         loop.run()
@@ -100,7 +99,7 @@ def go_on(scenario, whole, kind=CompiledLoop, *, real=False):
     return loop.stopped.split(":")[0], ""
 
 
-def main(seed, cases):
+def main(seed, cases, seconds):
     made = states()
     nodes = [Loop(scenario, Virtual()).nodes.values() for scenario, _ in made]
     places = [{f"node/{node.name}": [p[:2] for p in node.places.values() if p[1] > p[0]] for node in each} for each in nodes]
@@ -118,7 +117,7 @@ def main(seed, cases):
                 continue
             faulthandler.dump_traceback_later(HANGS, exit=True)
             whole, _ = checkpoint.load(Path(folder) / str(case))
-            ended, why = go_on(scenario, whole, Loop if case % 5 == 4 else CompiledLoop, real=case % 3 == 0)
+            ended, why = go_on(scenario, whole, Loop if case % 5 == 4 else CompiledLoop, real=case % 3 == 0, seconds=seconds)
             assert "\n" not in why
             assert not why or str(folder) in why or "task.id: " in why, why
             counts[ended] += 1
@@ -127,4 +126,4 @@ def main(seed, cases):
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))
