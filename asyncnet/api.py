@@ -133,8 +133,8 @@ def resume(
     """Go on with a run from its last checkpoint, in its own directory, and return what came of the whole.
 
     In simulated time the end is that of a run never interrupted, to the bit, and `engine` and `options` may be others than before. In wall time nothing is lost
-    but the time since the checkpoint, and messages that were under way; the run goes on from there as good as before, not in the same bits. Raises
-    ScenarioError where there is nothing to go on from.
+    but the time since the checkpoint; the run goes on from there as good as before, not in the same bits. Raises ScenarioError where there is nothing to go on
+    from.
     """
     path, shown = rundir.find(run_dir), reporter or Quiet()
     with RunDirectory.again(path, every=checkpoint, recording=record) as kept:

@@ -257,6 +257,11 @@ class CompiledLoop(Loop):
         if wired:
             admit(self._directory, *_nothing(), 0, 0)
 
+    @property
+    def largest(self) -> int:
+        """How many numbers a message has at most, of those said or heard here."""
+        return self._tables.pool.shape[1]
+
     def _run(self, progress: Callable[[Loop], None] | None, until: int) -> None:
         self._lay_out()
         self.agenda.clear()  # it is in the tables now
@@ -361,11 +366,14 @@ class CompiledLoop(Loop):
 
     def _admit(self, rows: np.ndarray, numbers: np.ndarray) -> None:
         done = at = 0
-        while done < len(rows) and self.stopped is None:
+        while done < len(rows):
             done, at, refused = admit(self._directory, rows, numbers, done, at)
             self.malformed += refused
             if done < len(rows):
+                before = self._tables
                 self._make_room()
+                if self._tables is before:  # it has given up; a loop that is only being stopped takes in what has come
+                    break
 
     def _refused(self, rows: np.ndarray) -> None:
         for kind, dst, src in zip(*of_who.py_func(rows[:, 1]), strict=True):

@@ -240,10 +240,12 @@ class RunDirectory:
             self._replace("progress.csv", _csv(columns, ([row.get(key, "") for key in columns] for row in self._rows)))
         if record.returns:
             self._replace("returns.csv", _csv(("episode", "return"), enumerate(record.returns, 1)))
-        links = zip(ledger.names(plan(self.scenario)), record.ledger.T.tolist(), strict=True)
-        self._replace("ledger.csv", _csv(("link", *ledger.COLUMNS), ((name, *row) for name, row in links)))
-        digests = Digests(digest=record.digest, scenario=self.scenario.fingerprint(), nodes=record.fields)
-        self._replace("digests.json", f"{as_json(digests.model_dump(), indent=2)}\n".encode())
+        if record.ledger.size:
+            links = zip(ledger.names(plan(self.scenario)), record.ledger.T.tolist(), strict=True)
+            self._replace("ledger.csv", _csv(("link", *ledger.COLUMNS), ((name, *row) for name, row in links)))
+        if record.digest:
+            digests = Digests(digest=record.digest, scenario=self.scenario.fingerprint(), nodes=record.fields)
+            self._replace("digests.json", f"{as_json(digests.model_dump(), indent=2)}\n".encode())
         self._replace("summary.json", f"{as_json(result.summary(), indent=2)}\n".encode())
         self._stands(record.stopped)
 

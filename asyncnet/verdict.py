@@ -22,6 +22,7 @@ def judge(scenario: Scenario, record: Record) -> tuple[list[str], list[str]]:
     broken += _weights(record) + _score(record)
     (broken if record.stopped in ("finished", "interrupted") else absent).extend(_books(record))
     absent += [f"{name} {why}" for name, why in record.measured.get("off_clock", {}).items()]
+    absent += _interruptions(record)
     absent += _losses(scenario, record)
     absent += _actions(record)
     absent += _learning(record)
@@ -46,6 +47,20 @@ def _score(record: Record) -> list[str]:
 def _books(record: Record) -> list[str]:
     left = int(np.abs(ledger.unexplained(record.ledger)).sum())
     return [f"the ledger leaves {left} unexplained"] if left else []
+
+
+def _interruptions(record: Record) -> list[str]:
+    """Actors that stood still or kept silent, and what the wire did not carry: a scenario asks for none of it."""
+    measured = record.measured
+    out = []
+    for name, pauses in measured.get("pauses", {}).items():
+        at, longest = max(pauses, key=lambda pause: pause[1])
+        out.append(f"{name} stood still for {longest:.1f} s at {at:.1f} s{f', and {len(pauses) - 1} times more' if len(pauses) > 1 else ''}")
+    out += [f"{name} took {took:.1f} s to answer" for name, took in measured.get("slow_answers", {}).items() if name not in measured.get("pauses", {})]
+    for key, what in (("refused_frames", "found no room on the wire"), ("malformed_frames", "were malformed")):
+        if measured.get(key):
+            out.append(f"{measured[key]:,} frames {what}")
+    return out
 
 
 def _losses(scenario: Scenario, record: Record) -> list[str]:
