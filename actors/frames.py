@@ -3,12 +3,16 @@
 A frame is an eight-byte head (magic, version, length of the body) and a msgpack body of two byte strings: the whole numbers (when it was sent, then five
 for each message, as rows) as little-endian int64, and every payload value as little-endian float64, one message after the other. Both sides
 have them as arrays, so nothing is copied but the bytes themselves. There is no checksum; the CURVE transport authenticates each frame.
+
+A message too long for one frame goes in parts, frames of another magic: the whole numbers are when it was sent, its one row, and where in its payload the
+part begins. All parts but the last are full, so that there are only so many.
 """
 
 from __future__ import annotations
 
 import functools
 import struct
+from collections.abc import Iterator
 from typing import Any, NamedTuple, NoReturn
 
 import msgpack
@@ -21,9 +25,13 @@ MAX_FRAME = 8 * 1024 * 1024
 COLUMNS = 5
 """`(at, who, seq, stamp, size)` of each message: who packs kind, receiver and sender (asyncnet/agenda.py), size counts its payload's values."""
 
+PART = (MAX_FRAME - 128) // 8
+"""Values in a full part of a message."""
+
 _HEAD = struct.Struct("<3sBI")
 _SENT, _ONE = struct.Struct("<q"), struct.Struct(f"<{1 + COLUMNS}q")
-_MAGIC = b"anf"
+_MAGIC, _PART_MAGIC = b"anf", b"anp"
+_PART = struct.Struct(f"<{2 + COLUMNS}q")
 _VERSION = 2
 
 
@@ -31,6 +39,15 @@ class Batch(NamedTuple):
     """Messages as arrays: rows (n, COLUMNS) int64, their payloads one after another, and when they were sent, in microseconds."""
 
     rows: NDArray[np.int64]
+    numbers: NDArray[np.float64]
+    sent: int
+
+
+class Part(NamedTuple):
+    """A part of one message: its row, the values of its payload from `first` on, and when it was sent."""
+
+    row: tuple[int, ...]
+    first: int
     numbers: NDArray[np.float64]
     sent: int
 
@@ -47,18 +64,30 @@ def pack(rows: NDArray[np.int64], numbers: NDArray[np.float64], sent: int) -> by
     """
     if rows.dtype != np.int64 or numbers.dtype != np.float64 or rows.ndim != 2 or rows.shape[1] != COLUMNS or numbers.ndim != 1:
         raise ValueError(f"rows must be (n, {COLUMNS}) int64 and numbers (m,) float64")
-    body = msgpack.packb((sent.to_bytes(8, "little", signed=True) + rows.tobytes(), numbers.tobytes()))
+    return _framed(_MAGIC, sent.to_bytes(8, "little", signed=True) + rows.tobytes(), numbers.tobytes())
+
+
+def parts(row: NDArray[np.int64], numbers: NDArray[np.float64], sent: int) -> Iterator[bytes]:
+    """The frames that carry one message of any length, in their order."""
+    for first in range(0, len(numbers), PART):
+        yield _framed(_PART_MAGIC, _PART.pack(sent, *row.tolist(), first), numbers[first : first + PART].tobytes())
+
+
+def _framed(magic: bytes, ints: bytes, floats: bytes) -> bytes:
+    body = msgpack.packb((ints, floats))
     if _HEAD.size + len(body) > MAX_FRAME:
         raise ValueError(f"a frame of {_HEAD.size + len(body)} bytes exceeds {MAX_FRAME}")
-    return _HEAD.pack(_MAGIC, _VERSION, len(body)) + body
+    return _HEAD.pack(magic, _VERSION, len(body)) + body
 
 
-def unpack(frame: bytes) -> Batch:
-    """Return the messages of a frame in their order; its arrays are read-only and share the frame's memory.
+def unpack(frame: bytes) -> Batch | Part:
+    """Return the messages of a frame in their order, or a part of one; arrays are read-only and share the frame's memory.
 
     BadFrame: anything but a whole, well-formed frame, whose sizes add up to its payload.
     """
-    ints, floats = _body(frame)
+    magic, ints, floats = _body(frame)
+    if magic == _PART_MAGIC:
+        return _part(ints, floats)
     if len(ints) < 8 or (len(ints) - 8) % (8 * COLUMNS):
         raise BadFrame(f"{len(ints)} bytes of integers are not whole messages")
     if len(floats) % 8:
@@ -76,14 +105,24 @@ def unpack(frame: bytes) -> Batch:
     return Batch(np.ndarray((len(ints) // (8 * COLUMNS), COLUMNS), "<i8", ints, 8), np.ndarray(whole, "<f8", floats), sent)
 
 
-def _body(frame: bytes) -> tuple[bytes, bytes]:
-    """Return the two byte strings of a frame, or raise BadFrame."""
+def _part(ints: bytes, floats: bytes) -> Part:
+    """Return a part, or raise BadFrame."""
+    if len(ints) != _PART.size:
+        raise BadFrame(f"{len(ints)} bytes of integers are not a part's")
+    sent, *row, first = _PART.unpack(ints)
+    if not 0 <= first < row[-1] or first % PART or len(floats) != 8 * min(PART, row[-1] - first):
+        raise BadFrame("a part that does not fit into its message")
+    return Part(tuple(row), first, np.frombuffer(floats, "<f8"), sent)
+
+
+def _body(frame: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return magic and the two byte strings of a frame, or raise BadFrame."""
     if not isinstance(frame, bytes):
         raise BadFrame(f"a frame is bytes, not {type(frame).__name__}")
     if not _HEAD.size < len(frame) <= MAX_FRAME:
         raise BadFrame(f"a length of {len(frame)} bytes is out of bounds")
     magic, version, length = _HEAD.unpack_from(frame)
-    if magic != _MAGIC or version != _VERSION:
+    if magic not in (_MAGIC, _PART_MAGIC) or version != _VERSION:
         raise BadFrame("unknown magic or version")
     if length != len(frame) - _HEAD.size:
         raise BadFrame(f"the head says {length} bytes, {len(frame) - _HEAD.size} came")
@@ -93,7 +132,7 @@ def _body(frame: bytes) -> tuple[bytes, bytes]:
         raise BadFrame(f"not msgpack within the limits: {type(error).__name__}") from error
     if type(body) is not tuple or len(body) != 2 or type(body[0]) is not bytes or type(body[1]) is not bytes:
         raise BadFrame("the body is not two byte strings")
-    return body
+    return magic, *body
 
 
 def _no_extension(code: int, data: Any) -> NoReturn:

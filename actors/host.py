@@ -6,6 +6,7 @@ A plain class: the engine makes it remote at the one place where it is started, 
 from __future__ import annotations
 
 import gc
+import os
 import queue
 import sys
 import threading
@@ -16,20 +17,25 @@ from typing import Any
 import numpy as np
 
 from asyncnet import clock, snapshot
-from asyncnet.agenda import of_who
+from asyncnet.agenda import KIND_SHIFT, of_who
 from asyncnet.checkpoint import Checkpoint
-from asyncnet.compiled_loop import CompiledLoop
 from asyncnet.embedded import weights
-from asyncnet.ledger import IN_FLIGHT, account
+from asyncnet.ledger import IN_FLIGHT, REFUSED, account
+from asyncnet.loop import Loop
 from asyncnet.message import CHANNEL_NAMES
 from asyncnet.recorder import Recorder, digest_of
 from asyncnet.scenario import check
 from asyncnet.timekeeper import Wall
+from asyncnet.world import DECISIONS, EPISODES
 
 from .courier import COURIERS
-from .windows import Windowed, WindowedLoop
+from .standing import StandingLoop, at_time_of_day
+from .windows import PROMISE, Windowed, WindowedLoop
 
-PATIENCE = 20.0  # seconds until a loop is between two events
+PATIENCE = 5.0  # seconds until a loop is between two events
+PULSE = 0.25  # seconds between two beats of a host
+PAUSE = 1.0  # seconds by which a beat that is late shows that the whole process has stood still
+MOST_PAUSES = 1000  # that are noted
 DRAIN = 20_000  # microseconds without a frame: the wire is empty
 
 
@@ -59,18 +65,28 @@ class Host:
     ) -> None:
         # A request from Ray should not keep the loop from its next tick for Python's usual 5 ms.
         sys.setswitchinterval(0.0005)
-        self.courier = COURIERS[wire](address or _address())
-        kind, keeper = (WindowedLoop, Windowed()) if virtual else (CompiledLoop, None)
-        self.loop = kind(check(scenario, "scenario"), keeper, numbers, self.courier, reverse=reverse)
+        kind, keeper = (WindowedLoop, Windowed()) if virtual else (StandingLoop, None)
+        self.loop = kind(check(scenario, "scenario"), keeper, numbers, reverse=reverse)
         if begin is not None:
             snapshot.put(self.loop, Checkpoint(*begin))
         self.recorder = Recorder(record) if record is not None else None
         if self.recorder is not None:
             self.recorder.watch(self.loop)
         self.loop.prepare(wired=True)
+        self.loop.wire = self.courier = COURIERS[wire](address or _address(), self.loop.largest)
         self.failure: str | None = None
         self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
         self._told = 0
+        self._score: dict[str, Any] | None = None  # as of the last row of progress
+        self.pauses: list[tuple[float, float]] = []  # when this process stood still, in seconds of the run, and for how many
+
+    def pid(self) -> int:
+        """The number of its process."""
+        return os.getpid()
+
+    def size(self) -> int:
+        """How many bytes its state has."""
+        return sum(node.state.nbytes for node in self.loop.nodes.values())
 
     def address(self) -> list[str]:
         """What others need to reach this host over the wire."""
@@ -85,24 +101,38 @@ class Host:
 
     def start(self, at: int) -> None:
         """Begin the run at `at`, nanoseconds of the time of day: its first instant is then on every host."""
-        wall = Wall(at - (time.time_ns() - time.monotonic_ns()) - 1000 * self.loop.now)
+        wall = at_time_of_day(at, self.loop.now)
         self.courier.clock = lambda: wall.now
         if not isinstance(self.loop, WindowedLoop):
             self.loop.keeper = wall
         self._starts = self.loop.now, wall
         gc.freeze()  # what is here now stays: the collector need not walk through all of Ray while the loop runs
         self._thread.start()
+        threading.Thread(target=self._beat, args=(wall,), name="beat", daemon=True).start()
+
+    def _beat(self, wall: Wall) -> None:
+        """Notice when this process stands still: nothing of it knows, but that a moment was long."""
+        last = time.monotonic()
+        while self._thread.is_alive() and len(self.pauses) < MOST_PAUSES:
+            at = wall.now / 1e6
+            time.sleep(PULSE)
+            late, last = time.monotonic() - last - PULSE, time.monotonic()
+            if late > PAUSE:
+                self.pauses.append((at, late))
 
     def _run(self) -> None:
         try:
             first, wall = self._starts
             time.sleep(max(0.0, (first - wall.now) / 1e6))
-            self.loop.run()
+            self.loop.run(self._progress if self.loop.score else None)
             if self.recorder is not None:
                 self.recorder.finish()
         except BaseException:
             self.failure = traceback.format_exc()
             self.loop.stop("failed")
+
+    def _progress(self, loop: Loop) -> None:
+        self._score = loop.score.summary()  # in the loop's thread: what it adds up grows there
 
     def deliver(self, frame: bytes) -> None:
         """Take a frame from another host (the wire `ray`)."""
@@ -113,8 +143,10 @@ class Host:
         rows = self.loop.score.rows[self._told :] if self.loop.score else []
         self._told += len(rows)
         stamps = {node.name: int(node.view.stamp[0]) for i, node in self.loop.nodes.items() if i}
-        decisions = self.loop.score.decisions if self.loop.score else None
-        told = {"stopped": self.loop.stopped, "failure": self.failure, "rows": rows, "stamps": stamps, "decisions": decisions}
+        told = {"stopped": self.loop.stopped, "failure": self.failure, "rows": rows, "stamps": stamps}
+        if self.loop.score:
+            counts = self.loop.nodes[0].view.counts
+            told |= {"decisions": int(counts[DECISIONS]), "episodes": int(counts[EPISODES]), "score": self._score}
         if isinstance(self.loop, WindowedLoop):
             since, names = self.loop.waits
             told |= {"window": self.loop.window, "waits": names, "waited": time.monotonic() - since if names else 0.0}
@@ -136,33 +168,66 @@ class Host:
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
         """The complete state of its nodes: in virtual time at the last meeting, else as soon as the loop is between two events; None if there is none."""
         if isinstance(self.loop, WindowedLoop):
-            return None if self.loop.at_meeting is None else tuple(self.loop.at_meeting)
+            return None if self.loop.at_meeting is None else tuple(self.loop.at_meeting)  # nothing is turned away there
         if self.loop.stopped is not None:
             return None
-        taken: queue.SimpleQueue[Checkpoint] = queue.SimpleQueue()
+        taken: queue.SimpleQueue[Checkpoint] = queue.SimpleQueue()  # of one
         self.loop.ask(lambda: taken.put(snapshot.take(self.loop)))
         self.courier.wake()
         try:
-            return tuple(taken.get(timeout=PATIENCE))
+            state = taken.get(timeout=PATIENCE)
         except queue.Empty:
             return None
+        self._note_refused(state.arrays["ledger"])
+        return tuple(state)
+
+    def _note_refused(self, table: np.ndarray) -> np.ndarray:
+        """The ledger, with the messages that found no room here."""
+        for code, count in self.courier.turned_away.items():
+            if (link := self._link(code)) is not None:
+                table[REFUSED, link] += count
+        return table
+
+    def _link(self, code: int) -> int | None:
+        """The link of a message; None if there is no such link."""
+        kind, dst, src = (int(part) for part in of_who.py_func(np.int64(code)))
+        try:
+            return self.loop.plan.link(kind, src, dst) if kind in CHANNEL_NAMES else None
+        except (KeyError, IndexError):
+            return None
+
+    def stand(self, at: int) -> None:
+        """In real time: have the loop stand still from `at` on, nanoseconds of the time of day (standing.py)."""
+        self.loop.stand(at)
+
+    def stands(self) -> tuple[int, bytes] | None:
+        """Since when it stands, in microseconds of the run, and its books; None if it does not."""
+        stands = self.loop.stands
+        return None if stands is None else (stands[0], self._note_refused(stands[1].copy()).tobytes())
+
+    def go_on(self, now: int, at: int) -> None:
+        """Have a loop that stands go on at `at`, nanoseconds of the time of day, where the run's time is `now`."""
+        self.loop.go_on(now, at)
 
     def await_end(self, patience: float) -> bool:
-        """In virtual time: wait until the loop has come to the end by itself, for so many seconds at most; returns whether it has."""
-        self._thread.join(patience)
+        """Wait until the loop has ended, for so many seconds at most; returns whether it has."""
+        if self._thread.ident is not None:
+            self._thread.join(patience)
         return not self._thread.is_alive()
 
     def stop(self, why: str) -> None:
-        """End the loop before its next event and wait for it."""
+        """Have the loop end before its next event."""
         self.loop.stop(why)
         self.courier.wake()
-        if self._thread.ident is not None:
-            self._thread.join(10.0)
+
+    def books(self) -> bytes:
+        """The ledger of a loop that has ended, with what is on the wire as in flight as soon as it has come."""
+        self._drain()
+        return self._note_refused(account(self.loop)).tobytes()
 
     def result(self) -> dict[str, Any]:
-        """Everything this host's nodes did, as plain values; call it after `stop`."""
-        loop, tick = self.loop, self.loop.tick
-        self._drain()
+        """Everything this host's nodes did, as plain values; call it after the loop's end."""
+        loop, tick, books = self.loop, self.loop.tick, self.books()
         nodes = {}
         for i, node in loop.nodes.items():
             if i:
@@ -175,11 +240,12 @@ class Host:
             "weights": {n.name: {k: [list(a.shape), a.tobytes()] for k, a in weights(n).items()} for i, n in loop.nodes.items() if i},
             "nodes": nodes,
             "fields": {node.name: digest_of(node).hex() for node in loop.nodes.values()},
-            "ledger": account(loop).tobytes(),
+            "ledger": books,
             "measured": {CHANNEL_NAMES[c]: [g.bins, g.total] for c, g in self.courier.measured().items()},
-            "refused": self.courier.refused,
-            "malformed": self.courier.malformed + loop.malformed,
+            "refused_frames": self.courier.refused,
+            "malformed_frames": self.courier.malformed + loop.malformed,
             "elapsed": loop.now,
+            "pauses": self.pauses,
         }
 
     def _drain(self) -> None:
@@ -189,9 +255,12 @@ class Host:
             came = self.courier.receive(DRAIN)
             quiet = 0 if came else quiet + 1
             for rows, _ in came:
-                for kind, dst, src in zip(*of_who.py_func(rows[:, 1]), strict=True):
-                    if kind in CHANNEL_NAMES:
-                        self.loop.ledger[IN_FLIGHT, self.loop.plan.link(int(kind), int(src), int(dst))] += 1
+                for code in rows[:, 1].tolist():
+                    link = self._link(code)
+                    if link is not None:
+                        self.loop.ledger[IN_FLIGHT, link] += 1
+                    elif code >> KIND_SHIFT != PROMISE:
+                        self.loop.malformed += 1
 
     def close(self) -> None:
         """Close the wire."""

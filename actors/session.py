@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from types import FrameType
 from typing import NoReturn
 
 from asyncnet import interrupts
+from asyncnet.scenario import ScenarioError
 
 from . import reaper
 from .reaper import leftovers
@@ -43,6 +45,18 @@ _QUIET = {
     "SPT_NOENV": "1",
 }
 
+CONTROL_PATIENCE = {"RAY_gcs_rpc_server_reconnect_timeout_s": "20"}
+"""How long a guest of a cluster lives on without its control store; Ray's own 60 s are more than anybody should wait for the news."""
+
+KNOCK = 5.0
+"""Seconds in which a cluster must answer at its address."""
+
+_KNOCK = """
+import sys
+from ray._raylet import GcsClient
+GcsClient(address=sys.argv[1]).internal_kv_get(b"asyncnet", timeout=3)
+"""
+
 _REAPER_PATIENCE = 20.0  # seconds; it gives up by itself well before
 _LONGEST_PARENT = 20  # characters; Ray puts sockets 84 characters deeper, and their paths may have 107
 
@@ -57,9 +71,31 @@ class Session:
     directory: Path | None = None
 
 
+@dataclass(frozen=True)
+class Ground:
+    """What a local session stands on: its `mark`, its `directory`, and the `environment` of its processes."""
+
+    mark: str
+    directory: Path
+    environment: dict[str, str]
+
+
+@contextmanager
+def ground() -> Iterator[Ground]:
+    """Hold what a local session stands on: when the block is left, or this process ends, every process that carries the mark ends and the directory goes."""
+    mark = uuid.uuid4().hex
+    parent = tempfile.gettempdir()
+    directory = Path(tempfile.mkdtemp(prefix=reaper.PREFIX, dir=parent if len(parent) <= _LONGEST_PARENT else "/tmp"))
+    helper = _start_reaper(mark, directory)
+    try:
+        yield Ground(mark, directory, {**_QUIET, **_THREADS, reaper.MARK: mark, **_authentication(), **_token(directory)})
+    finally:
+        _finish(helper, mark)
+
+
 @contextmanager
 def session(address: str | None = None, cpus: int | None = None) -> Iterator[Session]:
-    """Hold a Ray session for the length of a `with` block.
+    """Hold a Ray session for the length of a `with` block, in this process.
 
     Without an address it starts a local Ray of its own with `cpus` CPUs (None: those of the machine): loopback, token
     authentication, no dashboard, no usage statistics, a private directory. When the block is left, by an exception and by SIGTERM
@@ -76,60 +112,101 @@ def session(address: str | None = None, cpus: int | None = None) -> Iterator[Ses
 
         if ray.is_initialized():
             raise RuntimeError("Ray is already initialised in this process")
-    namespace = f"asyncnet-{uuid.uuid4().hex}"
     before = _sigterm_to_exit()
     try:
-        with _local(namespace, cpus, imported_before) if address is None else _joined(address, namespace) as running:
+        with joined(address) if address is not None else _local(cpus, imported_before) as running, interrupts.raised():
             yield running
     finally:
         _set_sigterm(before)
 
 
 @contextmanager
-def _local(namespace: str, cpus: int | None, imported_before: bool) -> Iterator[Session]:
-    mark = uuid.uuid4().hex
-    parent = tempfile.gettempdir()
-    directory = Path(tempfile.mkdtemp(prefix=reaper.PREFIX, dir=parent if len(parent) <= _LONGEST_PARENT else "/tmp"))
-    helper = _start_reaper(mark, directory)
-    try:
-        _authenticate(imported_before)
-        with _environment({**_QUIET, **_THREADS, reaper.MARK: mark, **_token(directory)}), _handlers_kept():
-            import ray
-
-            _forget_token()
-            with _loopback():
-                context = ray.init(
-                    address="local",  # unlike None, which RAY_ADDRESS could point elsewhere
-                    num_cpus=cpus,
-                    namespace=namespace,
-                    include_dashboard=False,
-                    object_store_memory=OBJECT_STORE,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    # Ray opens its directory to everybody, so it gets one inside ours.
-                    _temp_dir=str(directory / "r"),
-                )
-        gcs = str(context.address_info["gcs_address"])
-        if not gcs.startswith("127."):
-            warnings.warn(f"Ray listens beyond this machine, at {gcs}", RuntimeWarning, stacklevel=4)
-        with interrupts.raised():
-            yield Session(gcs, namespace, mark, directory)
-    finally:
+def _local(cpus: int | None, imported_before: bool) -> Iterator[Session]:
+    with ground() as here:
+        mode = here.environment.pop("RAY_AUTH_MODE", None)
+        # Ray reads it when it is imported. Once imported, it would take it for granted and not act on it; unset, it turns tokens on by itself in `init`.
+        if mode is not None and not imported_before:
+            os.environ["RAY_AUTH_MODE"] = mode
         try:
+            with _environment(here.environment), _handlers_kept():
+                _forget_token()
+                running = started(here, cpus)
+            yield running
+        finally:
             if "ray" in sys.modules:
                 import ray
 
                 ray.shutdown()
                 _forget_token()
-        finally:
-            _finish(helper, mark)
+
+
+def started(here: Ground, cpus: int | None = None) -> Session:
+    """Start a local Ray on this ground, whose environment is that of this process, and be its driver."""
+    import ray
+
+    namespace = f"asyncnet-{uuid.uuid4().hex}"
+    with _loopback():
+        context = ray.init(
+            address="local",  # unlike None, which RAY_ADDRESS could point elsewhere
+            num_cpus=cpus,
+            namespace=namespace,
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            # Ray opens its directory to everybody, so it gets one inside ours.
+            _temp_dir=str(here.directory / "r"),
+        )
+    gcs = str(context.address_info["gcs_address"])
+    if not gcs.startswith("127."):
+        warnings.warn(f"Ray listens beyond this machine, at {gcs}", RuntimeWarning, stacklevel=4)
+    return Session(gcs, namespace, here.mark, here.directory)
+
+
+def unanswered(address: str) -> str:
+    """Why nobody can be reached at a cluster's address, or "" if somebody answers there."""
+    try:
+        host, _, port = _found(address).removeprefix("ray://").rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK).close()
+    except (OSError, ValueError, OverflowError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    return ""
+
+
+def knock(address: str) -> None:
+    """Refuse, with a ScenarioError, an address at which no cluster answers, or one that does not know us: Ray itself would try for minutes."""
+    if why := unanswered(address):
+        raise ScenarioError("--address", "", f"no Ray cluster answers at {address}: {why}")
+    if address.startswith("ray://"):
+        return
+    try:  # in a process of its own: without a token Ray aborts
+        done = subprocess.run([sys.executable, "-c", _KNOCK, _found(address)], capture_output=True, text=True, timeout=2 * KNOCK, check=False)
+    except subprocess.TimeoutExpired:
+        raise ScenarioError("--address", "", f"what answers at {address} is no Ray cluster") from None
+    if done.returncode and "authentication" in done.stderr.lower():
+        why = "it wants a token, the one this process has is missing or another; set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to a file that holds it"
+        raise ScenarioError("--address", "", f"the Ray cluster at {address} does not let us in: {why}")
+
+
+def _found(address: str) -> str:
+    """The address that `auto` means, found as Ray does it."""
+    if address != "auto":
+        return address
+    if named := os.environ.get("RAY_ADDRESS"):
+        return named
+    try:
+        return Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster").read_text().strip()
+    except OSError:
+        raise ValueError("no cluster was started on this machine") from None
 
 
 @contextmanager
-def _joined(address: str, namespace: str) -> Iterator[Session]:
+def joined(address: str) -> Iterator[Session]:
+    """Join the cluster at this address, and leave it."""
     with _handlers_kept():
         import ray
 
+    namespace = f"asyncnet-{uuid.uuid4().hex}"
     try:
         with _handlers_kept():
             context = ray.init(
@@ -139,8 +216,7 @@ def _joined(address: str, namespace: str) -> Iterator[Session]:
                 logging_level=logging.ERROR,
                 runtime_env={"env_vars": dict(_THREADS)},
             )
-        with interrupts.raised():
-            yield Session(str(context.address_info["gcs_address"]), namespace)
+        yield Session(str(context.address_info["gcs_address"]), namespace)
     finally:
         ray.shutdown()
 
@@ -171,15 +247,12 @@ def _finish(helper: subprocess.Popen[bytes], mark: str) -> None:
         warnings.warn(f"the Ray session left something behind; processes: {pids or 'none'}", RuntimeWarning, stacklevel=2)
 
 
-def _authenticate(imported_before: bool) -> None:
-    """Turn token authentication on, unless the user has chosen; Ray reads the choice when it is imported."""
+def _authentication() -> dict[str, str]:
+    """Return the variable that turns token authentication on, or nothing if the user has chosen."""
     mode = os.environ.get("RAY_AUTH_MODE")
-    if mode is None:
-        # Once imported, Ray would take the variable for granted and not act on it; unset, it turns tokens on by itself in `init`.
-        if not imported_before:
-            os.environ["RAY_AUTH_MODE"] = "token"
-    elif mode.lower() != "token":
+    if mode is not None and mode.lower() != "token":
         warnings.warn(f"RAY_AUTH_MODE={mode}: every user of this machine can run code in this Ray session", RuntimeWarning, stacklevel=2)
+    return {"RAY_AUTH_MODE": "token"} if mode is None else {}
 
 
 def _token(directory: Path) -> dict[str, str]:

@@ -31,11 +31,12 @@ from asyncnet.network import CHANNEL, DST, SRC, Plan
 from asyncnet.scenario import ScenarioError
 from asyncnet.timekeeper import NEVER, Virtual
 
+from .courier import SENDER
+
 FAR = NEVER >> 1  # two of them added up are no overflow
 PROMISE = 6  # the kind of the last row of a window's last frame: (meeting, this kind, window, purpose, loops), N as far as its sender knows as payload
 NONE, CHECKPOINT, STOP, FINISH = range(4)  # purposes of a meeting
 ENDING = 8  # added to one: do not pass what may be the world's next event
-LOOP = (1 << 29) - 1  # the bits of `who` that say from whom
 WAIT = 100_000  # microseconds to wait for a frame without looking up
 
 
@@ -88,7 +89,7 @@ class WindowedLoop(CompiledLoop):
         self._wanted = NONE
         self._meeting, self._purpose, self._ending = NEVER, NONE, 0
         self._latest = 0  # no loop has handled an event after this
-        self._early: list[tuple[np.ndarray, np.ndarray]] = []  # frames of the next window
+        self._early: list[tuple[np.ndarray, np.ndarray]] = []  # frames of the next window; no loop is farther ahead, so no more than all say in one
         self._missing: set[int] = set()  # loops whose promise of this window has not come
 
     def join(self, where: Mapping[int, str]) -> None:
@@ -178,7 +179,7 @@ class WindowedLoop(CompiledLoop):
     def _take_frame(self, rows: np.ndarray, numbers: np.ndarray) -> None:
         """Take in messages and a promise. Those of a loop that is a window ahead wait: no state may know of a message before its cause."""
         ends = rows[-1, 1] >> KIND_SHIFT == PROMISE
-        sender = int(rows[-1, 1]) & LOOP if ends else int(self._place[int(rows[0, 1]) & LOOP])
+        sender = int(rows[-1, 1]) & SENDER if ends else int(self._place[int(rows[0, 1]) & SENDER])
         if sender not in self._missing:
             self._early.append((rows, numbers))
             return

@@ -16,7 +16,7 @@ import zmq.utils.z85
 from .frames import MAX_FRAME
 
 MAX_WAITING = 1000
-"""Frames that may wait on each side of one connection; then `send` refuses."""
+"""Frames that may wait on each side of one connection, unless told otherwise; then `send` refuses."""
 
 MAX_BATCH = 1000
 """Frames one `collect` returns at most, so that a fast sender cannot keep the caller inside it."""
@@ -37,14 +37,15 @@ class ZmqWire:
 
     Frames of one sender arrive in the order sent; there is no order across senders. A frame is lost when its peer dies or is
     replaced. All methods but `wake` and `close` belong to one thread, and `close` to that thread or to one that knows it has ended.
-    `host` is the IP address to listen on and to be reached at; a wildcard is a ValueError, for peers could not connect to it.
+    `host` is the IP address to listen on and to be reached at; a wildcard is a ValueError, for peers could not connect to it. `waiting` frames may wait on
+    each side of a connection.
     """
 
-    def __init__(self, host: str = "127.0.0.1") -> None:
+    def __init__(self, host: str = "127.0.0.1", waiting: int = MAX_WAITING) -> None:
         address = ip_address(host)
         if address.is_unspecified:
             raise ValueError(f"{host} is no address that peers can connect to")
-        self.refused = 0
+        self.refused, self._waiting = 0, waiting
         self._peers: dict[str, tuple[Address, zmq.Socket[bytes]]] = {}
         self._admitted: frozenset[bytes] = frozenset()
         self._woken = False
@@ -62,7 +63,7 @@ class ZmqWire:
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._inbox = self._context.socket(zmq.PULL)
         try:
-            _limit(self._inbox)
+            _limit(self._inbox, waiting)
             self._inbox.ipv6 = address.version == 6
             self._inbox.curve_server = True
             self._inbox.curve_secretkey = server_secret
@@ -100,7 +101,7 @@ class ZmqWire:
             _raw_key(server_key)
             socket = self._context.socket(zmq.PUSH)
             try:
-                _limit(socket)
+                _limit(socket, self._waiting)
                 socket.ipv6 = "[" in endpoint
                 socket.reconnect_ivl = 20
                 socket.reconnect_ivl_max = 500
@@ -204,11 +205,11 @@ class ZmqWire:
         door.close(linger=0)
 
 
-def _limit(socket: zmq.Socket[bytes]) -> None:
+def _limit(socket: zmq.Socket[bytes], waiting: int) -> None:
     """Set what both directions have in common."""
     socket.linger = 0
-    socket.sndhwm = MAX_WAITING
-    socket.rcvhwm = MAX_WAITING
+    socket.sndhwm = waiting
+    socket.rcvhwm = waiting
     socket.maxmsgsize = MAX_FRAME + _CURVE_OVERHEAD
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # In a bare checkout actors/ and scenarios/ lie beside this folder; once installed they lie inside it.
 _beside = Path(__file__).resolve().parent.parent
@@ -12,26 +13,51 @@ if not (Path(__file__).parent / "actors").is_dir() and (_beside / "actors").is_d
 
 __version__ = "0.1.0"
 
-# Names are looked up on first use, so that importing asyncnet starts neither numba nor ray.
+# Names are looked up on first use, so that importing asyncnet starts neither numba nor ray. No submodule may have the name of one of them, for importing
+# it would put it in that name's place.
 _WHERE = {
-    "conditions": "api",
+    "list_conditions": "api",
+    "list_scenarios": "api",
     "load": "api",
     "replay": "api",
     "replicate": "replicas",
     "resume": "api",
     "run": "api",
-    "scenarios": "api",
     "validate": "api",
     "verify": "api",
-    "Result": "api",
+    "Result": "result",
     "Scenario": "scenario",
-    "ScenarioError": "scenario",
+    "ScenarioError": "mistakes",
 }
 
-__all__ = ["Result", "Scenario", "ScenarioError", "load", "replay", "replicate", "resume", "run", "validate", "verify"]
+__all__ = [
+    "Result",
+    "Scenario",
+    "ScenarioError",
+    "list_conditions",
+    "list_scenarios",
+    "load",
+    "replay",
+    "replicate",
+    "resume",
+    "run",
+    "validate",
+    "verify",
+]
+
+if TYPE_CHECKING:
+    from asyncnet.api import list_conditions, list_scenarios, load, replay, resume, run, validate, verify
+    from asyncnet.mistakes import ScenarioError
+    from asyncnet.replicas import replicate
+    from asyncnet.result import Result
+    from asyncnet.scenario import Scenario
 
 
 def __getattr__(name: str) -> object:
     if name in _WHERE:
         return getattr(importlib.import_module(f"asyncnet.{_WHERE[name]}"), name)
     raise AttributeError(f"module 'asyncnet' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])

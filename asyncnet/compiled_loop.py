@@ -21,6 +21,7 @@ from asyncnet import posting as p
 from asyncnet.agenda import (
     AT,
     EVENTS,
+    FREE_PARCELS,
     SEQ,
     SIZE,
     STAMP,
@@ -256,6 +257,11 @@ class CompiledLoop(Loop):
         if wired:
             admit(self._directory, *_nothing(), 0, 0)
 
+    @property
+    def largest(self) -> int:
+        """How many numbers a message has at most, of those said or heard here."""
+        return self._tables.pool.shape[1]
+
     def _run(self, progress: Callable[[Loop], None] | None, until: int) -> None:
         self._lay_out()
         self.agenda.clear()  # it is in the tables now
@@ -332,8 +338,14 @@ class CompiledLoop(Loop):
     def _make_room(self) -> None:
         if self.wire is not None:
             self._flush()
-        self._write_tape()
-        self._take(grown(self._tables))
+        self._take_all_in()  # nobody need wait for a node's tick to have its messages out of the way
+        waiting = len(self._tables.parcels) - int(self._tables.control[FREE_PARCELS])
+        if int(self._tables.control[EVENTS]) + waiting > self.most_events:
+            self._catch_up()
+            self._give_up(event[1:4] for event in self.agenda)
+            self.agenda.clear()
+        else:
+            self._take(grown(self._tables))
 
     def _write_tape(self, least: int = 1) -> None:
         if self.tape is not None and self._tables.control[p.TAPED] >= least:
@@ -358,7 +370,10 @@ class CompiledLoop(Loop):
             done, at, refused = admit(self._directory, rows, numbers, done, at)
             self.malformed += refused
             if done < len(rows):
+                before = self._tables
                 self._make_room()
+                if self._tables is before:  # it has given up; a loop that is only being stopped takes in what has come
+                    break
 
     def _refused(self, rows: np.ndarray) -> None:
         for kind, dst, src in zip(*of_who.py_func(rows[:, 1]), strict=True):

@@ -7,7 +7,7 @@ import re
 import sys
 
 from asyncnet.node import Node
-from asyncnet.replay import Event
+from asyncnet.playback import Event
 from asyncnet.scenario import ScenarioError
 
 _WHERE = re.compile(r"(?:(?P<node>.+):)?(?P<number>[1-9][0-9]{0,17})", re.ASCII)

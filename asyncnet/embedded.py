@@ -35,11 +35,8 @@ def run(
 
     `kept` takes checkpoints now and then and, in wall time, the recording; `begin` is the state to go on from.
     """
-    from asyncnet.kernel import cache_folder
     from asyncnet.timekeeper import Virtual, Wall
 
-    if not any(cache_folder().rglob("*.nbi")):
-        reporter.note("compiling kernels (this machine's first run only, about a minute)")
     module, _, name = LOOPS[loop].partition(":")
     made = getattr(importlib.import_module(module), name)(scenario, Virtual() if time == "virtual" else None)
     if begin is not None:

@@ -3,41 +3,89 @@
 A kernel is a module-level function over arrays and scalars in a small subset of NumPy, which writes into arrays it is given. Inner
 kernels are compiled as part of whoever calls them; only entry points are kept on disk.
 
-The cache folder is named by the text of every kernel and by numba's version. So it is never stale, and an old one can be deleted at any time.
+An entry's folder is named by the text of all that it is made of (reach.py) and by the versions of numba and NumPy. So it is never stale, and an old one can
+be deleted at any time. A cache that cannot be written costs time, never the run: `telling` says so, and what is being compiled.
 """
 
+import atexit
 import functools
 import hashlib
+import importlib.util
 import os
-from collections.abc import Callable
+import shutil
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import types
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, NullCache, UserProvidedCacheLocator
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
+
+from asyncnet.interrupts import leaving
+from asyncnet.reach import seal
 
 # error_model="numpy": a division by zero gives inf, as in NumPy, and costs no branch. No fastmath: sums keep their written order, which
 # is what makes a layer cut into units give the same bits.
 _HOW = {"error_model": "numpy", "nogil": True, "fastmath": False}
 
+_VERSIONS = f"numba {numba.__version__} numpy {np.__version__} "
+
+_hears: ContextVar[Callable[[str], None] | None] = ContextVar("hears", default=None)
+_untold: list[str] = []
+_troubles: list[str] = []
+
+
+@contextmanager
+def telling(hear: Callable[[str], None]) -> Iterator[None]:
+    """Within, `hear` is told what is being compiled, which takes its time, and why it cannot be kept."""
+    token = _hears.set(functools.cache(hear))  # each thing once
+    try:
+        while _untold:
+            hear(_untold.pop(0))
+        yield
+    finally:
+        _hears.reset(token)
+
+
+def _not_kept(why: str) -> None:
+    """Say it, once."""
+    if not _troubles:
+        _troubles.append(why)
+        (_hears.get() or _untold.append)(f"compiled kernels are not kept: {why}; $ASYNCNET_CACHE can name another folder for them")
+
 
 @functools.cache
-def cache_folder() -> Path:
-    """The folder for compiled kernels: under $ASYNCNET_CACHE, else $XDG_CACHE_HOME/asyncnet, else ~/.cache/asyncnet."""
-    base = os.environ.get("ASYNCNET_CACHE") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "asyncnet")
-    here = Path(__file__).parent
-    texts = [path.read_bytes() for path in sorted(here.rglob("*.py"))]
-    seal = hashlib.sha256(f"numba {numba.__version__} numpy {np.__version__} ".encode())
-    for text in texts:
-        if b"asyncnet.kernel import" in text:
-            seal.update(text)
-    folder = Path(base) / seal.hexdigest()[:20]
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def cache_folder() -> Path | None:
+    """The folder for compiled kernels: $ASYNCNET_CACHE, else $XDG_CACHE_HOME/asyncnet, else ~/.cache/asyncnet.
+
+    Where that cannot be written: one for this process and its children, removed at its end; None if there is no place for that either.
+    """
+    wanted = os.environ.get("ASYNCNET_CACHE") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "asyncnet")
+    try:
+        os.makedirs(wanted, exist_ok=True)
+        tempfile.TemporaryFile(dir=wanted).close()
+        return Path(wanted)
+    except OSError as error:
+        _not_kept(f"{wanted}: {error.strerror}")
+    try:
+        instead = tempfile.mkdtemp(prefix="kernels-of-asyncnet-")
+    except OSError:
+        return None
+    remove = functools.partial(shutil.rmtree, instead, ignore_errors=True)
+    atexit.register(remove)
+    leaving.append(remove)
+    os.environ["ASYNCNET_CACHE"] = instead
+    return Path(instead)
 
 
 def kernel(function: Callable) -> Callable:
@@ -52,12 +100,80 @@ def inlined(function: Callable) -> Callable:
 
 def entry(function: Callable) -> Callable:
     """Compile a kernel that Python calls, and keep its machine code in the cache folder."""
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(cache_folder())  # read when the function is decorated, not later
+    made = numba.njit(no_cfunc_wrapper=True, **_HOW)(function)
+    made._cache = _cache(function)
+    return made
+
+
+class _Told:
+    """A cache of numba's for which a file that cannot be read or written is one that is not there, and which tells what it does not hold."""
+
+    name: str
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            found = super().load_overload(sig, target_context)
+        except Exception:  # whatever unpickling a damaged file raises
+            found = None
+            with suppress(OSError):
+                self.flush()
+        if found is None and (hear := _hears.get()):
+            hear("compiling what this run needs and has not been compiled here yet: up to a minute or two")
+            hear(f"compiling {self.name}")
+        return found
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            _not_kept(f"{cache_folder()}: {error.strerror}")
+
+
+class _InFolder(CompileResultCacheImpl):
+    _locator_classes = [UserProvidedCacheLocator]  # nowhere else: not beside the source
+
+
+class _Kept(_Told, FunctionCache):
+    _impl_class = _InFolder
+
+
+class _InMemory(_Told, NullCache):
+    pass
+
+
+def _cache(function: Callable) -> _Told:
+    folder, before = cache_folder(), numba.config.CACHE_DIR
     try:
-        return numba.njit(cache=True, no_cfunc_wrapper=True, **_HOW)(function)
+        numba.config.CACHE_DIR = str(folder / seal(function.__module__, _VERSIONS)[:20]) if folder else ""  # read now, not later
+        made = _Kept(function)
+    except RuntimeError:  # there is no such place, or it cannot be written
+        _not_kept(f"{folder}: cannot be written")
+        made = _InMemory()
     finally:
         numba.config.CACHE_DIR = before
+    made.name = function.__module__.rpartition(".")[2].replace("_", " ")
+    return made
+
+
+def written(name: str, text: str) -> ModuleType:
+    """The module of that name and text; it has a file in the cache folder, for numba keeps nothing of a module that has none."""
+    digest = hashlib.sha256(text.encode()).hexdigest()[:20]
+    path = (cache_folder() or Path("nowhere")) / "bound" / digest / f"{name}.py"
+    if not path.exists() and cache_folder():
+        part = path.with_suffix(f".{uuid.uuid4().hex}.part")  # another process may be writing the same
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(text)
+            part.replace(path)
+        except OSError as error:
+            _not_kept(f"{cache_folder()}: {error.strerror}")
+        finally:
+            part.unlink(missing_ok=True)
+    spec = importlib.util.spec_from_file_location(f"asyncnet_bound.{digest}.{name}", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    exec(compile(text, str(path), "exec"), module.__dict__)
+    return module
 
 
 def array_value(context: Any, builder: ir.IRBuilder, kind: types.Array, data: ir.Value, sizes: list[ir.Value]) -> ir.Value:

@@ -13,21 +13,20 @@ A node type declares fields, `("weight", "I O")`, and settings, `("decay", float
 Snapshot, digest and shipping a node are then one copy of one array; a whole number is exact in float64 up to 2^53.
 """
 
+import ast
 import functools
-import hashlib
-import importlib.util
 import inspect
 import math
-import re
-import sys
 from collections.abc import Mapping
 from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 
-from asyncnet.kernel import cache_folder
+from asyncnet.kernel import written
+from asyncnet.mistakes import near
 
+LAYOUT_MARK, RULE_MARK = "# bound: layout", "# bound: rule"
 DIMENSIONS = ("B", "I", "O", "N", "K", "C", "S", "D", "J", "M", "Z", "P", "A", "L", "R", "G", "W", "E", "Q", "T", "X")
 
 
@@ -96,9 +95,38 @@ def _cut_source(fields: list[Field], settings: list[tuple[str, type]]) -> str:
     return f"from asyncnet.cut import cutter as _cutter\n\ncut = _cutter({DIMENSIONS}, {numbers}, {arrays})"
 
 
-def _imports(default: str, names: str, rule: ModuleType) -> str:
-    """Each kernel from the rule, or from the machine's default where the rule brings none."""
-    return "\n".join(f"from {rule.__name__ if hasattr(rule, name) else default} import {name}" for name in names.split(", "))
+def _marked(text: str, mark: str) -> list[ast.stmt]:
+    """The statements of a machine's text that end in a comment "# bound: ..."."""
+    lines = text.splitlines()
+    found = [statement for statement in ast.parse(text).body if any(mark in line for line in lines[statement.lineno - 1 : statement.end_lineno])]
+    assert len(found) == text.count(mark), f"{mark} is to stand at a statement of its own"
+    return found
+
+
+def _bound_text(machine: ModuleType, rule: ModuleType | None, cut: str) -> str:
+    """The text of a machine in which `cut` stands for its layout, and for its imports of kernels those of the rule, where the rule brings them."""
+    text = inspect.getsource(machine)
+    instead = {statement.lineno: (statement.end_lineno, cut) for statement in _marked(text, LAYOUT_MARK)}
+    asked = _marked(text, RULE_MARK) if rule else []
+    if rule:
+        _check_names(rule, machine, {alias.name for statement in asked for alias in statement.names})
+    for statement in asked:
+        lines = [f"from {rule.__name__ if hasattr(rule, alias.name) else statement.module} import {alias.name}" for alias in statement.names]
+        instead[statement.lineno] = (statement.end_lineno, "\n".join(lines))
+    lines = text.splitlines()
+    for first, (last, put) in sorted(instead.items(), reverse=True):
+        lines[first - 1 : last] = [put]
+    return "\n".join(lines) + "\n"
+
+
+def _check_names(rule: ModuleType, machine: ModuleType, asked: set[str]) -> None:
+    """Refuse a rule's kernel that nobody would call: the machine asks for no such name, and the rule's own text does not use it. It is a misspelt one."""
+    text = ast.parse(inspect.getsource(rule))
+    used = {node.id for node in ast.walk(text) if isinstance(node, ast.Name)}
+    for statement in text.body:
+        if isinstance(statement, ast.FunctionDef) and statement.decorator_list and statement.name not in asked | used and statement.name[0] != "_":
+            hint = near(statement.name, sorted(asked), "it asks for")
+            raise NameError(f"{rule.__name__}.{statement.name}: {machine.__name__} asks for no kernel of that name, and nothing there uses it; {hint}")
 
 
 class Bound(NamedTuple):
@@ -131,21 +159,6 @@ def bind(machine: ModuleType, rule: ModuleType | None = None) -> Bound:
     settings = [*machine.SETTINGS, *(rule.SETTINGS if rule else ())]
     for names in ([field.name for field in fields], [name for name, _ in settings]):
         assert len(set(names)) == len(names), f"{key}: two fields or settings of one name among {sorted(names)}"
-    text = inspect.getsource(machine)
-    text = re.sub(r"^cut = .*# bound: layout$", lambda _: _cut_source(fields, settings), text, count=1, flags=re.M)
-    if rule:
-        text = re.sub(r"^from (\S+) import (.*?) *# bound: rule$", lambda found: _imports(*found.groups(), rule), text, flags=re.M)
-    stem = "_".join(part.rpartition(".")[2] for part in key if part)
-    # A rule from outside the package is not part of the cache folder's name, hence of this one's.
-    name = f"{stem}_{hashlib.sha256((text + (inspect.getsource(rule) if rule else '')).encode()).hexdigest()[:12]}"
-    path = cache_folder() / f"{name}.py"
-    if not path.exists():
-        part = path.with_suffix(f".{id(text)}.part")
-        part.write_text(text)
-        part.replace(path)
-    spec = importlib.util.spec_from_file_location(f"asyncnet_bound.{name}", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    _bound[key] = Bound(module, tuple(fields), settings)
+    text = _bound_text(machine, rule, _cut_source(fields, settings))
+    _bound[key] = Bound(written("_".join(part.rpartition(".")[2] for part in key if part), text), tuple(fields), settings)
     return _bound[key]

@@ -53,7 +53,9 @@ def by_link(plan: Plan, table: np.ndarray) -> dict[str, dict[str, int]]:
 
 
 def shown(plan: Plan, table: np.ndarray) -> dict[str, dict[str, int]]:
-    """The same if it is not too long, else added up by the layers at both ends."""
+    """The same if it is not too long, else added up by the layers at both ends; nothing if nothing is known."""
+    if not table.size:
+        return {}
     if len(plan.links) <= MOST_ROWS:
         return by_link(plan, table)
     rows: dict[str, np.ndarray] = {}

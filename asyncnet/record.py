@@ -40,11 +40,11 @@ class Record:
     stopped: str  # "finished", "interrupted", or what went wrong
     score: dict[str, Any]  # metrics.Score.summary
     returns: list[float]
-    digest: str
+    digest: str  # "" if it is not known of every node how it ended
     seconds: float  # from the first event to the last
     weights: dict[str, dict[str, np.ndarray]]  # node name -> "weight", "bias" where it has them
     nodes: dict[str, dict[str, Any]]  # node name -> ticks, counts
     links: dict[str, dict[str, Any]]  # channel -> ledger, measured delay
-    ledger: np.ndarray  # (columns, links) of ledger.py
+    ledger: np.ndarray  # (columns, links) of ledger.py; (columns, 0) if nothing is known of the messages
     fields: dict[str, str]  # node name -> a digest of each field of its state (recorder.digest_of), in hexadecimal
     measured: dict[str, Any] = field(default_factory=dict)  # what only real clocks have

@@ -1,13 +1,13 @@
-"""The complete experiment as one frozen value, read from TOML and checked strictly.
+"""The complete experiment as one frozen value, checked strictly.
 
 A scenario says everything that decides a run: task, network, rule, critic, clocks, links, length and seed. New ones are made from old ones with
-`replace` or by laying conditions over them. Whatever is wrong is said in one line: file, key, reason.
+`replace` or by laying conditions over them (reading.py). Whatever is wrong is said in one line: file or option, key, reason (mistakes.py).
 """
 
 from __future__ import annotations
 
-import difflib
-import tomllib
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from functools import reduce
 from operator import or_
@@ -17,24 +17,10 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import BeforeValidator, Field, ValidationError
 
+from asyncnet.mistakes import ScenarioError, first
+from asyncnet.reading import Layer, change, condition, read_toml, several
 from asyncnet.rules import RULES, map_async, map_propagation
 from asyncnet.rules.settings import LearnerSettings, Model, Size
-
-SHIPPED = Path(__file__).resolve().parent / "scenarios"
-if not SHIPPED.is_dir():  # a bare checkout
-    SHIPPED = Path(__file__).resolve().parent.parent / "scenarios"
-LARGEST_FILE = 1 << 20  # bytes
-LENGTHS = {"decisions", "episodes"}
-
-
-class ScenarioError(ValueError):
-    """A mistake in a scenario: `where` is the file or option, `key` the dotted key, `why` the reason."""
-
-    def __init__(self, where: str, key: str, why: str) -> None:
-        text = f"{where}: {key}: {why}" if key else f"{where}: {why}"
-        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:1000]))  # one line, whatever a file holds
-        self.where, self.key, self.why = where, key, why
-
 
 # With a tick of at most 1e6 microseconds, thirty-two of the longest delays, or a straggler's period, stay far below 2^63 microseconds.
 Ticks = Annotated[float, Field(ge=0.0, le=1e9)]
@@ -230,10 +216,11 @@ class Scenario(Model):
 
     def replace(self, changes: Mapping[str, Any] | None = None, /, **more: Any) -> Scenario:
         """A variant: keys are dotted, as in `replace({"task.world.interval": 4}, seed=2)`; raises ScenarioError."""
-        data = self.data()
-        for key, value in {**(changes or {}), **more}.items():
-            data = overlay(data, _nested(key.split("."), value))
-        return check(data, "replace")
+        return self.under_layers([change(f"replace {key}", key, value) for key, value in {**(changes or {}), **more}.items()])
+
+    def under_layers(self, layers: Iterable[Layer]) -> Scenario:
+        """A variant: with layers of plain data laid over it; raises ScenarioError."""
+        return laid(Layer("", self.data()), layers)
 
     def data(self) -> dict[str, Any]:
         """The scenario as plain data: what a file would say, with every default written out."""
@@ -242,99 +229,50 @@ class Scenario(Model):
     def toml(self) -> str:
         return tomli_w.dumps(self.data())
 
+    def fingerprint(self) -> str:
+        """SHA-256 of its data, for whatever belongs to this scenario and to no other."""
+        return hashlib.sha256(json.dumps(self.data(), sort_keys=True).encode()).hexdigest()
 
-def read(path: str | Path, under: Iterable[str] = (), settings: Iterable[Mapping[str, Any]] = ()) -> Scenario:
+
+def read(path: str | Path, under: Iterable[str] = (), settings: Iterable[Layer] = ()) -> Scenario:
     """The scenario in a TOML file, under the named conditions, with `settings` put in; raises ScenarioError."""
     path = Path(path)
-    data = read_toml(path)
-    data.setdefault("name", path.stem)
+    data = {"name": path.stem, **read_toml(path)}
+    return laid(Layer(str(path), data), [*map(condition, several(under)), *settings])
+
+
+def laid(base: Layer, over: Iterable[Layer]) -> Scenario:
+    """The scenario that layers make; a mistake is blamed on the layer that brought it: the first with which it is there, and stays."""
+    layers, stages = [base, *over], [base.data]
+    for layer in layers[1:]:
+        stages.append(layer.over(stages[-1]))
     try:
-        for name in under:
-            data = overlay(data, condition(name), compose=True)
-        for changes in settings:
-            data = overlay(data, changes)
-    except RecursionError:
-        raise ScenarioError(str(path), "", "nested too deeply") from None
-    return check(data, str(path))
+        return check(stages.pop(), "")
+    except ScenarioError as error:
+        found = error
+    for stage in reversed(stages):
+        if _mistake(stage) != (found.key, found.why):
+            break
+        layers.pop()
+    raise ScenarioError(layers[-1].where, found.key, found.why)
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file as plain data; raises ScenarioError with the reason."""
+def _mistake(data: Any) -> tuple[str, str]:
     try:
-        with path.open("rb") as file:
-            text = file.read(LARGEST_FILE + 1)
-        if len(text) > LARGEST_FILE:
-            raise ScenarioError(str(path), "", f"larger than {LARGEST_FILE} bytes")
-        return tomllib.loads(text.decode("utf-8"))
-    except OSError as error:
-        raise ScenarioError(str(path), "", error.strerror or str(error)) from None
-    except UnicodeDecodeError as error:
-        raise ScenarioError(str(path), "", f"not UTF-8 text: {error.reason} at byte {error.start}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ScenarioError(str(path), "", f"not TOML: {error}") from None
-    except RecursionError:
-        raise ScenarioError(str(path), "", "not TOML: nested too deeply") from None
-    except ScenarioError:
-        raise
-    except ValueError as error:  # such as a number of 5000 digits, or a path that no file can have
-        raise ScenarioError(str(path), "", str(error)) from None
+        check(data, "")
+    except ScenarioError as error:
+        return error.key, error.why
+    return "", ""
 
 
-def shipped(kind: str = "") -> dict[str, Path]:
-    """The scenarios (or, with kind "conditions", the conditions) that come with asyncnet, by name."""
-    return {path.stem: path for path in sorted((SHIPPED / kind).glob("*.toml"))}
-
-
-def find(name: str, kind: str = "") -> Path:
-    """The file of a shipped name, or a path to a TOML file; raises ScenarioError with a near miss."""
-    known = shipped(kind)
-    if name in known:
-        return known[name]
-    if name.endswith(".toml") or "/" in name:
-        return Path(name)
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
-    raise ScenarioError(name, "", f"no shipped {kind.rstrip('s') or 'scenario'} of that name{hint}")
-
-
-def condition(name: str) -> dict[str, Any]:
-    """A condition as an overlay that also notes its name."""
-    data = read_toml(find(name, "conditions"))
-    data.pop("line", None)
-    return {**data, "under": [Path(name).stem]}
-
-
-def setting(text: str) -> dict[str, Any]:
-    """`key=value` of the command line as an overlay; the value is TOML, or a bare word."""
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise ScenarioError(f"--set {text}", "", "expected key=value")
-    for candidate in (value, f'"{value}"'):
-        try:
-            return tomllib.loads(f"{key} = {candidate}")
-        except (ValueError, RecursionError):
-            continue
-    raise ScenarioError(f"--set {text}", "", "neither the value nor its quoted text is TOML")
-
-
-def overlay(base: Any, over: Any, path: tuple[str, ...] = (), *, compose: bool = False) -> Any:
-    """`over` laid over `base`: tables merge, and one that names its kind replaces.
-
-    Conditions of links replace their like or, if `compose`, join them. A run's length in decisions replaces one in episodes, and the other way round.
-    """
-    if len(path) == 2 and path[0] == "links" and path[1] != "retry":
-        entries = _listed(base)
-        if not compose and isinstance(over, dict):
-            entries = [{key: value for key, value in entry.items() if key not in over} if isinstance(entry, dict) else entry for entry in entries]
-        return [entry for entry in entries if entry != {}] + _listed(over) if compose or isinstance(over, dict) else over
-    if path == ("under",):
-        return [*_listed(base), *_listed(over)]
-    if path == ("task",) and isinstance(base, dict) and isinstance(over, dict) and len(LENGTHS & over.keys()) == 1:
-        base = {key: value for key, value in base.items() if key not in LENGTHS - over.keys()}  # a run has one length
-    if isinstance(base, dict) and isinstance(over, dict) and "kind" not in over:
-        merged = {key: overlay(base[key], value, (*path, key), compose=compose) if key in base else value for key, value in over.items()}
-        return {**base, **merged}
-    return over
+def differing(one: Any, other: Any) -> str:
+    """The first key, dotted, at which two scenarios as plain data are not the same; "" if they are."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in dict.fromkeys([*one, *other]):
+            if key not in one or key not in other or one[key] != other[key]:
+                within = differing(one.get(key), other.get(key))
+                return ".".join(filter(None, (f'"{key}"' if "." in key else key, within)))
+    return ""
 
 
 def check(data: Mapping[str, Any], where: str) -> Scenario:
@@ -343,8 +281,7 @@ def check(data: Mapping[str, Any], where: str) -> Scenario:
         frozen = _frozen(data)
         scenario = Scenario.model_validate(frozen)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise ScenarioError(where, _key(first, frozen), _reason(first)) from None
+        raise ScenarioError(where, *first(Scenario, error, frozen)) from None
     except RecursionError:
         raise ScenarioError(where, "", "nested too deeply") from None
     _check_whole(scenario, where)
@@ -435,36 +372,6 @@ def _check_settling(scenario: Scenario, table: str, learner: Any, where: str) ->
         raise ScenarioError(where, f"{table}.gate", "a gate belongs to a linear output")
 
 
-def _key(error: Mapping[str, Any], data: Any) -> str:
-    """The dotted key of a pydantic error, without the tags of unions that pydantic puts between."""
-    key: list[str] = []
-    at: Any = data
-    for place, part in enumerate(error["loc"]):
-        last = place == len(error["loc"]) - 1
-        if isinstance(at, dict) and part in at:
-            key.append(f'"{part}"' if "." in str(part) else str(part))
-            at = at[part]
-        elif isinstance(at, tuple) and isinstance(part, int):
-            key.append(str(part))
-            at = at[part] if part < len(at) else None
-        elif last and error["type"] in ("missing", "extra_forbidden", "union_tag_not_found"):
-            key.append(str(part))
-    return ".".join(key)
-
-
-def _reason(error: Mapping[str, Any]) -> str:
-    if error["type"] == "extra_forbidden":
-        return "unknown key"
-    if error["type"] == "missing":
-        return "missing"
-    text = error["msg"].replace("Input should be ", "must be ").replace("Input tag ", "")
-    value = error.get("input")
-    if isinstance(value, int) and value.bit_length() > 200:  # Python refuses to print the largest
-        value = None
-    shown = f", got {value!r}" if isinstance(value, (int, float, str, bool)) and len(repr(value)) <= 60 else ""
-    return " ".join((text + shown).split())
-
-
 def _frozen(value: Any) -> Any:
     """Lists as tuples all the way down: the strict model takes no list for a tuple."""
     if isinstance(value, dict):
@@ -477,11 +384,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-def _nested(keys: list[str], value: Any) -> Any:
-    return {keys[0]: _nested(keys[1:], value)} if keys else value

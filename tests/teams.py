@@ -11,7 +11,8 @@ from asyncnet.loop import Loop
 from asyncnet.message import ACTIVITY, OUTCOME
 from asyncnet.network import plan
 from asyncnet.node import build
-from asyncnet.scenario import check, read, shipped
+from asyncnet.reading import shipped
+from asyncnet.scenario import check, read
 from asyncnet.timekeeper import Virtual
 
 RATES = {

@@ -2,7 +2,9 @@
 
 import _thread
 import csv
+import functools
 import json
+import os
 import re
 import signal
 import subprocess
@@ -19,6 +21,7 @@ from teams import runnable
 import asyncnet
 from asyncnet import api
 from asyncnet.api import Quiet
+from asyncnet.benchmarks import startup
 from asyncnet.cli import main
 from asyncnet.loop import Loop
 from asyncnet.message import CHANNELS
@@ -85,7 +88,7 @@ def test_list_json_names_every_shipped_scenario_condition_rule_and_task(command)
 def test_list_shows_every_name_with_its_whole_line(command):
     code, out, err = command("list")
     assert (code, err) == (0, "")
-    for names in (api.scenarios(), api.conditions(), {name: rule.LINE for name, rule in RULES.items()}, LINES):
+    for names in (api.list_scenarios(), api.list_conditions(), {name: rule.LINE for name, rule in RULES.items()}, LINES):
         for name, line in names.items():
             assert re.search(rf"^ *{re.escape(name)} +{re.escape(line)} *$", out, re.M), name
 
@@ -239,6 +242,25 @@ def test_an_interrupted_run_keeps_what_it_did_and_exits_with_130(sent, file, tmp
     assert asyncnet.load(folder / "config.toml").task.decisions == 2_000_000
 
 
+THREADS = """
+import os, sys
+seen = []
+sys.addaudithook(lambda event, about: seen.append(os.environ.get("OMP_NUM_THREADS")) if (event, about[0]) == ("import", "numpy") else None)
+sys.argv = ["asyncnet", "validate", "multiplexer3-weight-max"]
+from asyncnet.__main__ import main
+try:
+    main()
+finally:
+    print(seen[:1], "numba" in sys.modules)
+"""
+
+
+def test_the_command_keeps_libraries_to_one_thread_before_it_imports_any():
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    done = subprocess.run([sys.executable, "-c", THREADS], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.splitlines()[-1] == "['1'] True", done.stderr
+
+
 def test_every_verb_has_help(command):
     code, out, _ = command("--help")
     verbs = re.findall(r"• (\w+)", out)
@@ -326,7 +348,8 @@ def test_an_interrupt_ends_all_replicas_and_keeps_what_they_did(tmp_path):
     assert all(0 < result.summary()["decisions"] < 3_000_000 for result in results)
 
 
-def test_bench_prints_a_figure_beside_its_yardstick_as_one_json_object(command):
+def test_bench_prints_a_figure_beside_its_yardstick_as_one_json_object(command, monkeypatch):
+    monkeypatch.setattr(startup, "measure", functools.partial(startup.measure, rounds=1))
     code, out, err = command("bench", "startup", "--json")
     assert code == 0, err
     rows = {row["what"]: row for row in strictly(out)["rows"]}

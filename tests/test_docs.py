@@ -1,5 +1,6 @@
 """What the documents say is so: README's commands are the ones CI runs, and the tutorial's rule works as printed."""
 
+import json
 import os
 import re
 import shutil
@@ -37,8 +38,8 @@ def test_readmes_python_example_runs_as_printed(tmp_path):
 
 
 def test_every_scenario_condition_and_rule_is_in_the_readme():
+    from asyncnet.reading import shipped
     from asyncnet.rules import RULES
-    from asyncnet.scenario import shipped
 
     readme = (ROOT / "README.md").read_text()
     missing = [name for name in (*shipped(), *shipped("conditions"), *RULES) if f"`{name}`" not in readme]
@@ -64,12 +65,19 @@ def test_the_tutorials_rule_runs_and_learns_as_printed(checkout_with_the_tutoria
     place = checkout_with_the_tutorials_rule
     program = """
 import asyncnet, json
+from asyncnet.api import Quiet
 settings = ["rule.name=reinforce-baseline", "rule.learning_rate=0.01", "task.k=1", "task.decisions=6000", "network.hidden=[8]"]
 assert "tutorial" in asyncnet.__file__, asyncnet.__file__
-result = asyncnet.run(asyncnet.load("multiplexer3-weight-max", settings=settings), loop="readable", out=None)
-print(json.dumps(result.summary()["last_mean_reward"]))
+class Said(Quiet):
+    said = []
+    note = said.append
+result = asyncnet.run(asyncnet.load("multiplexer3-weight-max", settings=settings), loop="readable", out=None, reporter=Said())
+print(json.dumps([result.summary()["last_mean_reward"], Said.said]))
 """
     environment = {**os.environ, "PYTHONPATH": str(place), "ASYNCNET_CACHE": str(place / "cache")}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=place, env=environment, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout) > 0.5  # chance is 0
+    reward, said = json.loads(done.stdout)
+    assert reward > 0.5  # chance is 0
+    assert "compiling agent reinforce baseline" in said, "a minute of silence would be a minute of doubt"
+    assert len(set(said)) == len(said)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -111,23 +113,91 @@ def test_a_node_that_cannot_keep_its_clock_is_named(ray_session):
     assert any("actor.1" in reason for reason in reasons)
 
 
-@pytest.mark.ray
-def test_a_lost_actor_ends_the_run_and_is_named(ray_session):
+def strike(held, number, host, scenario, again=0.0):
+    """The record of a run whose actor of that name gets a signal at the first row of progress, and `again` seconds later one to go on."""
     from asyncnet.actors import engine as ray_engine
 
-    scenario = asyncnet.load("multiplexer3-weight-max").replace({**FREE, "task.decisions": 100_000})
-    started = ray_engine.Team(scenario, Quiet(), private=True)
-
-    class Killer(Quiet):
+    class Struck(Quiet):
         def row(self, row):
-            started.ray.kill(started.hosts["2"])
+            if not pids:
+                pids.append(started.ray.get(started.hosts[host].pid.remote()))
+                os.kill(pids[0], number)
+                if again:
+                    threading.Timer(again, os.kill, (pids[0], signal.SIGCONT)).start()
 
-    started.reporter = Killer()
-    record = started.run()
-    started.end()
-    assert "lost" in record.stopped
-    assert "actor.2" in record.stopped
+    pids = []
+    started = ray_engine.Team(scenario, Struck(), private=held.mark is not None)
+    try:
+        return started.run()
+    finally:
+        started.end()
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(("host", "name"), [("0", "world"), ("2", "actor.2")])
+def test_a_lost_actor_ends_the_run_and_is_named(ray_session, host, name):
+    scenario = asyncnet.load("multiplexer3-weight-max").replace({**FREE, "task.decisions": 100_000})
+    record = strike(ray_session, signal.SIGKILL, host, scenario)
+    assert record.stopped == f"an actor was lost: {name} (its process has ended)"
+    summary = Result(scenario, "ray", record, None).summary()
+    assert summary["verdict"] == "fail"
+    assert summary["decisions"] > 0
+    assert summary["digest"] == "", "not all nodes' ends are known"
+    assert set(record.weights) == {"actor.1", "actor.2", "actor.3"} - {name}
+
+
+@pytest.mark.ray
+def test_a_world_that_stood_still_for_a_while_is_a_reason(ray_session):
+    scenario = asyncnet.load("multiplexer3-weight-max").replace({**FREE, "task.decisions": 300})
+    record = strike(ray_session, signal.SIGSTOP, "0", scenario, again=2.5)
+    assert record.stopped == "finished"
+    ((_, lasted),) = record.measured["pauses"]["world"]
+    assert lasted > 1.5
+    verdict, reasons = Result(scenario, "ray", record, None).verdict()
+    assert verdict == "unknown"
+    assert any(reason.startswith("world stood still for ") for reason in reasons)
+
+
+@pytest.mark.ray
+def test_a_node_whose_code_fails_ends_the_run_and_is_named(ray_session):
+    from asyncnet.actors import engine as ray_engine
+
+    class Broken(Quiet):
+        said = []
+
+        def note(self, text):
+            self.said.append(text)
+
+        def row(self, row):
+            def breaks(host):
+                host.loop.ask(lambda: 1 // 0)
+
+            started.ray.get(started.hosts["1"].__ray_call__.remote(breaks))
+
+    scenario = asyncnet.load("multiplexer3-weight-max").replace({**FREE, "task.decisions": 100_000})
+    started = ray_engine.Team(scenario, Broken(), private=True)
+    try:
+        record = started.run()
+    finally:
+        started.end()
+    assert record.stopped == "actor.1 failed: ZeroDivisionError: integer division or modulo by zero"
+    assert Broken.said[-1] == "ZeroDivisionError: integer division or modulo by zero"
+    assert any("Traceback" in line for line in Broken.said)
     assert Result(scenario, "ray", record, None).verdict()[0] == "fail"
+    assert record.digest == ""
+
+
+def test_what_a_scenario_did_not_ask_for_is_a_reason():
+    scenario = asyncnet.load("multiplexer3-weight-max").replace(FREE)
+    record = embedded.run(scenario, Quiet())
+    assert Result(scenario, "ray", record).verdict() == ("pass", [])
+    for measured, reason in (
+        ({"refused_frames": 27_341}, "27,341 frames found no room on the wire"),
+        ({"malformed_frames": 1}, "1 frames were malformed"),
+        ({"pauses": {"world": [(1.0, 2.0), (12.3, 40.1)]}}, "world stood still for 40.1 s at 12.3 s, and 1 times more"),
+        ({"slow_answers": {"actor.1": 7.0}}, "actor.1 took 7.0 s to answer"),
+    ):
+        assert Result(scenario, "ray", dataclasses.replace(record, measured=measured)).verdict() == ("unknown", [reason])
 
 
 LONG = ["run", "multiplexer3-weight-max", "--engine", "ray", "--json", "--set", "task.decisions=40000"]

@@ -11,7 +11,7 @@ from teams import learners, multiplexer, run
 
 from asyncnet.loop import Loop
 from asyncnet.message import REWARD
-from asyncnet.scenario import check, condition, overlay
+from asyncnet.reading import condition
 from asyncnet.timekeeper import Virtual
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -181,7 +181,7 @@ def test_the_order_in_which_nodes_are_built_changes_nothing(rule, loop):
 
 def test_a_fault_laid_over_a_scenario_changes_no_initial_state():
     calm = multiplexer("weight-max")
-    lossy = check(overlay(calm.data(), condition("lossy"), compose=True), "test")
+    lossy = calm.under_layers([condition("lossy")])
     assert lossy.links.default[-1].loss > 0.0
     assert lossy.under == ("lossy",)
     first, second = Loop(calm, Virtual()), Loop(lossy, Virtual())

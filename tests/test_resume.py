@@ -21,7 +21,8 @@ from asyncnet.compiled_loop import CompiledLoop
 from asyncnet.ledger import DUPLICATED, EXPIRED, SENT, account, unexplained
 from asyncnet.loop import Loop
 from asyncnet.network import plan
-from asyncnet.scenario import ScenarioError, check, read, shipped
+from asyncnet.reading import shipped
+from asyncnet.scenario import ScenarioError, check, read
 from asyncnet.timekeeper import Virtual
 
 CUTS = 5

@@ -10,7 +10,7 @@ from enumeration import exact_gradient, expectation
 from scripted import Team
 from teams import Taped, learners, multiplexer, play, run
 
-from asyncnet import agent, layout
+from asyncnet import layout
 from asyncnet.hearing import COUNT_NAMES
 from asyncnet.loop import Loop
 from asyncnet.message import ACTIVITY, REWARD
@@ -80,17 +80,22 @@ def test_a_rule_says_its_name_its_line_its_kernels_and_whom_it_listens_to(rule):
 
 
 @every_rule
-def test_every_setting_of_a_rule_has_a_type_and_a_source_of_its_value(rule):
+def test_every_setting_of_a_rule_has_a_type_and_a_source_of_its_value(rule, monkeypatch):
     module = RULES[rule]
     assert issubclass(module.Settings, LearnerSettings)
     assert typing.get_args(module.Settings.model_fields["name"].annotation) == (rule,)
     for name, field in module.Settings.model_fields.items():
         assert field.annotation not in (None, typing.Any), name
         assert name == "name" or name not in module.Settings.__annotations__ or field.description, f"{name} says what it is"
-    settings = module.Settings(name=rule, learning_rate=0.1)
-    declared = dict(importlib.import_module(module.KERNELS).SETTINGS) | dict(agent.SETTINGS)
-    assert set(module.values(settings, 0)) <= set(declared)
-    assert set(declared.values()) <= {int, float}
+    node, _ = one(team(rule, "stamped"), "actor.1")
+    found = dict(zip([name for name, _ in node.bound.settings], node.config[len(layout.DIMENSIONS) :].tolist(), strict=False))
+    given = module.values(team(rule, "stamped").rule, 0)
+    assert {name: found[name] for name in given} == given, "what the rule says is what its kernels read"
+    assert all(kind is float or found[name] == int(found[name]) for name, kind in node.bound.settings)
+    for name in given.keys() & dict(importlib.import_module(module.KERNELS).SETTINGS).keys():
+        monkeypatch.setattr(module, "values", lambda settings, layer, name=name: {key: value for key, value in given.items() if key != name})
+        with pytest.raises(KeyError, match=name):  # nobody else gives it, and none is taken for granted
+            one(team(rule, "stamped"), "actor.1")
 
 
 # What every rule keeps to
@@ -186,6 +191,20 @@ def test_credit_older_than_the_trace_is_counted_and_changes_nothing(rule):
     node.hear(42, REWARD, 0, 2, 1, np.ones(2))
     assert counts(node)["overtaken"] == 1
     assert np.array_equal(weights(node), before)
+
+
+@pytest.mark.parametrize("credit", ["stamped-lambda", "trace"])
+@every_sampler
+def test_a_trace_decays_with_every_decision_also_those_that_were_never_sampled(rule, credit):
+    node, _ = output_node(team(rule, credit))
+    e = {}
+    for stamp in (0, 1, 4):
+        say(node, 10 * stamp, stamp, stamp, 1.0)
+        e[stamp] = node.view.ring_e[stamp % len(node.view.ring_e)].copy()
+    node.hear(41, REWARD, 0, 1, 4, np.ones(2))
+    trace = 0.8**4 * e[0] + 0.8**3 * e[1] + e[4]  # gamma = 1
+    assert np.allclose(node.view.gradient_bias, trace.mean(axis=0), rtol=1e-12, atol=0.0)
+    assert not np.allclose(0.8**2 * e[0] + 0.8 * e[1] + e[4], trace)
 
 
 @every_credit

@@ -16,7 +16,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+import asyncnet
 from asyncnet.actors.reaper import MARK, leftovers, reap
+from asyncnet.actors.session import knock
+from asyncnet.scenario import ScenarioError
 
 LIMIT = 10.0  # seconds, the promise after a kill
 GUARD = 90.0  # seconds; only a hang takes that long
@@ -194,12 +197,55 @@ def cluster() -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.ray
-def test_joining_a_cluster_starts_none_and_leaves_it_running(start: Callable[..., subprocess.Popen[str]], cluster: dict[str, str]) -> None:
+def test_joining_a_cluster_starts_none_and_leaves_it_running(
+    start: Callable[..., subprocess.Popen[str]], cluster: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     mark, address = cluster.pop("mark"), cluster.pop("address")
+    for variable in cluster:
+        monkeypatch.delenv(variable, raising=False)
+    for mode in (None, "token"):
+        if mode:
+            monkeypatch.setenv("RAY_AUTH_MODE", mode)
+        with pytest.raises(ScenarioError, match=r"--address: the Ray cluster at .* does not let us in: it wants a token.*RAY_AUTH_TOKEN_PATH"):
+            knock(address)
+    words = ["run", "multiplexer3-weight-max", "--engine", "ray", "--address", address, "--set", "task.decisions=50", "--json"]
+    run = subprocess.run(
+        [sys.executable, "-m", "asyncnet", *words, "--out", str(Path(cluster["RAY_AUTH_TOKEN_PATH"]).parent)],
+        capture_output=True,
+        text=True,
+        timeout=GUARD,
+        check=False,
+        env={**os.environ, **cluster},
+    )
+    assert json.loads(run.stdout)["stopped"] == "finished", run.stderr
     guest = start(JOINS, address, **cluster)
     output, _ = guest.communicate(timeout=GUARD)
     assert json.loads(output) == [None, ["1", "1", "1", "1", "token"]]
     assert {"raylet", "gcs_server"} <= {process.name() for process in leftovers(mark)}
+
+
+@pytest.mark.parametrize(
+    ("address", "why"), [("127.0.0.1:9", "Connection refused"), ("somewhere", ""), ("127.0.0.1:", ""), ("127.0.0.1:99999", ""), ("auto", "no cluster")]
+)
+def test_an_address_at_which_nobody_answers_is_refused_in_one_line_before_anything_is_made(
+    address: str, why: str, command: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "none"))
+    code, said, noted = command("run", "multiplexer3-weight-max", "--engine", "ray", "--address", address, "--out", tmp_path / "runs")
+    assert (code, said, noted.count("\n")) == (64, "", 1)
+    assert noted.startswith(f"asyncnet: --address: no Ray cluster answers at {address}: ")
+    assert why in noted
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.ray
+def test_a_process_with_a_ray_of_its_own_may_run_a_scenario_too(ray_session) -> None:
+    import ray
+
+    assert ray.is_initialized()
+    result = asyncnet.run(asyncnet.load("multiplexer3-weight-max").replace({"task.decisions": 20}), "ray", out=None)
+    assert result.record.stopped == "finished"
+    assert ray.is_initialized()
 
 
 def test_the_reaper_ends_marked_processes_only_even_stubborn_ones(tmp_path: Path) -> None:

@@ -207,6 +207,14 @@ def test_a_loop_that_waits_says_for_whom():
     assert many.end().stopped == ["finished"] * len(many.hosts)
 
 
+def test_messages_longer_than_a_frame_end_in_the_bits_of_one_process():
+    changes = {"task": {"streams": 1024, "decisions": 2}, "network.hidden": [1024], "rule": {"learning_rate": 0.01, "ring": 2}}
+    scenario = multiplexer("weight-max", DELAYED | changes)
+    many = Together(scenario, wire="zmq").start().end()
+    assert many.digest == embedded(scenario).digest()
+    assert not unexplained(many.ledger).any()
+
+
 def on_ray(held, scenario, **how):
     """A finished run of Ray actors in simulated time, each with another seed of Python's hash and its nodes built in reverse: that must change nothing."""
     from asyncnet.actors.engine import Team, groups
@@ -271,17 +279,16 @@ def test_forty_teams_that_hypothesis_thinks_of_end_on_ray_in_the_bits_of_one_pro
 
 
 @pytest.mark.ray
-def test_an_actor_that_hangs_is_named_as_the_one_everyone_waits_for(ray_session, monkeypatch):
+def test_an_actor_that_hangs_is_named(ray_session, monkeypatch):
     from asyncnet.actors import engine
 
-    monkeypatch.setattr(engine, "STALLED", 6.0)
     monkeypatch.setattr(engine, "SILENT", 3.0)
     scenario = multiplexer("weight-max", DELAYED | {"task.decisions": 4000})
 
     class Hanging(Quiet):
         def row(self, row):
             if not stopped:
-                stopped.append(team.ray.get(team.hosts["2"].__ray_call__.remote(lambda host: os.getpid())))
+                stopped.append(team.ray.get(team.hosts["2"].pid.remote()))
                 os.kill(stopped[0], signal.SIGSTOP)
 
     stopped = []
@@ -291,6 +298,33 @@ def test_an_actor_that_hangs_is_named_as_the_one_everyone_waits_for(ray_session,
     finally:
         team.end()
     assert stopped
+    assert record.stopped == "an actor was lost: actor.2 (no answer for 3 s)"
+    assert record.score["decisions"] > 0
+    assert Result(scenario, "ray", record).verdict()[0] == "fail"
+
+
+@pytest.mark.ray
+def test_a_loop_that_hangs_is_named_as_the_one_everyone_waits_for(ray_session, monkeypatch):
+    from asyncnet.actors import engine
+
+    monkeypatch.setattr(engine, "STALLED", 4.0)
+    scenario = multiplexer("weight-max", DELAYED | {"task.decisions": 4000})
+
+    class Hanging(Quiet):
+        def row(self, row):
+            def hangs(host):
+                host.loop.ask(lambda: time.sleep(6.0))
+
+            if not asked:
+                asked.append(team.ray.get(team.hosts["2"].__ray_call__.remote(hangs)))
+
+    asked = []
+    team = engine.Team(scenario, Hanging(), private=True, time="virtual")
+    try:
+        record = team.run()
+    finally:
+        team.end()
+    assert asked
     assert record.stopped.endswith("everyone waits for actor.2")
     assert Result(scenario, "ray", record).verdict()[0] == "fail"
 

@@ -19,8 +19,8 @@ import pytest
 import zmq
 from hypothesis import example, given
 
-from asyncnet.actors.courier import Courier
-from asyncnet.actors.frames import COLUMNS, MAX_FRAME, BadFrame, Batch, pack, unpack
+from asyncnet.actors.courier import MOST_BYTES, Courier, RayCourier
+from asyncnet.actors.frames import COLUMNS, MAX_FRAME, PART, BadFrame, Batch, Part, pack, unpack
 from asyncnet.actors.wire import MAX_WAITING, ZmqWire
 
 GUARD = 20.0  # seconds; only a deadlock takes that long
@@ -46,11 +46,14 @@ def assert_well_formed(batch: Batch) -> None:
 
 def assert_bad_or_well_formed(frame: bytes) -> None:
     try:
-        batch = unpack(frame)
+        found = unpack(frame)
     except BadFrame as error:
         reason = str(error)
     else:
-        assert_well_formed(batch)
+        if isinstance(found, Part):
+            assert 0 <= found.first < found.first + len(found.numbers) <= found.row[-1]
+        else:
+            assert_well_formed(found)
         return
     assert reason
     assert "\n" not in reason
@@ -164,6 +167,104 @@ def test_what_is_too_long_for_one_frame_goes_in_several() -> None:
     assert len(sent) > 1
     assert np.array_equal(np.concatenate([batch.rows for _, batch in sent]), rows)
     assert np.array_equal(np.concatenate([batch.numbers for _, batch in sent]), numbers)
+
+
+def exchange(frames: list[bytes], largest: int) -> tuple[Courier, list[Batch]]:
+    """A courier that has been given frames of node 1, which peer "s" hosts, and what came of them."""
+    receiver = Courier(largest)
+    receiver.where = {1: "s"}
+    receiver._receive = lambda timeout: frames
+    return receiver, receiver.receive(0)
+
+
+def one_message(size: int, seq: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([[9, 1, seq, 3, size]]), np.arange(float(size))
+
+
+def sent_of(*messages) -> list[bytes]:
+    sender, frames = Courier(), []
+    sender._send = lambda peer, frame: frames.append(frame) is None
+    for rows, numbers in messages:
+        assert sender.send("r", rows, numbers) is None
+    return frames
+
+
+def test_a_message_longer_than_a_frame_goes_in_parts_and_comes_whole_in_its_place() -> None:
+    large, small = one_message(1024 * 1025, seq=1), one_message(3, seq=2)
+    frames = sent_of(large, small)
+    assert len(frames) == 3
+    assert all(len(frame) <= MAX_FRAME for frame in frames)
+    receiver, came = exchange(frames, large[1].size)
+    assert receiver.malformed == 0
+    for (rows, numbers), (sent_rows, sent_numbers) in zip(came, (large, small), strict=True):
+        assert rows.tolist() == sent_rows.tolist()
+        assert np.array_equal(numbers, sent_numbers)
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=6), st.randoms(use_true_random=False), st.data())
+def test_parts_lost_repeated_or_damaged_make_no_message_that_was_not_sent(sizes, random, data) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("frames", "courier"):
+            patch.setattr(f"asyncnet.actors.{module}.PART", 4)
+        messages = [one_message(size, seq) for seq, size in enumerate(sizes)]
+        frames = sent_of(*messages)
+        assert len(exchange(frames, 30)[1]) == len(sizes)
+        for _ in range(data.draw(st.integers(1, 4))):
+            at = random.randrange(len(frames))
+            kind = random.choice(("lose", "repeat", "swap", "flip"))
+            if kind == "lose" and len(frames) > 1:
+                del frames[at]
+            elif kind == "repeat":
+                frames.insert(at, frames[random.randrange(len(frames))])
+            elif kind == "swap":
+                other = random.randrange(len(frames))
+                frames[at], frames[other] = frames[other], frames[at]
+            elif kind == "flip":
+                damaged = bytearray(frames[at])
+                damaged[random.randrange(12)] ^= 1 << random.randrange(8)  # its head, or where its numbers begin
+                frames[at] = bytes(damaged)
+        receiver, came = exchange(frames, 30)
+        for rows, numbers in came:
+            for row in rows:
+                assert numbers.tolist() == list(range(row[4])), "as it was sent"
+        assert all(len(waiting) <= 8 for waiting in receiver._unfinished.values()), "one message of each sender, as long as the longest"
+
+
+def test_parts_of_what_nobody_sends_are_malformed() -> None:
+    rows, numbers = one_message(PART + 1)
+    stranger = rows.copy()
+    stranger[0, 1] = 2
+    receiver, came = exchange(sent_of((rows, numbers), (stranger, numbers)), PART)  # the one too long, the other from nowhere
+    assert (receiver.malformed, came, receiver._unfinished) == (4, [], {})
+
+
+def test_a_message_that_finds_room_for_half_of_it_is_refused_and_the_next_comes_through() -> None:
+    sender, frames, rooms = Courier(), [], iter([True, False, True, True])
+    sender._send = lambda peer, frame: next(rooms) and frames.append(frame) is None
+    first, second = one_message(2 * PART - 1, seq=1), one_message(2 * PART - 1, seq=2)
+    assert sender.send("r", *first).tolist() == first[0].tolist()
+    assert sender.send("r", *second) is None
+    receiver, came = exchange(frames, 2 * PART)
+    assert [rows[0, 2] for rows, _ in came] == [2]
+    assert (receiver.malformed, dict(receiver.turned_away)) == (0, {})
+
+
+def test_an_inbox_that_is_full_turns_away_and_counts() -> None:
+    receiver = RayCourier("127.0.0.1", largest=2)
+    frames = sent_of(*(one_message(2, seq) for seq in range(MAX_WAITING + 50)))
+    for frame in frames:
+        receiver.deliver(frame)
+    receiver.wake()
+    assert (receiver.refused, dict(receiver.turned_away)) == (50, {1: 50})
+    assert len(receiver.receive(0)) == MAX_WAITING
+
+
+def test_fewer_frames_may_wait_where_messages_are_large_but_always_those_of_one() -> None:
+    assert Courier(1000).waiting == MAX_WAITING
+    for largest in (PART, 10 * PART, 1000 * PART):
+        waiting = Courier(largest).waiting
+        assert waiting >= largest // PART
+        assert waiting * MAX_FRAME <= max(MOST_BYTES, 2 * 8 * largest + 2 * MAX_FRAME)
 
 
 def test_what_finds_no_room_is_given_back_in_order() -> None:

@@ -15,14 +15,14 @@ PATIENCE = 60.0
 
 
 class Together:
-    """Hosts of a scenario in simulated time, `pack` nodes in each; their frames go from hand to hand."""
+    """Hosts of a scenario in simulated or real time, `pack` nodes in each; their frames go from hand to hand."""
 
-    def __init__(self, scenario, pack=1, *, wire="ray", reverse=False, begin=None):
-        self.team = plan(scenario)
+    def __init__(self, scenario, pack=1, *, wire="ray", reverse=False, begin=None, virtual=True):
+        self.team, self.virtual = plan(scenario), virtual
         parts = groups(self.team, pack)
         if reverse:
             parts = parts[::-1]
-        self.hosts = {str(n): Host(scenario.data(), part, wire, "127.0.0.1", virtual=True, reverse=reverse, begin=begin) for n, part in enumerate(parts)}
+        self.hosts = {str(n): Host(scenario.data(), part, wire, "127.0.0.1", virtual=virtual, reverse=reverse, begin=begin) for n, part in enumerate(parts)}
         where = {i: str(n) for n, part in enumerate(parts) for i in part}
         self.world = self.hosts[where[0]]
         hands = {name: SimpleNamespace(deliver=SimpleNamespace(remote=host.deliver)) for name, host in self.hosts.items()}
@@ -35,13 +35,16 @@ class Together:
             raise
 
     def start(self):
-        at = time.time_ns()
+        at = time.time_ns() + 20_000_000
         for host in self.hosts.values():
             host.start(at)
         return self
 
     def end(self):
-        """Wait for the end of all; returns what they have done."""
+        """Wait for the end of all, in real time of the world, with which the others are ended; returns what they have done."""
+        if not self.virtual and self.world.await_end(PATIENCE):
+            for host in self.hosts.values():
+                host.stop(self.world.loop.stopped)
         for host in self.hosts.values():
             assert host.await_end(PATIENCE), {name: host.status() for name, host in self.hosts.items()}
             assert host.failure is None, host.failure

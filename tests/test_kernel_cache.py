@@ -1,0 +1,210 @@
+"""What was compiled is found again while all that it is made of is as it was, and never else; a cache that cannot be written costs time and nothing more."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# A machine of two kernels, a rule for it, and what the rule takes from elsewhere; compiled in a second.
+FILES = {
+    "machine.py": """
+import math
+
+from asyncnet.kernel import entry
+from asyncnet.layout import Field, unbound
+from plain import first, second  # bound: rule
+
+cut = unbound  # bound: layout
+
+FIELDS = (Field("x", "1"),)
+SETTINGS = ()
+
+
+@entry
+def handle(state, config):
+    v, c = cut(state, config)
+    return first(v, c) + second(v, c)
+""",
+    "plain.py": """
+from asyncnet.kernel import kernel
+
+
+@kernel
+def first(v, c):
+    return 1.0 * v.x[0]
+
+
+@kernel
+def second(v, c):
+    return 0.0
+""",
+    "rule.py": """
+import helper
+from asyncnet.kernel import kernel
+from deeper.constants import SHIFT
+
+FIELDS = SETTINGS = ()
+
+
+@kernel
+def first(v, c):
+    return helper.scaled(v.x[0]) + SHIFT
+""",
+    "helper.py": """
+import apart  # no kernel takes anything from it
+from asyncnet.kernel import kernel
+
+
+@kernel
+def scaled(x):
+    return 1.0 * x
+
+
+def plain():
+    return apart.X
+""",
+    "apart.py": "X = 1\n",
+    "deeper/constants.py": "SHIFT = 0.0\n",
+    "deeper/__init__.py": "",
+    "told.py": """
+import json, resource, sys
+
+import numpy as np
+
+if sys.argv[1:]:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+from asyncnet.kernel import telling
+
+said = []
+with telling(said.append):
+    import machine, rule
+    from asyncnet import layout
+
+    bound = layout.bind(machine, rule)
+    config = bound.config({}, {})
+    print(json.dumps([bound.module.handle(np.array([3.0]), config), said]))
+""",
+}
+
+
+@pytest.fixture
+def place(tmp_path):
+    for name, text in FILES.items():
+        path = tmp_path / "work" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.lstrip())
+    (tmp_path / "tmp").mkdir()
+    return tmp_path
+
+
+def told(place, *arguments, cache=None):
+    """What the bound machine makes of 3, what was said, and what standard error holds, in a fresh process."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{ROOT}:{place / 'work'}",
+        "ASYNCNET_CACHE": str(cache or place / "cache"),
+        "TMPDIR": str(place / "tmp"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    done = subprocess.run([sys.executable, "-m", "told", *arguments], env=environment, cwd=place, capture_output=True, text=True, timeout=120, check=False)
+    return *(json.loads(done.stdout) if done.returncode == 0 else (None, [])), done.stderr
+
+
+def edit(place, name, old, new):
+    path = place / "work" / name
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+def test_a_change_in_anything_that_a_kernel_can_reach_is_compiled_and_nothing_else_is(place):
+    assert [word for word in told(place)[1] if word.startswith("compiling machine")] == ["compiling machine rule"]
+    edit(place, "apart.py", "1", "2")
+    assert told(place)[:2] == (3.0, [])
+    edit(place, "helper.py", "1.0 * x", "-1.0 * x")
+    assert told(place)[0] == -3.0
+    edit(place, "deeper/constants.py", "0.0", "10.0")
+    edit(place, "plain.py", "return 0.0", "return 100.0")
+    assert told(place)[0] == 107.0
+
+
+def test_the_packages_kernels_count_everything_they_take_constants_from():
+    from asyncnet import agent, compiled_loop, layout
+    from asyncnet.reach import reached
+    from asyncnet.rules import coagent
+
+    loop = reached(compiled_loop.__name__)
+    assert {f"asyncnet.{name}" for name in ("message", "timekeeper", "posting", "agenda", "inbox", "chance", "link", "world", "kernel")} <= loop.keys()
+    assert "asyncnet.scenario" not in loop
+    team = reached(layout.bind(agent, coagent).module.__name__)
+    assert {f"asyncnet.{name}" for name in ("rules.coagent", "rules.still", "optim", "arithmetic", "chance", "cut", "hearing", "layout")} <= team.keys()
+
+
+@pytest.mark.parametrize(
+    "text", ["from plain import (\n    first,\n    second,\n)  # bound: rule", "from plain import (  # bound: rule\n    first,\n    second,\n)"]
+)
+def test_an_import_that_a_formatter_wrapped_is_bound_all_the_same(text, place):
+    edit(place, "machine.py", "from plain import first, second  # bound: rule", text)
+    edit(place, "helper.py", "1.0 * x", "2.0 * x")
+    assert told(place)[0] == 6.0
+
+
+def test_a_mark_that_no_statement_bears_is_refused(place):
+    edit(place, "machine.py", "import math", "import math\n\n# bound: rule")
+    assert "# bound: rule is to stand at a statement of its own" in told(place)[2]
+
+
+def test_a_misspelt_kernel_of_a_rule_is_refused_with_the_name_that_was_meant(place):
+    edit(place, "rule.py", "def first", "def frist")
+    assert "rule.frist: machine asks for no kernel of that name, and nothing there uses it; did you mean first?" in told(place)[2]
+    with (place / "work" / "rule.py").open("a") as file:
+        file.write("\n\n@kernel\ndef first(v, c):\n    return 2.0 * frist(v, c)\n")
+    assert told(place)[0] == 6.0
+
+
+@pytest.mark.parametrize("why", ["a file", "nowhere to make it"])
+def test_a_cache_that_cannot_be_made_is_said_once_and_nothing_is_left_behind(why, place):
+    cache = place / "cache" if why == "a file" else Path("/proc/asyncnet")
+    if why == "a file":
+        cache.write_text("in the way")
+    made, said, _ = told(place, cache=cache)
+    assert made == 3.0
+    (line,) = (word for word in said if "not kept" in word)
+    assert line.startswith(f"compiled kernels are not kept: {cache}: ")
+    assert line.endswith("; $ASYNCNET_CACHE can name another folder for them")
+    assert list((place / "tmp").iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
+def test_a_cache_that_may_only_be_read_is_said_too(place):
+    (place / "cache").mkdir(mode=0o555)
+    made, said, _ = told(place)
+    assert made == 3.0
+    assert len([word for word in said if "not kept" in word]) == 1
+    assert list((place / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize("room", [0, 3000])
+def test_a_disk_that_fills_up_costs_the_cache_and_not_the_run(room, place):
+    made, said, err = told(place, str(room))
+    assert made == 3.0, err
+    assert len([word for word in said if "not kept" in word]) == 1
+    left = [path for folder in ("cache", "tmp") for path in (place / folder).rglob("*") if path.is_file()]
+    assert not [path for path in left if path.suffix not in (".py", ".nbi")]
+    assert told(place)[0] == 3.0
+
+
+def test_a_damaged_file_in_the_cache_is_compiled_anew(place):
+    told(place)
+    kept = list((place / "cache").rglob("*.nb?"))
+    assert len(kept) >= 2
+    for path in kept:
+        path.write_bytes(path.read_bytes()[:20])
+    made, said, _ = told(place)
+    assert made == 3.0
+    assert "compiling machine rule" in said
+    assert told(place)[:2] == (3.0, [])

@@ -1,0 +1,111 @@
+"""What a user of the Python surface meets: names that stay what they are, options that are looked at, a result that says what it is."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tomli_w
+from conftest import small
+
+import asyncnet
+from asyncnet.scenario import check
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(tomli_w.dumps(small()))
+    return path
+
+
+def test_no_submodule_can_take_the_place_of_a_public_name():
+    assert [name for name in asyncnet.__all__ if importlib.util.find_spec(f"asyncnet.{name}")] == []
+
+
+def test_replay_and_the_list_of_scenarios_can_be_called_twice(tmp_path):
+    code = """
+import asyncnet, asyncnet.scenarios
+for _ in range(2):
+    assert "cartpole-free" in asyncnet.list_scenarios() and "lossy" in asyncnet.list_conditions()
+    try:
+        asyncnet.replay("nowhere")
+    except asyncnet.ScenarioError as error:
+        print(error)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("nowhere: ") == 2
+
+
+def test_public_names_can_be_listed_before_they_are_used_and_are_typed():
+    code = "import asyncnet, sys; print(sorted(set(asyncnet.__all__) - set(dir(asyncnet))), 'numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "[] False\n", done.stderr
+    assert set(asyncnet.__all__) == set(asyncnet._WHERE)
+    assert (Path(asyncnet.__file__).parent / "py.typed").is_file()
+    assert 'asyncnet = ["py.typed"]' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_a_result_says_in_one_line_what_came_out():
+    result = asyncnet.run(check(small(), "small"), out=None, loop="readable")
+    shown = rf"<Result small: 30 decisions, last mean reward -?[\d.e-]+, pass, digest {result.record.digest[:16]}>"
+    assert re.fullmatch(shown, repr(result)), repr(result)
+    result.record.score.update(last_mean_return=12.3456, decisions=12345)
+    assert "12,345 decisions, last mean return 12.35, pass" in repr(result)
+    result.record.score.update(last_mean_return=None, last_mean_reward=None)
+    assert "12,345 decisions, pass" in repr(result)
+
+
+def test_one_condition_or_setting_alone_need_not_stand_in_a_list(file):
+    assert asyncnet.load(file, under="straggler") == asyncnet.load(file, under=["straggler"])
+    assert asyncnet.load(file, settings="seed=5") == asyncnet.load(file, settings=["seed=5"])
+    result = asyncnet.run(asyncnet.load(file), under="straggler", out=None, loop="readable")
+    assert result.scenario == asyncnet.load(file, under=["straggler"])
+
+
+@pytest.mark.parametrize(
+    ("engine", "options", "said"),
+    [
+        ("embedded", {"lop": "readable"}, "lop: no option of the embedded engine; did you mean loop?"),
+        ("embedded", {"sed": 3}, "sed: no option of the embedded engine; did you mean seed?"),
+        ("embedded", {"pak": 3}, "pak: no option of the embedded engine; there are time, loop, "),
+        ("embedded", {"pack": 3}, "pack: no option of the embedded engine; it is for the ray engine"),
+        ("ray", {"loop": "readable"}, "loop: no option of the ray engine; it is for the embedded engine"),
+        ("ray", {"pak": 3}, "pak: no option of the ray engine; did you mean pack?"),
+        ("rai", {}, "engine: no engine 'rai'; did you mean ray?"),
+    ],
+)
+def test_an_option_that_the_engine_does_not_have_is_refused_by_name_before_anything_starts(engine, options, said, file, tmp_path):
+    with pytest.raises(asyncnet.ScenarioError) as caught:
+        asyncnet.run(file, engine, out=tmp_path / "runs", **options)
+    assert str(caught.value).startswith(said)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_replicas_refuse_an_unknown_option_too(file, tmp_path):
+    with pytest.raises(asyncnet.ScenarioError, match="pak: no option of the embedded engine"):
+        asyncnet.replicate(file, range(2), out=tmp_path / "runs", pak=3)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_replace_takes_keys_as_toml_writes_them(file):
+    scenario = asyncnet.load(file)
+    clock = {"kind": "periodic", "period": 2.0}
+    made = scenario.replace({'clocks."actor.1"': clock, 'clocks."actor.2".kind': "poisson"}, seed=4)
+    assert made.clocks["actor.1"].period == 2.0
+    assert made.clocks["actor.2"].kind == "poisson"
+    assert made.seed == 4
+    with pytest.raises(asyncnet.ScenarioError, match=r'^replace clocks\.actor\.1: clocks\.actor: needs kind = .*in quotes: clocks\."actor\.1"$'):
+        scenario.replace({"clocks.actor.1": clock})
+    with pytest.raises(asyncnet.ScenarioError, match=r"^replace task.world.intervall: task.world.intervall: unknown key; did you mean interval\?$"):
+        scenario.replace({"seed": 5, "task.world.intervall": 3.0, "tick": 10})
+    for key in ("", "a b", "a = 1\nb", 'clocks."actor.1'):
+        with pytest.raises(asyncnet.ScenarioError, match="not a dotted key"):
+            scenario.replace({key: 1})
