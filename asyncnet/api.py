@@ -131,9 +131,12 @@ def resume(
             raise ScenarioError(str(run_dir), "", "this run has finished")
         engine, before = engine or about["engine"], _time(about["engine"], about["how"])
         chosen = {**(about["how"] if engine == about["engine"] else {"time": before}), **options}
-        exact = _time(engine, chosen) == "virtual" == before
+        at_once = before == "virtual" and all(part["how"] == "exactly" for part in about["resumed"])
+        exact = at_once and _time(engine, chosen) == "virtual"
         start = _engine(engine, made, chosen)
-        state = snapshot.settled(_newest(path, shown), plan(made))
+        state = _newest(path, shown)
+        snapshot.prove(made, state, at_once=at_once)
+        state = snapshot.settled(state, plan(made))
         here = rundir.about_this_machine()["versions"]
         for name, version in about["versions"].items():
             if here.get(name) != version:
@@ -162,6 +165,8 @@ def verify(run_dir: str | Path, reporter: Reporter | None = None) -> tuple[bool,
         raise ScenarioError(str(run_dir), "", f"this run has not finished ({about['status']}); asyncnet resume goes on with it")
     then = rundir.digests(path)
     again = _engine("embedded", made, {})(made, reporter or Quiet())
+    if again.stopped == "interrupted":
+        raise KeyboardInterrupt
     why = difference(made, then["digest"], then["nodes"], again)
     return not why, why or f"identical: {again.score['decisions']:,} decisions, digest {again.digest[:16]}"
 

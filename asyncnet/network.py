@@ -322,6 +322,17 @@ def values_of(plan: Plan, node: NodePlan) -> int:
     return plan.inputs if node.role == "world" else 1
 
 
+def payload_size(plan: Plan, streams: int, link: int) -> int:
+    """How many numbers a message of a link carries."""
+    channel, src, dst, *_ = plan.links[link].tolist()
+    source = plan.nodes[src]
+    if channel == ACTIVITY:
+        return streams + streams * values_of(plan, source)
+    if channel == FEEDBACK:
+        return streams * (plan.layers[source.layer].settles + plan.nodes[dst].part[1] * pieces(plan, source))
+    return streams if channel == REWARD else 1 + 3 * streams
+
+
 def dimensions(plan: Plan, node: NodePlan, scenario: Scenario) -> dict[str, int]:
     """The dimension letters of a node's layout (layout.py)."""
     streams = scenario.task.streams

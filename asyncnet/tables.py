@@ -13,7 +13,7 @@ from asyncnet import clock, network
 from asyncnet import posting as p
 from asyncnet.agenda import EVENT_COLUMNS, EVENTS, FREE, FREE_COUNT, FREE_PARCEL, FREE_PARCELS, SIZE, SLOT_COLUMNS, STAMP, USERS, of_which, of_who, which, who
 from asyncnet.inbox import CHILD, NEXT, NONE, PARCEL_COLUMNS
-from asyncnet.message import ACTIVITY, CHANNELS, FEEDBACK, OUTCOME, REWARD, TICK, WORLD, Letter
+from asyncnet.message import CHANNELS, FEEDBACK, OUTCOME, TICK, WORLD, Letter
 from asyncnet.node import Dopamine, Node, World
 from asyncnet.pointer import address
 from asyncnet.timekeeper import Virtual
@@ -122,18 +122,9 @@ def _arrive(loop: Loop) -> np.ndarray:
     """Which messages may come from other loops: rows (who, port, size), sorted."""
     plan, streams = loop.plan, loop.scenario.task.streams
     rows = []
-    for channel, src, dst, port, _ in plan.links.tolist():
+    for link, (channel, src, dst, port, _) in enumerate(plan.links.tolist()):
         if dst in loop.nodes and src not in loop.nodes:
-            source = plan.nodes[src]
-            size = {
-                ACTIVITY: streams + streams * network.values_of(plan, source),
-                FEEDBACK: streams * (plan.layers[source.layer].settles + plan.nodes[dst].part[1] * network.pieces(plan, source))
-                if source.role == "agent"
-                else 0,
-                REWARD: streams,
-                OUTCOME: 1 + 3 * streams,
-            }[channel]
-            rows.append((_who(channel, dst, src), port, size))
+            rows.append((_who(channel, dst, src), port, network.payload_size(plan, streams, link)))
     return np.array(sorted(rows), dtype=np.int64).reshape(-1, 3)
 
 
