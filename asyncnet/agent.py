@@ -13,7 +13,7 @@ READY, when it samples for stamp s (ASYNCHRONY section 8):
 CREDIT, when it learns from stamp s: the pieces are summed in the order of the downstream units once all have come, or `patience` own ticks
     after the first; at most once for each stamp.
 ELIGIBILITY of a sample: stamped credit keeps the last K samples and finds the one it belongs to, exact under any delay; with decay > 0 a trace
-    is rolled over the archive up to that sample:  z_s = decay * z_(s-1) + e_s, z = 0 at a change of episode.
+    is rolled over the archive up to that sample:  z_s = decay * z_(s-1) + e_s, z = 0 at a change of episode; e = 0 for a decision never sampled.
     Trace credit keeps one sample and one decaying trace that knows no stamps. In both, a sample joins the trace only after its own instant:
     credit that comes in the same instant belongs to what was done before it, as in the published order of operations.
 UNITS THAT SETTLE (rules/settling.py) are driven by feedback between two observations. On a clock of their own they take a step at each tick (relax). In
@@ -56,7 +56,7 @@ FIELDS = (  # single numbers first and side by side: most turns touch nothing el
     Field("since", "1", "-1..now"),  # when it was sampled, microseconds
     Field("unsettled", "1", "0..1"),  # its eligibility is not reckoned yet
     Field("gathering", "1", "0..C"),  # credits not yet learned from
-    Field("rolled", "1", STAMP),  # stamped credit: the trace holds all samples up to this stamp
+    Field("rolled", "1", STAMP),  # the stamp of the newest sample in the trace
     Field("told_stamp", "1", "-1.."),  # the stamp of the feedback just told
     Field("gate", "T B"),  # what feedback begins with (settling.py): sent from here, one place behind its stamp
     Field("round", "T", "-1.."),  # units that settle: rounds done for the held stamp, or how often it was drawn again; -1: never yet
@@ -136,8 +136,9 @@ def take_credit(v, c, now, due, told):
     on = 1.0
     if c.stamped == 1:
         slot = stamp % c.K
-        if v.ring_stamp[slot] != stamp:
-            v.counts[EVICTED] += 1.0
+        if v.ring_stamp[slot] != stamp:  # a newer sample has its place, or it was never sampled
+            if v.ring_stamp[slot] > stamp:
+                v.counts[EVICTED] += 1.0
             return 0
         if stamp == int(v.stamp[0]) and v.unsettled[0] == 1.0:
             settle(v, c, slot)
@@ -149,7 +150,6 @@ def take_credit(v, c, now, due, told):
             for s in range(max(int(v.rolled[0]) + 1, stamp - c.K + 1), stamp):
                 if s >= 0 and v.ring_stamp[s % c.K] == s:
                     roll(v, c, s % c.K)
-            v.rolled[0] = stamp - 1
     else:
         slot = 0
         if v.stamp[0] < 0.0:
@@ -158,21 +158,34 @@ def take_credit(v, c, now, due, told):
             on = 0.0
     if c.Z > 0:
         for b in range(c.B):
-            if on == 0.0:
-                v.carry[b] = 1.0
-            else:
-                v.carry[b] = c.decay if v.z_episode[b] == v.ring_episode[slot, b] else 0.0
+            v.carry[b] = carried(v, c, slot, b) if on == 1.0 else 1.0
     v.counts[LEARNED] += 1.0
     v.told_stamp[0] = stamp
     return TELL if learn(v, c, slot, on, told) else 0
 
 
 @kernel
+def carried(v, c, slot, b):
+    """What is left of stream b's trace at archived sample `slot`: decay ** (decisions since the newest sample in it), 0 in another episode."""
+    if v.z_episode[b] != v.ring_episode[slot, b]:
+        return 0.0
+    left, power = 1.0, c.decay
+    gap = int(v.ring_stamp[slot] - v.rolled[0])
+    while gap > 0:  # by squaring: decisions that were never sampled decay too, however many
+        if gap & 1:
+            left *= power
+        power *= power
+        gap >>= 1
+    return left
+
+
+@kernel
 def roll(v, c, slot):
     """Move archived sample `slot` into the trace."""
     for b in range(c.B):
-        v.carry[b] = c.decay if v.z_episode[b] == v.ring_episode[slot, b] else 0.0
+        v.carry[b] = carried(v, c, slot, b)
         v.z_episode[b] = v.ring_episode[slot, b]
+    v.rolled[0] = v.ring_stamp[slot]
     fold(v, c, slot)
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import typing
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+
+import pydantic
 
 from asyncnet import rundir, snapshot
 from asyncnet.checkpoint import Checkpoint
@@ -82,6 +85,7 @@ def run(
     checkpoint: float = 60.0,
     record: bool = True,
     check_determinism: bool = False,
+    memory: float | None = None,
     reporter: Reporter | None = None,
     **options: Any,
 ) -> Result:
@@ -89,15 +93,16 @@ def run(
 
     `engine` is "embedded" or "ray"; `options` are the engine's own (time, loop; for ray also pack, wire, address). `out` is the folder in which
     the run's directory is made, None for none. In it a checkpoint is written every so many seconds (0: none), and in wall time with `record` what the nodes
-    hear. `check_determinism` executes twice and fails if the second run ends in other bits; only simulated time has this property. Raises ScenarioError for a
-    bad scenario, before anything starts. An interrupt (or KeyboardInterrupt) ends the run early and still returns its result (record.stopped is "interrupted").
+    hear. `memory` is what the run may take, in GiB (None: a share of the machine's). `check_determinism` executes twice and fails if the second run ends in
+    other bits; only simulated time has this property. Raises ScenarioError for a bad scenario, before anything starts. An interrupt (or KeyboardInterrupt)
+    ends the run early and still returns its result (record.stopped is "interrupted").
     """
     made = scenario if isinstance(scenario, Scenario) else load(scenario, under)
     if isinstance(scenario, Scenario) and under:
         made = made.under_layers(map(condition, several(under)))
     if seed is not None:
         made = made.replace(seed=seed)
-    start = _engine(engine, made, options)
+    start = _engine(engine, made, options, memory)
     if check_determinism and _time(engine, options) != "virtual":
         raise ScenarioError("--check-determinism", "", "real clocks do not repeat; a recording can be replayed (asyncnet replay)")
     shown = reporter or Quiet()
@@ -111,12 +116,19 @@ def run(
             shown.note("once more, to compare")
             again = start(made, Quiet(), **options)
         result = Result(made, engine, first, kept.path, again=again, trouble=kept.trouble.values())
-        kept.finish(result.summary(), first, plan(made))
+        kept.finish(result)
         return result
 
 
 def resume(
-    run_dir: str | Path, engine: str | None = None, *, checkpoint: float = 60.0, record: bool = True, reporter: Reporter | None = None, **options: Any
+    run_dir: str | Path,
+    engine: str | None = None,
+    *,
+    checkpoint: float = 60.0,
+    record: bool = True,
+    memory: float | None = None,
+    reporter: Reporter | None = None,
+    **options: Any,
 ) -> Result:
     """Go on with a run from its last checkpoint, in its own directory, and return what came of the whole.
 
@@ -126,29 +138,33 @@ def resume(
     """
     path, shown = rundir.find(run_dir), reporter or Quiet()
     with RunDirectory.again(path, every=checkpoint, recording=record) as kept:
-        about, made = kept.about, read(path / "config.toml")
-        if about["status"] == "finished":
+        about, made = kept.about, kept.scenario
+        if about.status == "finished":
             raise ScenarioError(str(run_dir), "", "this run has finished")
-        engine, before = engine or about["engine"], _time(about["engine"], about["how"])
-        chosen = {**(about["how"] if engine == about["engine"] else {"time": before}), **options}
-        at_once = before == "virtual" and all(part["how"] == "exactly" for part in about["resumed"])
+        engine, before = engine or about.engine, _time(about.engine, about.how)
+        chosen = {**(_kept_options(path, about) if engine == about.engine else {"time": before}), **options}
+        at_once = before == "virtual" and all(part.how == "exactly" for part in about.resumed)
         exact = at_once and _time(engine, chosen) == "virtual"
-        start = _engine(engine, made, chosen)
-        state = _newest(path, shown)
+        start = _engine(engine, made, chosen, memory)
+        state = _newest(path, made, shown)
         snapshot.prove(made, state, at_once=at_once)
         state = snapshot.settled(state, plan(made))
+        if about.status == "running":
+            shown.note(f"this run is {rundir.standing(about, held=False)}")
+        if about.joined and engine == "ray" and chosen.get("address") is None:
+            shown.note("it ran on a cluster; without --address it goes on here, for no address is taken from a run's directory")
         here = rundir.about_this_machine()["versions"]
-        for name, version in about["versions"].items():
+        for name, version in about.versions.items():
             if here.get(name) != version:
                 shown.note(f"{name} was {version}, is {here.get(name)}: the bits may differ")
         how = "exactly" if exact else "statistically: real clocks do not repeat"
         shown.note(f"going on at {state.about['now'] / 1e6:.3f} s, {how}")
-        kept.go_on(state.about["score"]["rows"], at=state.about["now"], how=how, engine=engine)
+        kept.go_on(state.about["score"]["rows"], rundir.Part(at=state.about["now"], how=how, engine=engine))
         if record and _time(engine, chosen) == "wall":
             kept.beginning(state)
         ended = start(made, _Both(shown, kept), kept=kept, begin=state, **chosen)
-        result = Result(made, engine, ended, path, resumed=how, trouble=kept.trouble.values())
-        kept.finish(result.summary(), ended, plan(made))
+        result = Result(made, engine, ended, path, resumed=how, begun=state.about["decisions"], trouble=kept.trouble.values())
+        kept.finish(result)
         return result
 
 
@@ -158,16 +174,19 @@ def verify(run_dir: str | Path, reporter: Reporter | None = None) -> tuple[bool,
     Raises ScenarioError for a run that cannot be done again: one that has not ended, or was not recorded.
     """
     path = rundir.find(run_dir)
-    about, made = rundir.about(path), read(path / "config.toml")
-    if _time(about["engine"], about["how"]) == "wall" or any(part["how"] != "exactly" for part in about["resumed"]):
+    about = rundir.about(path)
+    made = rundir.scenario_of(path, about)
+    if _time(about.engine, about.how) == "wall" or any(part.how != "exactly" for part in about.resumed):
         return replay(path, reporter=reporter)
-    if about["status"] != "finished":
-        raise ScenarioError(str(run_dir), "", f"this run has not finished ({about['status']}); asyncnet resume goes on with it")
-    then = rundir.digests(path)
+    if about.status != "finished":
+        stands = rundir.standing(about, rundir.held(path))
+        why = "this run is still running" if stands == "running" else f"this run has not finished ({stands}); asyncnet resume goes on with it"
+        raise ScenarioError(str(run_dir), "", why)
+    then = rundir.digests(path, made)
     again = _engine("embedded", made, {})(made, reporter or Quiet())
     if again.stopped == "interrupted":
         raise KeyboardInterrupt
-    why = difference(made, then["digest"], then["nodes"], again)
+    why = difference(made, then.digest, then.nodes, again)
     return not why, why or f"identical: {again.score['decisions']:,} decisions, digest {again.digest[:16]}"
 
 
@@ -179,14 +198,15 @@ def replay(run_dir: str | Path, before: Callable[..., bool] | None = None, repor
     from asyncnet.playback import replay as play
 
     path = rundir.find(run_dir)
-    about, made = rundir.about(path), read(path / "config.toml")
-    last = len(about["resumed"])
+    about = rundir.about(path)
+    made = rundir.scenario_of(path, about)
+    last = len(about.resumed)
     parts = {k: part for k in range(last + 1) if (part := rundir.recordings(path, k)).is_dir()}
     if not parts:
         raise ScenarioError(str(run_dir), "", "nothing was recorded; runs on real clocks are, unless told --no-record")
     lines, same = [], True
     for number, part in parts.items():
-        began = load_checkpoint(part / rundir.BEGINNING)[0] if (part / rundir.BEGINNING).is_dir() else None
+        began = _beginning(part, made)
         if reporter is not None:
             reporter.note(f"replaying part {number + 1} of {last + 1}")
         report = play(made, part, began, before)
@@ -194,29 +214,61 @@ def replay(run_dir: str | Path, before: Callable[..., bool] | None = None, repor
         lines.append(report.line)
         if report.stopped:
             break
-        if number == last and report.difference is None and not report.damage and (path / "digests.json").is_file():
-            then = rundir.digests(path)["digest"]
-            if then != report.loop.digest():
-                same = False
-                lines.append("different: the run's digest is not that of its recording's end")
+        ended = number == last and report.difference is None and not report.damage and (path / "digests.json").is_file()
+        if ended and rundir.digests(path, made).digest != report.loop.digest():
+            same = False
+            lines.append("different: the run's digest is not that of its recording's end")
         if number == max(parts) < last:
             lines.append("what came after it was not recorded")
+    if about.status == "running":
+        lines.append(f"this run is {rundir.standing(about, rundir.held(path))}")
     return same, "; ".join(lines)
 
 
-def _newest(path: Path, shown: Reporter) -> Checkpoint:
+def _newest(path: Path, made: Scenario, shown: Reporter) -> Checkpoint:
+    """The state from which a run can go on."""
     if not (path / "checkpoints").is_dir():
         raise ScenarioError(str(path), "", "no checkpoint was written yet; start the run again with its config.toml")
     state, damaged = load_checkpoint(path / "checkpoints")
     for line in damaged:
         shown.note(f"passed over {line}")
+    return _of(made, state, path / "checkpoints")
+
+
+def _beginning(part: Path, made: Scenario) -> Checkpoint | None:
+    """The state at which a recording begins; None: the run's own beginning."""
+    folder = part / rundir.BEGINNING
+    return _of(made, load_checkpoint(folder)[0], folder) if folder.is_dir() else None
+
+
+def _of(made: Scenario, state: Checkpoint, where: Path) -> Checkpoint:
+    """The state, if it is one of that scenario."""
+    if rundir.marks(state, where).scenario != made.fingerprint():
+        raise ScenarioError(str(where), "", "is of another scenario than config.toml")
     return state
 
 
-def _engine(name: str, scenario: Scenario, options: dict[str, Any]) -> Callable[..., Record]:
+def _kept_options(path: Path, about: rundir.About) -> dict[str, Any]:
+    """The engine's options that run.json holds; raises ScenarioError for one that this engine does not have."""
+    check = importlib.import_module(ENGINES[about.engine]).check
+    known = {name: kind for name, kind in typing.get_type_hints(check).items() if name in check.__kwdefaults__}
+    for name, value in about.how.items():
+        try:
+            pydantic.TypeAdapter(known[name]).validate_python(value, strict=True)
+        except (KeyError, pydantic.ValidationError):
+            raise ScenarioError(str(path / "run.json"), f"how.{name}", f"no option of the {about.engine} engine: {value!r}") from None
+    return about.how
+
+
+def _engine(name: str, scenario: Scenario, options: dict[str, Any], memory: float | None = None) -> Callable[..., Record]:
+    """What starts a run, once it is clear that it can be run."""
+    from asyncnet.memory import check
+
     check_options(name, options)
     module = importlib.import_module(ENGINES[name])
     module.check(scenario, **options)
+    if memory is not None or not options.get("address"):  # of other machines nothing is known
+        check(scenario, memory)
 
     def start(made: Scenario, shown: Reporter, **how: Any) -> Record:
         with telling(shown.note):

@@ -25,6 +25,7 @@ from safetensors import SafetensorError
 from asyncnet import durable
 from asyncnet.rules.settings import Model
 from asyncnet.scenario import ScenarioError
+from asyncnet.text import as_json
 
 KEPT = 2
 STATE, MANIFEST = "state.safetensors", "manifest.json"
@@ -37,7 +38,7 @@ _BAD = (OSError, ValueError, KeyError, RecursionError, MemoryError, SafetensorEr
 
 
 class Checkpoint(NamedTuple):
-    """A state: data that JSON can hold, its numbers finite, and arrays of float64 or int64 by name."""
+    """A state: data that JSON can hold, and arrays of float64 or int64 by name. Numbers of the data that are not finite come back as None."""
 
     about: dict[str, Any]
     arrays: dict[str, np.ndarray]
@@ -114,7 +115,7 @@ def _files(number: int, checkpoint: Checkpoint) -> dict[str, bytes]:
         "arrays": {name: {"dtype": _DTYPES[array.dtype], "shape": array.shape} for name, array in arrays.items()},
         "about": checkpoint.about,
     }
-    sealed = _sealed(json.dumps(manifest, allow_nan=False).encode())
+    sealed = _sealed(as_json(manifest).encode())
     if len(sealed) > MOST_MANIFEST or len(state) > MOST_STATE:
         raise ValueError(f"a manifest of {len(sealed)} bytes and a state of {len(state)}, at most {MOST_MANIFEST} and {MOST_STATE} would be read again")
     return {STATE: state, MANIFEST: sealed}

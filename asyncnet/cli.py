@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bdb
 import importlib
-import json
 import sys
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from asyncnet import api, interrupts
 from asyncnet.interrupts import INTERRUPTED
 from asyncnet.reading import Layer, find, setting
 from asyncnet.scenario import ScenarioError, read
+from asyncnet.text import as_json, printable
 
 EXIT = {"pass": 0, "fail": 1, "unknown": 2}
 USAGE = 64
@@ -74,6 +74,8 @@ class Run:
     """Seconds between checkpoints, from which `asyncnet resume` goes on; 0: none."""
     record: bool = True
     """Real time: write down what every node hears, so that `asyncnet replay` can do it again."""
+    memory: Annotated[float | None, tyro.conf.arg(metavar="GIB")] = None
+    """Most memory that the run may take; default: four fifths of this machine's."""
     check_determinism: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Simulated time: execute twice, and fail if the second run ends in other bits."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -95,11 +97,13 @@ class Resume:
     wire: Literal["zmq", "ray"] | None = None
     """Ray: what carries messages between actors; default: as before."""
     address: str | None = None
-    """Ray: the cluster to join; default: as before."""
+    """Ray: the cluster to join; default: none, even if it ran on one: an address is never taken from a run's directory."""
     checkpoint: float = 60.0
     """Seconds between checkpoints; 0: none."""
     record: bool = True
     """Real time: write down what every node hears."""
+    memory: Annotated[float | None, tyro.conf.arg(metavar="GIB")] = None
+    """Most memory that the run may take; default: four fifths of this machine's."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the summary as one JSON object on standard output, and nothing else there."""
 
@@ -162,7 +166,7 @@ def _list(command: List) -> int:
     rules = {name: module.LINE for name, module in RULES.items()}
     lists = {"scenarios": api.list_scenarios(), "conditions": api.list_conditions(), "rules": rules, "tasks": LINES}
     if command.json:
-        print(json.dumps(lists))
+        print(as_json(lists))
     else:
         show_lists(lists, api.list_tasks())
     return 0
@@ -170,7 +174,7 @@ def _list(command: List) -> int:
 
 def _validate(command: Validate) -> int:
     made = api.validate(command.file)
-    print(json.dumps(made.data()) if command.json else f"{command.file}: ok")
+    print(as_json(made.data()) if command.json else f"{command.file}: ok")
     return 0
 
 
@@ -192,7 +196,7 @@ def _run(command: Run) -> int:
         options["time"] = command.time
     if not 0.0 <= command.checkpoint <= 1e9:
         raise ScenarioError("--checkpoint", "", f"seconds, or 0 for none; got {command.checkpoint}")
-    options |= {"checkpoint": command.checkpoint, "record": command.record, "check_determinism": command.check_determinism}
+    options |= {"checkpoint": command.checkpoint, "record": command.record, "check_determinism": command.check_determinism, "memory": command.memory}
     for name, number in (("--seeds", command.seeds), ("--workers", command.workers)):
         if number < 1:
             raise ScenarioError(name, "", f"at least 1, got {number}")
@@ -209,7 +213,7 @@ def _resume(command: Resume) -> int:
     given = {"time": command.time, "pack": command.pack, "wire": command.wire, "address": command.address}
     options = {name: value for name, value in given.items() if value is not None}
     with reporter() as shown:
-        result = api.resume(command.run, command.engine, checkpoint=command.checkpoint, record=command.record, reporter=shown, **options)
+        result = api.resume(command.run, command.engine, checkpoint=command.checkpoint, record=command.record, memory=command.memory, reporter=shown, **options)
     return _told(result, command.json)
 
 
@@ -230,7 +234,7 @@ def _replay(command: Replay) -> int:
         return INTERRUPTED
     if before is not None and not before.reached:
         raise ScenarioError("--until", "", f"there is no event {command.until} in it; {found}")
-    print(json.dumps({"identical": same, "found": found}) if command.json else found)
+    print(as_json({"identical": same, "found": found}) if command.json else printable(found))
     return 0 if same else 1
 
 
@@ -239,16 +243,16 @@ def _verify(command: Verify) -> int:
 
     with reporter() as shown:
         same, found = api.verify(command.run, shown)
-    print(json.dumps({"identical": same, "found": found}) if command.json else found)
+    print(as_json({"identical": same, "found": found}) if command.json else printable(found))
     return 0 if same else 1
 
 
-def _told(result: api.Result, as_json: bool) -> int:
+def _told(result: api.Result, in_json: bool) -> int:
     from asyncnet.console import show_summary
 
     summary = result.summary()
-    if as_json:
-        print(json.dumps(summary))
+    if in_json:
+        print(as_json(summary))
     else:
         show_summary(summary)
     return INTERRUPTED if result.record.stopped == "interrupted" else EXIT[summary["verdict"]]
@@ -263,7 +267,7 @@ def _replicate(command: Run, scenario: api.Scenario, options: dict[str, Any]) ->
         results = replicate(scenario, seeds, workers=command.workers, out=command.out, reporter=shown, **options)
     if results:
         summary = summarize(results)
-        print(json.dumps(summary)) if command.json else show_replicas(summary)
+        print(as_json(summary)) if command.json else show_replicas(summary)
     if len(results) < command.seeds or any(result.record.stopped == "interrupted" for result in results):
         return INTERRUPTED
     verdicts = {result.verdict()[0] for result in results}

@@ -21,6 +21,7 @@ from asyncnet import posting as p
 from asyncnet.agenda import (
     AT,
     EVENTS,
+    FREE_PARCELS,
     SEQ,
     SIZE,
     STAMP,
@@ -332,8 +333,14 @@ class CompiledLoop(Loop):
     def _make_room(self) -> None:
         if self.wire is not None:
             self._flush()
-        self._write_tape()
-        self._take(grown(self._tables))
+        self._take_all_in()  # nobody need wait for a node's tick to have its messages out of the way
+        waiting = len(self._tables.parcels) - int(self._tables.control[FREE_PARCELS])
+        if int(self._tables.control[EVENTS]) + waiting > self.most_events:
+            self._catch_up()
+            self._give_up(event[1:4] for event in self.agenda)
+            self.agenda.clear()
+        else:
+            self._take(grown(self._tables))
 
     def _write_tape(self, least: int = 1) -> None:
         if self.tape is not None and self._tables.control[p.TAPED] >= least:
@@ -354,7 +361,7 @@ class CompiledLoop(Loop):
 
     def _admit(self, rows: np.ndarray, numbers: np.ndarray) -> None:
         done = at = 0
-        while done < len(rows):
+        while done < len(rows) and self.stopped is None:
             done, at, refused = admit(self._directory, rows, numbers, done, at)
             self.malformed += refused
             if done < len(rows):

@@ -1,4 +1,7 @@
-"""What people see: progress in a terminal, plain lines elsewhere, tables at the end. Everything here goes to standard error but the last table."""
+"""What people see: progress in a terminal, plain lines elsewhere, tables at the end. Everything here goes to standard error but the last table.
+
+All of it is made printable here: some was read from files, and may be anybody's.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,10 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from asyncnet import interrupts
+from asyncnet.text import printable
 
 EVERY = 2.0  # seconds between plain lines
 
@@ -35,7 +40,7 @@ class Plain:
         self._began = time.monotonic()
 
     def note(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
 
     def row(self, row: dict[str, Any]) -> None:
         now = time.monotonic()
@@ -59,7 +64,7 @@ class Terminal:
         self._task = self._bar.add_task("starting", total=1.0)
 
     def note(self, text: str) -> None:
-        self._bar.console.print(text)
+        self._bar.console.print(_text(text))
 
     def row(self, row: dict[str, Any]) -> None:
         self._bar.update(self._task, completed=row["done"], description=line(row))
@@ -95,21 +100,22 @@ def show_summary(summary: dict[str, Any]) -> None:
         "last_mean_return": "mean return, last 100 episodes",
         "on_time": "actions on time",
         "final": "actions not revised later",
+        "missing": "decisions without an action",
         "staleness": "actions late by, decisions",
         "decisions_per_second": "decisions per second",
     }
     for key, name in names.items():
         value = summary[key]
-        if value is None or (key == "episodes" and value == 0):
+        if value is None or (key in ("episodes", "missing") and value == 0):
             continue
         shown.add_row(name, _number(key, value))
     for channel, row in summary["links"].items():
         if "wire_p50_us" in row:
             shown.add_row(f"{channel} on the wire", f"p50 {row['wire_p50_us']:,.0f} us, p99 {row['wire_p99_us']:,.0f} us, beside any injected delay")
     shown.add_row("digest", summary["digest"][:16])
-    shown.add_row("verdict", summary["verdict"] + "".join(f"; {reason}" for reason in summary["reasons"]))
+    shown.add_row("verdict", _text(summary["verdict"] + "".join(f"; {reason}" for reason in summary["reasons"])))
     if summary["run_dir"]:
-        shown.add_row("run", summary["run_dir"])
+        shown.add_row("run", _text(summary["run_dir"]))
     _output().print(shown)
 
 
@@ -127,7 +133,7 @@ def show_replicas(summary: dict[str, Any]) -> None:
 
 
 def _number(key: str, value: float) -> str:
-    if key in ("on_time", "final"):
+    if key in ("on_time", "final", "missing"):
         return f"{value:.1%}"
     return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
 
@@ -144,6 +150,11 @@ def show_lists(lists: dict[str, dict[str, str]], groups: dict[str, str]) -> None
                 table.add_row(f"  {group}", "", style="italic")
             table.add_row(f"  {'  ' if group else ''}{name}", names[name])
         console.print(table)
+
+
+def _text(text: str) -> Text:
+    """Text as it stands: no markup, nothing that a terminal obeys."""
+    return Text(printable(text))
 
 
 def _output() -> Console:

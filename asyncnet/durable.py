@@ -10,7 +10,8 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -39,19 +40,41 @@ def create(path: Path) -> int:
 
 def append(descriptor: int, data: bytes) -> None:
     """Add data to a file; all of it is on the disk when this returns, and any beginning of it may be if this raises OSError."""
-    left = memoryview(data)
-    while left:
-        left = left[os.write(descriptor, left) :]
+    _write_all(descriptor, data)
     os.fsync(descriptor)
+
+
+class Lines:
+    """A file of whole lines, made anew; what the disk does not take waits, and is tried again with the next."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        self._size, self._waiting = 0, b""
+
+    def add(self, text: str) -> None:
+        """Add lines to those that wait, and write them; OSError: they go on waiting, and none is there in part."""
+        self._waiting += text.encode()
+        try:
+            _write_all(self._descriptor, self._waiting)
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, self._size)
+            raise
+        self._size, self._waiting = self._size + len(self._waiting), b""
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
 
 
 def replace(path: Path, data: bytes) -> None:
     """Give a file new contents: whoever looks finds the old or the new."""
     aside = _aside(path)
     if os.path.lexists(aside):
-        _discard(aside)
-    _write(aside, data)
-    os.replace(aside, path)
+        discard(aside)
+    with _whole_or_gone(aside):
+        _write(aside, data)
+        os.replace(aside, path)
     _sync(path.parent)
 
 
@@ -59,20 +82,22 @@ def appear(path: Path, files: Mapping[str, bytes]) -> None:
     """Make a directory that holds these files: it has its name when all are on the disk. OSError if the name is taken."""
     _clear(path.parent)
     aside = _aside(path)
-    os.mkdir(aside)
-    for name, data in files.items():
-        _write(aside / name, data)
-    _sync(aside)
-    os.rename(aside, path)
+    with _whole_or_gone(aside):
+        os.mkdir(aside)
+        for name, data in files.items():
+            _write(aside / name, data)
+        _sync(aside)
+        os.rename(aside, path)
     _sync(path.parent)
 
 
 def vanish(path: Path) -> None:
     """Remove a directory: it has lost its name before anything in it is gone."""
     _clear(path.parent)
-    os.rename(path, _aside(path))
-    _sync(path.parent)
-    _discard(_aside(path))
+    with _whole_or_gone(_aside(path)):
+        os.rename(path, _aside(path))
+        _sync(path.parent)
+        discard(_aside(path))
 
 
 def plain(path: Path) -> BinaryIO:
@@ -91,6 +116,23 @@ def read(path: Path, most: int) -> bytes:
         if size > most:
             raise ValueError(f"{path.name} has {size} bytes, at most {most} are read")
         return file.read(size)
+
+
+@contextmanager
+def _whole_or_gone(aside: Path) -> Iterator[None]:
+    """What could not be completed, for a disk is full, leaves nothing behind."""
+    try:
+        yield
+    except OSError:
+        with suppress(OSError):
+            discard(aside)
+        raise
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
 
 
 def _aside(path: Path) -> Path:
@@ -119,10 +161,11 @@ def _sync(folder: Path) -> None:
 
 def _clear(folder: Path) -> None:
     for left in folder.glob(f".*{PART}"):
-        _discard(left)
+        discard(left)
 
 
-def _discard(path: Path) -> None:
+def discard(path: Path) -> None:
+    """Remove a file, or a directory with all that is in it; a symbolic link is not followed."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

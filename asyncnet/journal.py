@@ -24,10 +24,11 @@ from numpy.typing import NDArray
 from asyncnet import durable
 from asyncnet.scenario import ScenarioError
 
-MOST_EVENTS = 1 << 22  # in a segment
-MOST_NUMBERS = 1 << 24  # in its outcomes
-MOST_DIGESTS = 1 << 18
-MOST_BYTES = 1 << 28  # of its body
+MOST_EVENTS = 1 << 20  # in a segment
+MOST_NUMBERS = 6 << 20  # in its outcomes
+MOST_DIGESTS = 1 << 17
+MOST_BYTES = 48 << 20  # of its body
+MOST_HELD = 48 << 20  # bytes of what is read, of all files together: one segment of each
 LARGEST_FILE = 1 << 34  # bytes
 SUFFIX = ".anr"
 VERSION = 1
@@ -40,6 +41,8 @@ _PLAIN = (str, int, int, bool, int, int, int)  # loop, number, first, last, time
 _MOST = (MOST_EVENTS,) * 6 + (MOST_NUMBERS,) + (MOST_DIGESTS,) * 3  # of each column; after them come the digests' bytes
 _WIDTHS = (1, 2, 4, 8)
 _ITEMS = len(_PLAIN) + len(_MOST) + 1
+_PER_EVENT, _PER_NUMBER, _PER_DIGEST = 24, 8, 320  # bytes that they take once they are read
+_PIECE = 1 << 16
 
 
 class Digest(NamedTuple):
@@ -60,6 +63,11 @@ class Segment(NamedTuple):
     outcomes: NDArray[np.float64]  # (m, w): what the steps of a task in Python led to
     digests: tuple[Digest, ...]
     last: bool  # the loop ended in order
+
+    @property
+    def held(self) -> int:
+        """The bytes that it takes."""
+        return _held(len(self.events), self.outcomes.size, len(self.digests), sum(len(digest.fields) for digest in self.digests))
 
 
 class BadSegment(ValueError):
@@ -100,8 +108,8 @@ def encode(segment: Segment) -> bytes:
     return b"".join((head, _CRC.pack(zlib.crc32(body, zlib.crc32(head))), body))
 
 
-def decode(data: bytes) -> Segment:
-    """The segment in these bytes; BadSegment if they are anything but one whole, well-formed segment."""
+def decode(data: bytes, most: int = MOST_HELD) -> Segment:
+    """The segment in these bytes; BadSegment if they are anything but one whole, well-formed segment, or if it would take more bytes than `most`."""
     if len(data) < _FRONT or len(data) != _length(data):
         raise BadSegment(f"{len(data)} bytes are not the length that its head says")
     body = memoryview(data)[_FRONT:]
@@ -111,16 +119,29 @@ def decode(data: bytes) -> Segment:
         items = _unpackb(body)
     except (ValueError, msgpack.UnpackException) as error:
         raise BadSegment(f"not msgpack within the limits: {type(error).__name__}") from error
+    del data, body  # its items are copies
     if type(items) is not tuple or tuple(map(type, items)) != (*_PLAIN, *(bytes,) * (len(_MOST) + 1)):
         raise BadSegment("its body is not that of a segment")
-    loop, number, first, last, began, rows, width = items[: len(_PLAIN)]
+    (loop, number, first, last, began, rows, width), packed, fields = items[: len(_PLAIN)], items[len(_PLAIN) : -1], items[-1]
     if not _LOOP.fullmatch(loop) or min(number, first, rows, width) < 0 or max(rows, width) > MOST_NUMBERS or not -(2**63) <= began < 2**63:
         raise BadSegment("its plain values are out of bounds")
-    codes, starts, index, steps, lost, gaps, outcomes, *digests = (_unpacked(*pair) for pair in zip(items[len(_PLAIN) : -1], _MOST, strict=True))
-    if rows * width != len(outcomes):
-        raise BadSegment(f"{len(outcomes)} numbers are not {rows} outcomes of {width}")
-    events = _events(codes, starts.view(np.uint64), index, steps.view(np.uint64), lost, gaps.view(np.uint64), began)
-    return Segment(loop, number, first, events, outcomes.view(np.float64).reshape(rows, width), _digests(*digests, items[-1]), last)
+    sizes = [_size(*pair) for pair in zip(packed, _MOST, strict=True)]
+    codes, starts, index, steps, lost, gaps, numbers, *digests = sizes
+    if not (steps == gaps == index and lost == -(-index // 8) and starts == codes <= index):
+        raise BadSegment("its columns of events are not of one length")
+    if len(set(digests)) > 1:
+        raise BadSegment("its columns of digests are not of one length")
+    if rows * width != numbers:
+        raise BadSegment(f"{numbers} numbers are not {rows} outcomes of {width}")
+    if _held(index, numbers, digests[0], len(fields)) > most:
+        raise BadSegment(f"with what is read of other files it takes more than {MOST_HELD >> 20} MiB")
+    events = _events(*(_unpacked(column) for column in packed[:6]), began)
+    outcomes = _unpacked(packed[6]).view(np.float64).reshape(rows, width)
+    return Segment(loop, number, first, events, outcomes, _digests(*(_unpacked(column) for column in packed[7:]), fields), last)
+
+
+def _held(events: int, numbers: int, digests: int, fields: int) -> int:
+    return _PER_EVENT * events + _PER_NUMBER * numbers + _PER_DIGEST * digests + fields
 
 
 class Writer:
@@ -151,45 +172,63 @@ class Writer:
             os.close(self._files.popitem()[1])
 
 
+class Room:
+    """How many bytes of recordings may be held at a time; readers may share it."""
+
+    def __init__(self) -> None:
+        self.left = MOST_HELD
+
+
 class Reader:
-    """The segments of one file, read one at a time, up to the first that is not whole.
+    """The segments of one file, read one at a time, up to the first that is not whole; each takes its room until the next is asked for.
 
     After them `damage` says in one line what is wrong with the file, or is None if the loop ended in order. Iterating raises ScenarioError if there is no such
     file, or it is too large, or none that may be opened (a symbolic link is not followed).
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, room: Room | None = None) -> None:
+        self.path, self._room = path, room or Room()
         self.damage: str | None = None
 
     def __iter__(self) -> Iterator[Segment]:
+        place = number = events = 0
+        last = False
+        while True:
+            try:
+                data = self._read(place)
+                if not data:
+                    break
+                if len(data) < _FRONT or len(data) < _length(data):
+                    self.damage = f"{self.path}: ends within segment {number}, at byte {place}"
+                    return
+                segment, size = decode(data, self._room.left), len(data)
+                del data
+                if last or (segment.loop, segment.number, segment.first) != (self.path.stem, number, events):
+                    raise BadSegment("it does not follow the one before" if number else "it is not the first of this loop")
+            except BadSegment as error:
+                self.damage = f"{self.path}: segment {number}, at byte {place}: {error}"
+                return
+            place, number, events, last = place + size, number + 1, events + len(segment.events), segment.last
+            held = segment.held
+            self._room.left -= held
+            yield segment
+            del segment
+            self._room.left += held
+        if not last:
+            self.damage = f"{self.path}: ends without the loop's end, after segment {number - 1}" if number else f"{self.path}: holds no segment"
+
+    def _read(self, place: int) -> bytes:
+        """The segment that begins there, or what there is of it; the file is open meanwhile, and only then, for there may be many."""
         try:
-            file = durable.plain(self.path)
+            with durable.plain(self.path) as file:
+                size = os.fstat(file.fileno()).st_size
+                if size > LARGEST_FILE:
+                    raise ScenarioError(str(self.path), "", f"{size} bytes, at most {LARGEST_FILE} are read")
+                front = os.pread(file.fileno(), _FRONT, place)
+                whole = _length(front) if len(front) == _FRONT else 0
+                return os.pread(file.fileno(), whole, place) if place + whole <= size and whole else front
         except OSError as error:
             raise ScenarioError(str(self.path), "", error.strerror or str(error)) from None
-        with file:
-            size = os.fstat(file.fileno()).st_size
-            if size > LARGEST_FILE:
-                raise ScenarioError(str(self.path), "", f"{size} bytes, at most {LARGEST_FILE} are read")
-            place = number = events = 0
-            last = False
-            while place < size:
-                try:
-                    front = file.read(_FRONT)
-                    if len(front) < _FRONT or place + _length(front) > size:
-                        self.damage = f"{self.path}: ends within segment {number}, at byte {place}"
-                        return
-                    data = front + file.read(_length(front) - _FRONT)
-                    segment = decode(data)
-                    if last or (segment.loop, segment.number, segment.first) != (self.path.stem, number, events):
-                        raise BadSegment("it does not follow the one before" if number else "it is not the first of this loop")
-                except BadSegment as error:
-                    self.damage = f"{self.path}: segment {number}, at byte {place}: {error}"
-                    return
-                yield segment
-                place, number, events, last = place + len(data), number + 1, events + len(segment.events), segment.last
-            if not last:
-                self.damage = f"{self.path}: ends without the loop's end, after segment {number - 1}" if number else f"{self.path}: holds no segment"
 
 
 def _length(front: bytes) -> int:
@@ -211,16 +250,14 @@ def _by_code(index: NDArray[np.int64], codes: int) -> tuple[NDArray[np.intp], ND
 
 def _events(
     codes: NDArray[np.int64],
-    starts: NDArray[np.uint64],
+    starts: NDArray[np.int64],
     index: NDArray[np.int64],
-    steps: NDArray[np.uint64],
+    steps: NDArray[np.int64],
     lost: NDArray[np.int64],
-    gaps: NDArray[np.uint64],
+    gaps: NDArray[np.int64],
     began: int,
 ) -> NDArray[np.int64]:
-    size = len(index)
-    if not (len(steps) == len(gaps) == size and len(lost) == -(-size // 8) and len(starts) == len(codes)):
-        raise BadSegment("its columns of events are not of one length")
+    starts, steps, gaps, size = starts.view(np.uint64), steps.view(np.uint64), gaps.view(np.uint64), len(index)
     if size and not 0 <= index.min() <= index.max() < len(codes):
         raise BadSegment("an event has no code")
     order, heads, counts = _by_code(index, len(codes))
@@ -235,8 +272,6 @@ def _events(
 
 
 def _digests(events: NDArray[np.int64], nodes: NDArray[np.int64], sizes: NDArray[np.int64], fields: bytes) -> tuple[Digest, ...]:
-    if not len(events) == len(nodes) == len(sizes):
-        raise BadSegment("its columns of digests are not of one length")
     if sizes.size and not 0 <= sizes.min() <= sizes.max() <= len(fields):  # so their sum cannot overflow
         raise BadSegment("a digest is longer than all together")
     ends = np.cumsum(sizes)
@@ -254,20 +289,46 @@ def _packed(column: np.ndarray) -> bytes:
     return _COLUMN.pack(width, numbers.size) + zlib.compress(numbers.astype(f"<i{width}").view(np.uint8).reshape(-1, width).T.tobytes(), 1)
 
 
-def _unpacked(data: bytes, most: int) -> NDArray[np.int64]:
+def _size(data: bytes, most: int) -> int:
+    """How many numbers a column says that it holds."""
     if len(data) < _COLUMN.size:
         raise BadSegment("a column is cut short")
     width, size = _COLUMN.unpack_from(data)
     if width not in _WIDTHS or size > most:
         raise BadSegment(f"a column of {size} numbers of {width} bytes, at most {most} of {_WIDTHS}")
-    stream = zlib.decompressobj()
+    return size
+
+
+def _unpacked(data: bytes) -> NDArray[np.int64]:
+    """The numbers of a column; beside them little more is held than the bytes of one place."""
+    width, size = _COLUMN.unpack_from(data)
+    numbers, plane = np.empty((size, width), np.uint8), bytearray()
+    planes = 0
+    for piece in _decompressed(data):
+        plane += piece
+        while planes < width and len(plane) >= size > 0:
+            numbers[:, planes] = np.frombuffer(plane, np.uint8, size)
+            plane, planes = plane[size:], planes + 1
+        if len(plane) > (size if planes < width else 0):
+            break
+    if plane or (planes < width and size):
+        raise BadSegment(f"a column does not hold its {size} numbers of {width} bytes")
+    return numbers.view(f"<i{width}").reshape(-1).astype(np.int64, copy=False)
+
+
+def _decompressed(data: bytes) -> Iterator[bytes]:
+    """What a column's bytes are, in pieces; BadSegment if there is more or less of them than one compressed stream."""
+    stream, left = zlib.decompressobj(), memoryview(data)[_COLUMN.size :]
     try:
-        shuffled = stream.decompress(memoryview(data)[_COLUMN.size :], width * size + 1)
+        while left and not stream.eof:
+            tail, left = left[:_PIECE], left[_PIECE:]
+            while tail and not stream.eof:
+                yield stream.decompress(tail, _PIECE)
+                tail = stream.unconsumed_tail
     except zlib.error as error:
         raise BadSegment("a column is not compressed data") from error
-    if len(shuffled) != width * size or not stream.eof or stream.unused_data:
-        raise BadSegment(f"a column does not hold its {size} numbers of {width} bytes")
-    return np.frombuffer(shuffled, np.uint8).reshape(width, size).T.copy().view(f"<i{width}").reshape(-1).astype(np.int64)
+    if left or not stream.eof or stream.unused_data:
+        raise BadSegment("a column does not hold one compressed stream")
 
 
 def _no_extension(code: int, data: Any) -> NoReturn:

@@ -9,7 +9,7 @@ takes what is built here and also hosts a part of a team, joined to the others b
 from __future__ import annotations
 
 import hashlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 from typing import Any
@@ -19,10 +19,12 @@ import numpy as np
 from asyncnet import clock, ledger
 from asyncnet.agenda import who
 from asyncnet.link import CONSTANT, EXPONENTIAL, LOGNORMAL, LOSS, UNIFORM, fate
-from asyncnet.message import CHANNELS, TICK, WORLD, Letter
+from asyncnet.memory import most_events
+from asyncnet.message import CHANNEL_NAMES, CHANNELS, TICK, WORLD, Letter
 from asyncnet.network import DST, PORT, Plan, plan
 from asyncnet.node import Node, build, clock_of
 from asyncnet.scenario import Links, Scenario
+from asyncnet.tasks import TaskFailed
 from asyncnet.timekeeper import NEVER
 from asyncnet.world import LOOK, TURN
 
@@ -78,6 +80,7 @@ class Loop:
         self._found: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
         self._asked: deque[Callable[[], None]] = deque()
         self._noted: list[tuple[int, int, int]] = []
+        self.most_events = most_events(scenario, self.plan)
         self.agenda: list[tuple] = []
         if 0 in self.nodes:
             heappush(self.agenda, (0, WORLD, 0, 0, 0, 0, None, 0))
@@ -102,6 +105,9 @@ class Loop:
         try:
             self._run(progress, until)
             self._answer()  # not after an exception, which may have come in the middle of an event
+        except TaskFailed as error:
+            self._asked.clear()  # the event under way will never be over, and between two events nobody comes any more
+            self.stop(str(error))
         finally:
             if not self.paused:  # else looking now would be one look more than without the pause
                 self._look(None)
@@ -138,6 +144,8 @@ class Loop:
                 letters = node.hear(now, kind, port, seq, stamp, payload)
             for letter in letters:
                 self._send(dst, letter, now)
+            if len(agenda) > self.most_events:
+                self._give_up(event[1:4] for event in agenda)
             if dst == 0:
                 if node.flags & TURN:
                     heappush(agenda, (max(node.take_turn(), now), WORLD, 0, 0, 0, 0, None, 0))
@@ -162,6 +170,13 @@ class Loop:
 
     def _stall(self) -> None:
         self.stop(f"stalled: nobody had anything to do after {self.now / 1e6:.3f} s; the world waited for decision {int(self.nodes[0].view.stamp[0])}")
+
+    def _give_up(self, events: Iterable[tuple[int, int, int]]) -> None:
+        """End the run, for more messages are under way than there is room for; `events` are those (kind, receiver, sender)."""
+        count = Counter(events)
+        (kind, dst, src), most = count.most_common(1)[0]
+        link = f"{CHANNEL_NAMES.get(kind, 'a tick')} {self.plan.nodes[src].name} -> {self.plan.nodes[dst].name}"
+        self.stop(f"out of room: {count.total():,} messages are under way, at most {self.most_events:,} may be; {most:,} of them are {link}")
 
     def ask(self, what: Callable[[], None]) -> None:
         """Have the loop call `what` between two events, when all that it holds is up to date; from any thread."""

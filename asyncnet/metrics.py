@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ class Score:
     def __init__(self, decisions: int | None, episodes: int | None, rows: int = 200) -> None:
         self.decisions = self.episodes = 0
         self.goal_decisions, self.goal_episodes = decisions, episodes
-        self.rewards: list[float] = []  # mean over streams, for each decision
+        self.rewards = array("d")  # mean over streams, for each decision
         self.returns: list[float] = []
         self.on_time = self.late = self.missing = self.repeated = 0
         self.revised = 0  # decisions that used an action before its final version
@@ -59,7 +60,7 @@ class Score:
         """Go on from what `saved` gave; what the world counts itself comes with its state."""
         self._count(v)
         self.rows, self.look_at = list(about["rows"]), about["look_at"]
-        self.rewards, self.returns = arrays["rewards"].tolist(), arrays["returns"].tolist()
+        self.rewards, self.returns = array("d", arrays["rewards"]), arrays["returns"].tolist()
 
     def row(self, now: int) -> dict[str, Any]:
         """Progress so far; names as in Stable-Baselines3 where it has one."""
@@ -85,7 +86,7 @@ class Score:
             "repeated": self.repeated / max(1, self.decisions),
             "missing": self.missing / max(1, self.decisions),
             "final": 1.0 - self.revised / max(1, self.decisions),
-            "staleness": float(np.dot(self.lateness, np.arange(len(self.lateness)))) / used if used else 0.0,
+            "staleness": float(np.dot(self.lateness, np.arange(len(self.lateness)))) / used if used else None,
         }
 
 

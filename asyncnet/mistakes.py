@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ValidationError
 
+from asyncnet.text import printable
+
 SHOWN = 60  # characters of a value or an option that are repeated
 
 
@@ -20,7 +22,7 @@ class ScenarioError(ValueError):
 
     def __init__(self, where: str, key: str, why: str) -> None:
         text = f"{where}: {key}: {why}" if key else f"{where}: {why}"
-        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:1000]))  # one line, whatever a file holds
+        super().__init__(printable(text[:1000]))
         self.where, self.key, self.why = where, key, why
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 OBSERVATION = "observation"
 LARGEST = 1_000_000  # links between layers
 AT_A_TIME = 512  # weights: enough for the processor's widest steps, few enough to stay at hand
+MOST_GRADED = 64  # answers graded in one interval
 MOST_WEIGHTS = 100_000_000  # each takes 24 bytes with its moments, as much again with a trace for each stream
 
 
@@ -58,8 +59,10 @@ CHANNEL, SRC, DST, PORT, SLOT = range(5)  # columns of a link: its kind of messa
 class Plan:
     """The team: its layers, its nodes, and its links as rows of numbers, those of one sender and channel side by side in the order of their slots.
 
-    `arriving` are the same links in the order of receivers, channels and ports.
+    `arriving` are the same links in the order of receivers, channels and ports; `archives` says how many samples a node of each layer keeps (lateness.py).
     """
+
+    archives: dict[str, int]
 
     def __init__(self, layers: tuple[Layer, ...], nodes: tuple[NodePlan, ...], links: list[tuple[int, ...]], inputs: int, actions: int) -> None:
         self.layers, self.nodes, self.inputs, self.actions = layers, nodes, inputs, actions
@@ -99,6 +102,7 @@ class Plan:
 
 def plan(scenario: Scenario) -> Plan:
     """The team of a scenario; raises ScenarioError where its parts do not fit together."""
+    from asyncnet.lateness import archives
     from asyncnet.rules import RULES
     from asyncnet.scenario import ScenarioError
     from asyncnet.tasks import spaces
@@ -107,8 +111,8 @@ def plan(scenario: Scenario) -> Plan:
     actor = _actor(scenario, inputs, actions, real)
     layers = actor + _critic(scenario, len(actor), inputs)
 
-    parts, reach = {layer.name: len(layer.parts) for layer in layers}, scenario.network.reach or LARGEST
-    count = sum(parts[layer.name] * min(reach if not layer.last else LARGEST, parts.get(source, 1)) for layer in layers for source in layer.sources)
+    parts = {layer.name: len(layer.parts) for layer in layers}
+    count = sum(parts[layer.name] * min(reach_of(scenario, layer), parts.get(source, 1)) for layer in layers for source in layer.sources)
     if count > LARGEST:
         raise ScenarioError("", "network.split", f"cut like this the network has {count} links; at most {LARGEST}")
 
@@ -179,6 +183,7 @@ def plan(scenario: Scenario) -> Plan:
         for node in nodes[1 : 1 + sum(parts.values())]:
             if not made.outgoing(node.index, ACTIVITY):
                 raise ScenarioError("", "network.reach", f"{scenario.network.reach} is too small: nobody hears {node.name}")
+    made.archives = archives(scenario, made)
     return made
 
 
@@ -263,11 +268,15 @@ def learner_of(scenario: Scenario, layer: Layer) -> Any:
     return scenario.rule if layer.team == "actor" else scenario.critic
 
 
+def reach_of(scenario: Scenario, layer: Layer) -> int:
+    """How many units of each source a unit of that layer hears at most: network.reach is for the actor's hidden layers."""
+    return scenario.network.reach or LARGEST if layer.team == "actor" and not layer.last else LARGEST
+
+
 def within(scenario: Scenario, layers: tuple[Layer, ...], node: NodePlan, source: str, inputs: int) -> slice:
     """Which units of a source a node hears: all, or (a hidden one, network.reach) those nearest to its own place in its layer."""
     width = inputs if source == OBSERVATION else next(layer.columns for layer in layers if layer.name == source)
-    whole = layers[node.layer].last or layers[node.layer].team == "critic"
-    reach = width if whole else min(scenario.network.reach or width, width)
+    reach = min(reach_of(scenario, layers[node.layer]), width)
     middle = (node.part[0] + 0.5) / layers[node.layer].columns
     first = min(max(round(middle * width - 0.5 * reach), 0), width - reach)
     return slice(first, first + reach)
@@ -336,12 +345,15 @@ def payload_size(plan: Plan, streams: int, link: int) -> int:
 def dimensions(plan: Plan, node: NodePlan, scenario: Scenario) -> dict[str, int]:
     """The dimension letters of a node's layout (layout.py)."""
     streams = scenario.task.streams
-    late = scenario.links.stale("reward")
+    if node.role == "world":
+        graded = MOST_GRADED if scenario.task.world.late == "grade-by-stamp" else 0
+        numbers = plan.actions if scenario.network.output == "linear" else 1
+        return {"B": streams, "I": plan.inputs, "G": graded, "W": max(1024, 2 * streams), "X": numbers}
     if node.role == "dopamine":
-        return {"B": streams, "K": 8 + late, "N": 1 + 3 * streams}
+        return {"B": streams, "K": plan.archives["dopamine"], "N": 1 + 3 * streams}
     learner = scenario.critic if node.role == "critic" else learner_of(scenario, plan.layers[node.layer])
     stamped = learner.credit == "stamped"
-    ring = learner.ring or 8 + late
+    ring = learner.ring or plan.archives["critic" if node.role == "critic" else plan.layers[node.layer].name]
     dims = {"B": streams, "K": ring if stamped else 1, "C": ring, "Z": streams if not stamped or learner.lambda_ > 0.0 else 0}
     if node.role == "critic":
         sizes = critic_sizes(plan, scenario)

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from asyncnet import agent, clock, dopamine, hearing, layout, network, tasks, world
+from asyncnet import agent, clock, dopamine, hearing, lateness, layout, network, tasks, world
 from asyncnet.message import ACTIVITY, FEEDBACK, OUTCOME, REWARD, TICK, Letter
 from asyncnet.metrics import Score
 from asyncnet.network import NodePlan, Plan
@@ -197,8 +197,7 @@ class World(Node):
 def clock_of(scenario: Scenario, plan: NodePlan) -> np.ndarray:
     """The clock row of a node: named for it, for its layer, or the default."""
     tick = scenario.tick
-    layer = ".".join(plan.name.split(".")[:2])
-    spec = scenario.clocks.get(plan.name) or scenario.clocks.get(layer) or scenario.clocks.get("default")
+    _, spec = lateness.clock_of(scenario, plan.name)
     if spec is None or spec.kind == "on-arrival":
         return clock.row("on-arrival", 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0)
     phase = getattr(spec, "phase", None)
@@ -231,8 +230,7 @@ def build(scenario: Scenario, plan: Plan, node: NodePlan) -> Node:
 def _world(scenario: Scenario, plan: Plan, node: NodePlan) -> Node:
     settings, tick, b = scenario.task.world, scenario.tick, scenario.task.streams
     task = tasks.build(scenario.task, scenario.seed)
-    dims = {"B": b, "I": plan.inputs, "G": world.MOST_GRADED if settings.late == "grade-by-stamp" else 0, "W": max(1024, 2 * b)}
-    dims["X"] = plan.actions if scenario.network.output == "linear" else 1
+    dims = network.dimensions(plan, node, scenario)
     phased = any(getattr(learner, "rounds", 0) for learner in (scenario.rule, scenario.critic))
     values = {
         "seed": scenario.seed,
@@ -304,10 +302,9 @@ def _agent(scenario: Scenario, plan: Plan, node: NodePlan, dims: dict[str, int],
     learner = network.learner_of(scenario, layer)
     rule = RULES[learner.name]
     tells = plan.links[plan.outgoing(node.index, FEEDBACK), network.SLOT].tolist()
-    reach = scenario.network.reach if layer.team == "actor" else None
     values = _learner(scenario, learner, values, settles=layer.settles) | {
         "units": _UNITS[layer.units],
-        "fan_out": min(layer.columns, reach or layer.columns),  # units that each input reaches
+        "fan_out": min(layer.values, network.reach_of(scenario, layer)),  # values that each input reaches; as released, of a softmax all of them
         "temperature": per_layer(learner.temperature, layer.place),
         "rate": per_layer(learner.learning_rate, layer.place),
         "rate_end": per_layer(learner.learning_rate_end or learner.learning_rate, layer.place),

@@ -6,7 +6,7 @@ where a message never comes, or a loss or a digest is another, the two runs part
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -16,16 +16,20 @@ import numpy as np
 from asyncnet import snapshot
 from asyncnet.agenda import of_who, who
 from asyncnet.checkpoint import Checkpoint
-from asyncnet.journal import SUFFIX, Digest, Reader, Segment
+from asyncnet.journal import SUFFIX, Digest, Reader, Room, Segment
 from asyncnet.layout import Views
 from asyncnet.loop import Loop
 from asyncnet.message import CHANNEL_NAMES, TICK, WORLD
 from asyncnet.network import CHANNEL, DST, SRC
 from asyncnet.node import Node
 from asyncnet.recorder import differing, digest_of, put_outcome
-from asyncnet.scenario import Scenario
+from asyncnet.scenario import Scenario, ScenarioError
 from asyncnet.timekeeper import Virtual
 from asyncnet.world import LOOK, TURN
+
+MOST_WAITING = 256 << 20  # bytes of messages that were said and not heard yet
+LETTER = 400  # bytes, about, that one takes beside its payload
+AT_ONCE = 256  # rows of a segment
 
 Message = tuple[int, int, int, int]  # kind, receiver, sender, sequence number
 Row = tuple[int, int, int, int, int]  # an event: now, and what is heard; a loss: its sequence number is negative
@@ -81,8 +85,11 @@ def replay(scenario: Scenario, folder: Path, begin: Checkpoint | None = None, be
 
     `before` is called with each event and the node that will hear it, and ends the replay by returning True.
     """
-    loop = Replayed(scenario, begin)
-    streams = [_Stream(path, loop) for path in sorted(folder.glob(f"*{SUFFIX}"))]
+    loop, paths = Replayed(scenario, begin), sorted(folder.glob(f"*{SUFFIX}"))
+    for path in paths:
+        if path.stem not in loop.hosts:
+            raise ScenarioError(str(path), "", f"a team of {len(loop.nodes)} has no loop of that name")
+    streams = [_Stream(path, loop) for path in paths]
     loop.pose()
     difference, stopped = _first(stream.compare() for stream in streams), False
     while difference is None:
@@ -95,7 +102,11 @@ def replay(scenario: Scenario, folder: Path, begin: Checkpoint | None = None, be
             stopped = True
             break
         difference = stream.step()
+        if loop.waiting > MOST_WAITING:
+            break
     damage = [stream.damage for stream in streams if stream.damage]
+    if loop.waiting > MOST_WAITING:
+        damage.append(f"{folder}: messages of more than {MOST_WAITING >> 20} MiB wait to be heard")
     if difference is None and not stopped and not damage:
         damage = _absent(loop, streams, folder)
         waiting = [stream for stream in streams if stream.row is not None]
@@ -126,14 +137,21 @@ class Replayed(Loop):
 
     def __init__(self, scenario: Scenario, begin: Checkpoint | None) -> None:
         super().__init__(scenario, Virtual(), tape=lambda rows: None)
-        self.outcomes: deque[np.ndarray] = deque()  # of a task that lives outside, in the order of its steps
+        self.room = Room()
+        self.hosts = {str(i) for i in self.nodes}  # names that loops can have had: there were no more of them than nodes
+        # Whatever can be heard: messages of the plan's links, ticks, the world's turn.
+        links = self.plan.links.astype(np.int64)
+        self.messages = who.py_func(links[:, CHANNEL], links[:, DST], links[:, SRC])
+        self.turns = np.array([who.py_func(TICK if i else WORLD, i, i) for i in self.nodes])
+        self.outcomes: _Outcomes | None = None
         world = self.nodes[0]
         if world.outside is not None:
             world.close()
-            world.outside = _Outcomes(self.outcomes)
+            world.outside = self.outcomes = _Outcomes(self.room)
         if begin is not None:
             snapshot.put(self, begin)
-        self.mail: dict[Message, deque[tuple[int, np.ndarray, int]]] = {}  # of several with one name the first sent is heard first
+        self.mail: dict[Message, deque[tuple[int, np.ndarray, int, int]]] = {}  # of several with one name the first sent is heard first
+        self.waiting = 0  # bytes of it
         self.gone: list[Message] = []  # lost on leaving, in the last event
         self.numbers = dict.fromkeys(self.nodes, 0)  # events of each node
         self.last: dict[int, Row] = {}
@@ -174,13 +192,18 @@ class Replayed(Loop):
         waiting = self.mail[message]
         if len(waiting) == 1:
             del self.mail[message]
-        return waiting.popleft()
+        stamp, payload, port, size = waiting.popleft()
+        self.waiting -= size
+        return stamp, payload, port
 
     def _take_mail(self) -> None:
         """What the nodes have sent waits here and not on the agenda."""
+        receivers = Counter(id(payload) for *_, payload, _ in self.agenda)
         for _, kind, dst, src, seq, stamp, payload, port in self.agenda:
             if payload is not None:  # else it is a turn, and the recording says when that is
-                self.mail.setdefault((kind, dst, src, seq), deque()).append((stamp, payload, port))
+                size = LETTER + payload.nbytes // receivers[id(payload)]
+                self.mail.setdefault((kind, dst, src, seq), deque()).append((stamp, payload, port, size))
+                self.waiting += size
         self.agenda.clear()
 
     def _note(self, now: int, kind: int, dst: int, src: int, seq: int) -> None:
@@ -213,15 +236,29 @@ class _NoOutcome(Exception):
 
 
 class _Outcomes:
-    """In place of a task that lives outside: its steps lead to what they led to then."""
+    """In place of a task that lives outside: its steps lead to what they led to then, segment by segment."""
 
-    def __init__(self, outcomes: deque[np.ndarray]) -> None:
-        self._outcomes = outcomes
+    def __init__(self, room: Room) -> None:
+        self._room, self._rows = room, 0
+        self._segments: deque[np.ndarray] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._segments)
+
+    def extend(self, rows: np.ndarray) -> None:
+        """Add what is recorded of further steps; it takes its room until the last of them."""
+        if len(rows):
+            self._segments.append(rows)
+            self._room.left -= rows.nbytes
 
     def step(self, v: Views) -> None:
-        if not self._outcomes:
+        if not self:
             raise _NoOutcome
-        put_outcome(v, self._outcomes.popleft())
+        put_outcome(v, self._segments[0][self._rows])
+        self._rows += 1
+        if self._rows == len(self._segments[0]):
+            self._room.left += self._segments.popleft().nbytes
+            self._rows = 0
 
     def restore(self, *_: object) -> None:
         """Nothing of it is here to go back."""
@@ -242,14 +279,10 @@ class _Stream:
         self._done = 0
         self._rows: Iterator[Row] = iter(())
         self._digests: deque[tuple[Digest, bool]] = deque()  # and whether the loop had ended
-        self._reader = Reader(path)
+        self._reader = Reader(path, loop.room)
         self._segments = iter(self._reader)
         world = loop.nodes[0].view
         self._width = world.observation.size + world.reward.size + world.ended.size
-        # Whatever can be heard: messages of the plan's links, ticks, the world's turn.
-        links = loop.plan.links.astype(np.int64)
-        self._messages = who.py_func(links[:, CHANNEL], links[:, DST], links[:, SRC])
-        self._turns = np.array([who.py_func(TICK if i else WORLD, i, i) for i in loop.nodes])
         self._advance()
 
     def step(self) -> Difference | None:
@@ -296,12 +329,10 @@ class _Stream:
     def _advance(self) -> None:
         self.row = next(self._rows, None)
         while self.row is None and (segment := self._read()) is not None:
-            kinds, dst, src = of_who.py_func(segment.events[:, 1])
-            columns = (segment.events[:, 0], kinds, dst, src, segment.events[:, 2])
-            self._rows = zip(*(column.tolist() for column in columns), strict=True)
+            self._rows = _rows(segment.events)
             self._digests += [(digest, segment.last) for digest in segment.digests]
-            self.loop.outcomes.extend(segment.outcomes)
-            self.nodes.update(np.unique(dst[segment.events[:, 2] >= 0]).tolist(), (digest.node for digest in segment.digests))
+            if self.loop.outcomes is not None:
+                self.loop.outcomes.extend(segment.outcomes)
             self.row = next(self._rows, None)
 
     def _read(self) -> Segment | None:
@@ -315,13 +346,22 @@ class _Stream:
         return segment
 
     def _wrong(self, segment: Segment) -> str:
-        """What cannot be of this team in a segment, or nothing."""
-        _, codes, seqs = segment.events.T
-        if not (np.isin(codes, self._messages) | (np.isin(codes, self._turns) & (seqs >= 0))).all():
+        """What cannot be of this team in a segment, or nothing; notes of whom it tells."""
+        loop, lost = self.loop, segment.events[:, 2] < 0
+        heard, gone = (np.unique(segment.events[which, 1]) for which in (~lost, lost))
+        if not (np.isin(heard, np.concatenate((loop.messages, loop.turns))).all() and np.isin(gone, loop.messages).all()):
             return "an event that this team cannot have"
-        if segment.outcomes.size and (segment.outcomes.shape[1] != self._width or self.loop.nodes[0].outside is None):
+        if len(segment.outcomes) and (segment.outcomes.shape[1] != self._width or loop.outcomes is None):
             return "outcomes that its task cannot have"
         last = segment.first + len(segment.events)
-        if not all(segment.first <= digest.event <= last and digest.node in self.loop.nodes for digest in segment.digests):
+        if not all(segment.first <= digest.event <= last and digest.node in loop.nodes for digest in segment.digests):
             return "a digest of no node or no event of this segment"
+        self.nodes.update(np.unique(of_who.py_func(heard)[1]).tolist(), (digest.node for digest in segment.digests))
         return ""
+
+
+def _rows(events: np.ndarray) -> Iterator[Row]:
+    """The rows of a segment; as Python's numbers they take ten times the room, so there are a few at a time."""
+    for at in range(0, len(events), AT_ONCE):
+        now, codes, seqs = events[at : at + AT_ONCE].T
+        yield from zip(*(column.tolist() for column in (now, *of_who.py_func(codes), seqs)), strict=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,8 @@ from asyncnet.loop import Loop
 from asyncnet.node import Node
 
 EVERY = 1.0  # seconds between segments
-MOST_EVENTS = 1 << 18  # in a segment, about
-MOST_NUMBERS = 1 << 22  # in its outcomes, about
+MOST_EVENTS = 1 << 18  # in a segment
+MOST_NUMBERS = 1 << 22  # in its outcomes
 WIDTH = 8  # bytes of a field's digest
 LEISURE = 100  # a second of digests every hundred seconds
 
@@ -121,14 +121,29 @@ class Recorder:
     def _close(self, last: bool) -> None:
         events = np.concatenate([np.zeros((0, 3), dtype=np.int64), *self._rows])
         outcomes = np.array(self._outcomes) if self._outcomes else np.zeros((0, 0))
-        segment = Segment(self.name, self.number, self._first, events, outcomes, tuple(self._digests), last)
-        if self._out is not None:
-            self._out(encode(segment))
-        else:
-            self._closed.append(segment)
-        self.number, self._first = self.number + 1, self.events
+        pieces = list(_pieces(events, outcomes))
+        for left, piece in zip(reversed(range(len(pieces))), pieces, strict=True):
+            digests = () if left else tuple(self._digests)
+            segment = Segment(self.name, self.number, self._first, *piece, digests, last and not left)
+            if self._out is not None:
+                self._out(encode(segment))
+            else:
+                self._closed.append(segment)
+            self.number, self._first = self.number + 1, self._first + len(piece[0])
         self._rows, self._digests = [], []
         self._outcomes.clear()
+
+
+def _pieces(events: np.ndarray, outcomes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """What was written down, in pieces that a segment holds: a busy loop is late in closing one. Outcomes come no later than the events they are of."""
+    rows = max(1, MOST_NUMBERS // max(1, outcomes.shape[1]))
+    while len(outcomes) > rows:
+        yield events[:0], outcomes[:rows]
+        outcomes = outcomes[rows:]
+    while len(events) > MOST_EVENTS:
+        yield events[:MOST_EVENTS], outcomes
+        events, outcomes = events[MOST_EVENTS:], outcomes[:0]
+    yield events, outcomes
 
 
 class _Witness:

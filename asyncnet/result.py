@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,15 @@ class Result:
         *,
         again: Record | None = None,
         resumed: str = "",
-        trouble: Iterable[str] = (),
+        begun: int = 0,
+        trouble: Collection[str] = (),
     ) -> None:
-        """`again` is the record of a second execution, held to the first; `resumed` says how a resumed run went on, `trouble` what was not kept."""
+        """`again` is the record of a second execution, held to the first; `trouble` says what was not kept, at any time.
+
+        Of a resumed run `resumed` says how it went on, `begun` after how many decisions; `seconds` and `decisions_per_second` are those of its last part.
+        """
         self.scenario, self.engine, self.record, self.run_dir = scenario, engine, record, run_dir
-        self.again, self.resumed, self.trouble = again, resumed, list(trouble)
+        self.again, self.resumed, self.begun, self.trouble = again, resumed, begun, trouble
 
     def __repr__(self) -> str:
         score = self.record.score
@@ -55,7 +59,7 @@ class Result:
             "engine": self.engine,
             "seed": self.scenario.seed,
             **record.score,
-            "decisions_per_second": record.score["decisions"] / record.seconds if record.seconds else None,
+            "decisions_per_second": (record.score["decisions"] - self.begun) / record.seconds if record.seconds else None,
             "seconds": record.seconds,
             "digest": record.digest,
             "verdict": verdict,

@@ -15,132 +15,254 @@ import csv
 import datetime
 import fcntl
 import importlib.metadata
+import io
 import json
 import os
 import platform
 import secrets
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Annotated, Any, Literal
 
-from asyncnet import durable, ledger
+from pydantic import Field, ValidationError
+
+from asyncnet import durable, ledger, scenario
 from asyncnet.checkpoint import Checkpoint, save
 from asyncnet.journal import Writer
-from asyncnet.network import Plan
+from asyncnet.network import plan
 from asyncnet.reading import LARGEST_FILE
-from asyncnet.record import Record
+from asyncnet.result import Result
+from asyncnet.rules.settings import Model
 from asyncnet.scenario import Scenario, ScenarioError
+from asyncnet.text import as_json, in_a_line, printable
 
 BEGINNING = "from"
+METRICS = "metrics.jsonl"
 PACKAGES = ("asyncnet", "numpy", "numba", "gymnasium", "ray", "pyzmq", "msgpack", "pydantic")
 VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "PYTHONHASHSEED", "SLURM_JOB_ID")
+
+
+class Process(Model):
+    """The process that executes a run; with the time it began at its number is nobody else's."""
+
+    host: str
+    pid: int
+    began: float  # seconds since 1970
+
+
+class Part(Model):
+    """A part of a run that was resumed: the simulated or real microseconds at which it went on, and how."""
+
+    at: int
+    how: str
+    engine: Literal["embedded", "ray"]
+
+
+class About(Model):
+    """run.json. The address of a cluster is not in it: joining a cluster runs its code, so only a user names one."""
+
+    status: str
+    engine: Literal["embedded", "ray"]
+    how: dict[str, bool | int | float | str | None]  # the engine's options
+    joined: bool = False  # whether an address was given
+    argv: list[str] = []
+    started: str = ""
+    resumed: list[Part]
+    process: Process | None = None
+    versions: dict[str, str | None]
+    machine: dict[str, str | int | None] = {}
+    environment: dict[str, str] = {}
+    commit: str | None = None
+    scenario: dict[str, Any] | None = None  # what config.toml said
+
+
+class Digests(Model):
+    """digests.json."""
+
+    digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    scenario: str | None = None  # Scenario.fingerprint
+    nodes: dict[str, Annotated[str, Field(pattern="^([0-9a-f]{2})*$")]]
+
+
+class _Score(Model, extra="ignore"):
+    rows: list[dict[str, float | None]]
+
+
+class Marks(Model, extra="ignore"):
+    """What a run's directory needs to know of a checkpoint."""
+
+    now: Annotated[int, Field(ge=0)]
+    decisions: Annotated[int, Field(ge=0)]
+    scenario: str  # Scenario.fingerprint
+    score: _Score
 
 
 class RunDirectory:
     """Writes one run's files under `parent`; use as a context manager. It is a Keeper (record.py).
 
     `how` are the engine's options, for whoever resumes or verifies the run; `every` are seconds between checkpoints (0: none), `recording` says whether a
-    run on real clocks is recorded.
+    run on real clocks is recorded. Raises ScenarioError if the directory cannot be made. What cannot be written after that does not end the run: `trouble`
+    says what, and why.
     """
 
-    def __init__(self, parent: Path, scenario: Scenario, engine: str, how: dict[str, Any], *, every: float = 0.0, recording: bool = False) -> None:
+    def __init__(self, parent: Path, made: Scenario, engine: str, how: dict[str, Any], *, every: float = 0.0, recording: bool = False) -> None:
         stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
-        name = f"{scenario.task.name}__{scenario.rule.name}__{scenario.name}__s{scenario.seed}__{stamp}-{secrets.token_hex(3)}"
-        parent.mkdir(parents=True, exist_ok=True)
-        self.path = parent / name
-        aside = parent / f".{name}.part"
-        aside.mkdir()
-        (aside / "config.toml").write_text(scenario.toml())
-        self.about = {"status": "running", "engine": engine, "how": how, "argv": arguments(), "started": stamp, "resumed": [], **about_this_machine()}
-        (aside / "run.json").write_text(json.dumps(self.about, indent=2) + "\n")
-        aside.rename(self.path)
-        link = parent / f".latest-{secrets.token_hex(3)}"
-        link.symlink_to(name)
-        link.replace(parent / "latest")
-        self._hold(every, recording)
-        self._metrics = (self.path / "metrics.jsonl").open("w")
+        name = f"{made.task.name}__{made.rule.name}__{made.name}__s{made.seed}__{stamp}-{secrets.token_hex(3)}"
+        about = {"status": "running", "engine": engine, "how": {key: value for key, value in how.items() if key != "address"}, "started": stamp}
+        about |= {"joined": how.get("address") is not None, "argv": arguments(), "resumed": [], "scenario": made.data(), "process": this_process()}
+        self._hold(made, About(**about, **about_this_machine()), every, recording)
+        self.path, aside = parent / name, parent / f".{name}.part"
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            aside.mkdir()
+            self._lock = _locked(aside)
+            (aside / "config.toml").write_text(made.toml())
+            (aside / "run.json").write_bytes(self._as_json())
+            self._lines = durable.Lines(aside / METRICS)
+            aside.rename(self.path)
+        except OSError as error:
+            self._let_go()
+            with suppress(OSError):
+                durable.discard(aside)
+            raise ScenarioError("--out", "", f"no run can be kept in {parent}: {in_a_line(error)}") from None
+        self._keep("latest", lambda: self._point(parent / "latest"))
 
     @classmethod
     def again(cls, path: Path, *, every: float, recording: bool) -> RunDirectory:
-        """The directory of a run that is there already; `go_on` before it writes. Raises ScenarioError if somebody else writes to it."""
-        made = cls.__new__(cls)
-        made.path = path
-        made._hold(every, recording)
-        made.about = about(path)
-        return made
+        """The directory of a run that is there already; `go_on` before it writes. Raises ScenarioError if somebody else writes to it, or if it is damaged."""
+        found = cls.__new__(cls)
+        found.path = path
+        try:
+            lock = _locked(path)
+        except OSError as error:
+            raise ScenarioError(str(path), "", f"nothing can be written there: {in_a_line(error)}") from None
+        try:
+            told = about(path)
+            found._hold(scenario_of(path, told), told, every, recording)
+        except ScenarioError:
+            os.close(lock)
+            raise
+        found._lock = lock
+        return found
 
-    def _hold(self, every: float, recording: bool) -> None:
-        self.every, self.recording = every, recording
-        self._lock = _locked(self.path)
-        self._metrics: TextIO | None = None
+    def _hold(self, made: Scenario, about: About, every: float, recording: bool) -> None:
+        self.scenario, self.about, self.every, self.recording = made, about, every, recording
+        self._lock: int | None = None
+        self._lines: durable.Lines | None = None  # of metrics.jsonl; there if it is this object that writes
         self._rows: list[dict[str, Any]] = []
         self._journal: Writer | None = None
         self.trouble: dict[str, str] = {}  # what could not be kept, and why
 
-    def go_on(self, rows: list[dict[str, Any]], **more: Any) -> None:
-        """Go on after these rows of progress; `more` is noted in run.json under "resumed"."""
-        self.about = {**self.about, "status": "running", "resumed": [*self.about["resumed"], more]}
-        _replace(self.path / "run.json", json.dumps(self.about, indent=2) + "\n")
-        self._metrics = (self.path / "metrics.jsonl").open("w")
+    def _let_go(self) -> None:
+        for held in (self._lines, self._journal):
+            if held is not None:
+                held.close()
+        if self._lock is not None:
+            os.close(self._lock)
+
+    def _as_json(self) -> bytes:
+        return f"{as_json(self.about.model_dump(), indent=2)}\n".encode()
+
+    def _point(self, latest: Path) -> None:
+        aside = latest.with_name(f".latest-{secrets.token_hex(3)}")
+        aside.symlink_to(self.path.name)
+        try:
+            aside.replace(latest)
+        except OSError:
+            aside.unlink()
+            raise
+
+    def _keep(self, what: str, write: Callable[[], None], why: str = "") -> None:
+        """Write something; that a disk does not take it is said in `trouble`, until it does."""
+        try:
+            write()
+        except OSError as error:
+            self.trouble[what] = f"{why or f'{what} could not be written'}: {in_a_line(error)}"
+        else:
+            self.trouble.pop(what, None)
+
+    def _replace(self, name: str, data: bytes) -> None:
+        self._keep(name, lambda: durable.replace(self.path / name, data))
+
+    def _stands(self, status: str) -> None:
+        self.about = self.about.model_copy(update={"status": status})
+        self._replace("run.json", self._as_json())
+
+    def go_on(self, rows: list[dict[str, Any]], part: Part) -> None:
+        """Go on after these rows of progress; `part` is noted in run.json. Raises ScenarioError, and nothing is lost, if that cannot be written."""
+        self.about = self.about.model_copy(update={"status": "running", "resumed": [*self.about.resumed, part], "process": Process(**this_process())})
+        try:
+            durable.replace(self.path / "run.json", self._as_json())
+            self._lines = durable.Lines(self.path / METRICS)
+        except OSError as error:
+            raise ScenarioError(str(self.path), "", f"nothing can be written there: {in_a_line(error)}") from None
         for row in rows:
             self.row(row)
 
+    def _marked(self, state: Checkpoint) -> Checkpoint:
+        """The same, and of which scenario it is."""
+        return state._replace(about=state.about | {"scenario": self.scenario.fingerprint()})
+
     def checkpoint(self, state: Checkpoint) -> None:
-        """Keep a complete state; the last two are kept. A disk that is full does not end the run: it is said in `trouble`."""
-        try:
-            save(self.path / "checkpoints", state.about["now"], state)
-        except OSError as error:
-            self.trouble["checkpoint"] = f"no checkpoint could be written at {state.about['now'] / 1e6:.3f} s: {error.strerror or error}"
+        """Keep a complete state; the last two are kept."""
+        now = state.about["now"]
+        self._keep("checkpoint", lambda: save(self.path / "checkpoints", now, self._marked(state)), f"no checkpoint could be written at {now / 1e6:.3f} s")
 
     def segment(self, loop: str, data: bytes) -> None:
-        """Keep the next segment of a loop's recording; after one that could not be written there are no more, and `trouble` says so."""
-        if "recording" in self.trouble:
-            return
-        try:
-            if self._journal is None:
-                self._journal = Writer(recordings(self.path, len(self.about["resumed"])))
-            self._journal.append(loop, data)
-        except OSError as error:
-            self.trouble["recording"] = f"the recording ends early: {error.strerror or error}"
+        """Keep the next segment of a loop's recording; after one that could not be written there are no more."""
+        if "recording" not in self.trouble:
+            self._keep("recording", lambda: self._append(loop, data), "the recording ends early")
+
+    def _append(self, loop: str, data: bytes) -> None:
+        if self._journal is None:
+            self._journal = Writer(recordings(self.path, len(self.about.resumed)))
+        self._journal.append(loop, data)
 
     def beginning(self, state: Checkpoint) -> None:
-        """Keep the state at which a recording begins, if that is not the run's own beginning."""
-        save(recordings(self.path, len(self.about["resumed"])) / BEGINNING, state.about["now"], state)
+        """Keep the state at which a recording begins, if that is not the run's own beginning; without it there is no recording."""
+        folder = recordings(self.path, len(self.about.resumed)) / BEGINNING
+        self._keep("recording", lambda: save(folder, state.about["now"], self._marked(state)), "the recording could not begin")
 
     def row(self, row: dict[str, Any]) -> None:
         """Append one row of progress, so that a run that dies has told what it did."""
-        self._metrics.write(json.dumps(row) + "\n")
-        self._metrics.flush()
         self._rows.append(row)
+        self._keep(METRICS, lambda: self._lines.add(as_json(row) + "\n"), f"{METRICS} is not complete")
 
-    def finish(self, summary: dict[str, Any], record: Record, team: Plan) -> None:
-        """Write how the run ended."""
+    def finish(self, result: Result) -> None:
+        """Write how the run ended. What then could not be kept is a reason of the verdict."""
+        record = result.record
+        self._keep(METRICS, lambda: self._lines.add(""), f"{METRICS} is not complete")
         if self._rows:
             columns = list(dict.fromkeys(key for row in self._rows for key in row))
-            with (self.path / "progress.csv").open("w", newline="") as file:
-                writer = csv.DictWriter(file, columns)
-                writer.writeheader()
-                writer.writerows(self._rows)
+            self._replace("progress.csv", _csv(columns, ([row.get(key, "") for key in columns] for row in self._rows)))
         if record.returns:
-            (self.path / "returns.csv").write_text("episode,return\n" + "".join(f"{i},{value!r}\n" for i, value in enumerate(record.returns, 1)))
-        with (self.path / "ledger.csv").open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(("link", *ledger.COLUMNS))
-            writer.writerows((name, *row) for name, row in zip(ledger.names(team), record.ledger.T.tolist(), strict=True))
-        _replace(self.path / "digests.json", json.dumps({"digest": record.digest, "nodes": record.fields}, indent=2) + "\n")
-        _replace(self.path / "summary.json", json.dumps(summary, indent=2) + "\n")
-        _replace(self.path / "run.json", json.dumps({**self.about, "status": summary["stopped"]}, indent=2) + "\n")
+            self._replace("returns.csv", _csv(("episode", "return"), enumerate(record.returns, 1)))
+        links = zip(ledger.names(plan(self.scenario)), record.ledger.T.tolist(), strict=True)
+        self._replace("ledger.csv", _csv(("link", *ledger.COLUMNS), ((name, *row) for name, row in links)))
+        digests = Digests(digest=record.digest, scenario=self.scenario.fingerprint(), nodes=record.fields)
+        self._replace("digests.json", f"{as_json(digests.model_dump(), indent=2)}\n".encode())
+        self._replace("summary.json", f"{as_json(result.summary(), indent=2)}\n".encode())
+        self._stands(record.stopped)
 
     def __enter__(self) -> RunDirectory:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._metrics is not None:
-            self._metrics.close()
-        if self._journal is not None:
-            self._journal.close()
-        os.close(self._lock)
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> None:
+        if error is not None and self._lines is not None:
+            said = str(error) if isinstance(error, ScenarioError) else f"{type(error).__name__}: {in_a_line(error)}"
+            self._stands("interrupted" if isinstance(error, KeyboardInterrupt) else f"failed: {said}")
+        self._let_go()
+
+
+def _csv(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue().encode()
 
 
 def find(run: str | Path) -> Path:
@@ -151,14 +273,56 @@ def find(run: str | Path) -> Path:
     return path.resolve()
 
 
-def about(path: Path) -> dict[str, Any]:
+def about(path: Path) -> About:
     """What run.json says; raises ScenarioError if that cannot be read."""
-    return _json(path / "run.json", "status", "engine", "how", "resumed", "versions")
+    found = _read(path / "run.json", About)
+    how = {name: value for name, value in found.how.items() if name != "address"}
+    return found.model_copy(update={"how": how, "joined": found.joined or "address" in found.how})
 
 
-def digests(path: Path) -> dict[str, Any]:
-    """What digests.json says; raises ScenarioError if that cannot be read."""
-    return _json(path / "digests.json", "digest", "nodes")
+def digests(path: Path, made: Scenario) -> Digests:
+    """What digests.json says of a run of that scenario; raises ScenarioError if that cannot be read."""
+    found = _read(path / "digests.json", Digests)
+    if found.scenario not in (None, made.fingerprint()):
+        raise ScenarioError(str(path / "digests.json"), "scenario", "is another than that of config.toml")
+    return found
+
+
+def scenario_of(path: Path, told: About) -> Scenario:
+    """The scenario in config.toml; raises ScenarioError if it is not the one with which the run was started."""
+    made = scenario.read(path / "config.toml")
+    if told.scenario is not None and told.scenario != made.data():
+        raise ScenarioError(str(path / "config.toml"), scenario.differing(told.scenario, made.data()), "is not what this run was started with (run.json)")
+    return made
+
+
+def standing(told: About, held: bool | None) -> str:
+    """How a run stands: what run.json says, unless that is "running" and nobody executes it any more; `held` as `held` says."""
+    if told.status != "running":
+        return told.status
+    process = told.process
+    if held or (held is None and process is not None and process.model_dump() == this_process(process.pid)):
+        return "running"
+    if process is not None and process.host != platform.node():
+        return f"running on {process.host}, unless it died there"
+    return "dead: its process is gone"
+
+
+def held(path: Path) -> bool | None:
+    """Whether somebody holds a run's directory; None if that cannot be seen."""
+    try:
+        descriptor = os.open(path / ".lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def recordings(path: Path, resumed: int) -> Path:
@@ -166,17 +330,27 @@ def recordings(path: Path, resumed: int) -> Path:
     return path / "record" / f"{resumed:03d}"
 
 
-def _json(path: Path, *keys: str) -> dict[str, Any]:
+def marks(state: Checkpoint, where: Path) -> Marks:
+    """What a run's directory needs to know of a checkpoint; raises ScenarioError."""
+    return _checked(state.about, where, Marks)
+
+
+def _read(path: Path, kind: type[Model]) -> Any:
     try:
         found = json.loads(durable.read(path, LARGEST_FILE << 6))
     except OSError as error:
-        raise ScenarioError(str(path), "", error.strerror or str(error)) from None
+        raise ScenarioError(str(path), "", in_a_line(error)) from None
     except (ValueError, RecursionError) as error:
-        raise ScenarioError(str(path), "", f"not JSON: {error}") from None
-    for key in keys:
-        if not isinstance(found, dict) or key not in found:
-            raise ScenarioError(str(path), key, "is missing")
-    return found
+        raise ScenarioError(str(path), "", f"not JSON: {in_a_line(error)}") from None
+    return _checked(found, path, kind)
+
+
+def _checked(found: Any, where: Path, kind: type[Model]) -> Any:
+    try:
+        return kind.model_validate(found)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ScenarioError(str(where), ".".join(str(key) for key in first["loc"]), first["msg"]) from None
 
 
 def _locked(path: Path) -> int:
@@ -190,12 +364,23 @@ def _locked(path: Path) -> int:
     return descriptor
 
 
+def this_process(pid: int | None = None) -> dict[str, Any] | None:
+    """A process of this machine (None: this one) as in Process; None if there is none of that number."""
+    import psutil
+
+    try:
+        found = psutil.Process(pid)
+        return {"host": platform.node(), "pid": found.pid, "began": found.create_time()}
+    except (psutil.Error, ValueError, OverflowError):
+        return None
+
+
 def about_this_machine() -> dict[str, Any]:
     """Versions, processor and the few environment variables that matter; nothing else of the environment is recorded."""
     return {
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
         "machine": {"host": platform.node(), "system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()},
-        "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+        "environment": {name: printable(os.environ[name]) for name in VARIABLES if name in os.environ},
         "commit": _commit(),
     }
 
@@ -216,18 +401,28 @@ def _processor() -> str:
 
 
 def _commit() -> str | None:
+    """The commit of asyncnet's own text, "-dirty" if tracked files are others: that of the checkout it runs from, or was installed from; None if unknown."""
     here = Path(__file__).resolve().parent
+    found = _git(here, "rev-parse", "HEAD", "--show-toplevel")
+    commit, _, top = (found or "").strip().partition("\n")
+    # An environment often lies inside somebody else's repository.
+    if top and Path(top) == here.parent and _git(here, "ls-files", "--error-unmatch", Path(__file__).name) is not None:
+        return commit + ("-dirty" if _git(here, "status", "--porcelain", "--untracked-files=no") else "")
+    with suppress(importlib.metadata.PackageNotFoundError, ValueError, AttributeError, TypeError):
+        if Path(importlib.metadata.distribution("asyncnet").locate_file("asyncnet")) == here:
+            return json.loads(importlib.metadata.distribution("asyncnet").read_text("direct_url.json")).get("vcs_info", {}).get("commit_id")
+    return None
+
+
+def _git(here: Path, *words: str) -> str | None:
+    """What git says there; None if it refuses."""
     try:
-        done = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        done = subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired, UnicodeError):
         return None
-    return done.stdout.strip() or None
-
-
-def _replace(path: Path, text: str) -> None:
-    durable.replace(path, text.encode())
+    return done.stdout if done.returncode == 0 else None
 
 
 def arguments() -> list[str]:
     """The command line, for the record."""
-    return [Path(sys.argv[0]).name, *sys.argv[1:]] if sys.argv and sys.argv[0] else []
+    return [printable(word) for word in (Path(sys.argv[0]).name, *sys.argv[1:])] if sys.argv and sys.argv[0] else []

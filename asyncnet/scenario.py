@@ -6,6 +6,8 @@ A scenario says everything that decides a run: task, network, rule, critic, cloc
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from functools import reduce
 from operator import or_
@@ -227,6 +229,10 @@ class Scenario(Model):
     def toml(self) -> str:
         return tomli_w.dumps(self.data())
 
+    def fingerprint(self) -> str:
+        """SHA-256 of its data, for whatever belongs to this scenario and to no other."""
+        return hashlib.sha256(json.dumps(self.data(), sort_keys=True).encode()).hexdigest()
+
 
 def read(path: str | Path, under: Iterable[str] = (), settings: Iterable[Layer] = ()) -> Scenario:
     """The scenario in a TOML file, under the named conditions, with `settings` put in; raises ScenarioError."""
@@ -257,6 +263,16 @@ def _mistake(data: Any) -> tuple[str, str]:
     except ScenarioError as error:
         return error.key, error.why
     return "", ""
+
+
+def differing(one: Any, other: Any) -> str:
+    """The first key, dotted, at which two scenarios as plain data are not the same; "" if they are."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in dict.fromkeys([*one, *other]):
+            if key not in one or key not in other or one[key] != other[key]:
+                within = differing(one.get(key), other.get(key))
+                return ".".join(filter(None, (f'"{key}"' if "." in key else key, within)))
+    return ""
 
 
 def check(data: Mapping[str, Any], where: str) -> Scenario:

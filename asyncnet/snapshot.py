@@ -19,6 +19,7 @@ from asyncnet.message import TICK, Letter
 from asyncnet.network import CHANNEL, DST, SRC, Plan
 from asyncnet.scenario import Scenario, ScenarioError
 from asyncnet.timekeeper import Virtual
+from asyncnet.world import DECISIONS
 
 # Columns of what is under way: on agendas (the first eight of an event; SIZE -1: it carries nothing) and held back on stale links.
 _AGENDA, _HELD = 8, 4
@@ -39,6 +40,7 @@ def take(loop: Loop) -> Checkpoint:
     arrays["held/values"] = _joined(said for *_, said in held)
     about: dict[str, Any] = {"now": int(loop.now)}
     if 0 in loop.nodes:
+        about["decisions"] = int(loop.nodes[0].view.counts[DECISIONS])  # the score may not have looked lately
         about["score"], more = loop.score.saved()
         arrays |= {f"score/{name}": array for name, array in more.items()}
         if loop.nodes[0].outside is not None:

@@ -135,9 +135,10 @@ def grown(t: p.Tables) -> p.Tables:
         agenda = _lined_up(len(t.agenda) * 3 // 2 + events + 1, EVENT_COLUMNS)[1:]  # row 1 begins a line, and so do the first of all pairs
         agenda[: len(t.agenda)] = t.agenda
         t = t._replace(agenda=agenda)
-    if control[FREE_PARCELS] < events:
+    # A quarter free, or the next growth, and all that is done before it, is soon due again.
+    if control[FREE_PARCELS] < max(events, len(t.parcels) // 4):
         t = t._replace(parcels=_more(t.parcels, len(t.parcels) // 2 + events, NEXT, control, FREE_PARCEL))
-    if control[FREE_COUNT] < letters:
+    if control[FREE_COUNT] < max(letters, len(t.slots) // 4):
         more = len(t.slots) // 2 + letters
         pool = np.vstack((t.pool, np.zeros((more, t.pool.shape[1]))))
         t = t._replace(slots=_more(t.slots, more, USERS, control, FREE), pool=pool)

@@ -5,20 +5,26 @@ One function a concern; each looks at the record alone and returns its reasons, 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from asyncnet import ledger
 from asyncnet.record import Record
 from asyncnet.scenario import Scenario
 
+SUBSTANTIAL = 0.05  # the share of credits or decisions beyond which a run is not the one that was asked for
+
 
 def judge(scenario: Scenario, record: Record) -> tuple[list[str], list[str]]:
     """(what broke, what did not take place)."""
     broken, absent = _ending(record)
-    broken += _weights(record)
+    broken += _weights(record) + _score(record)
     (broken if record.stopped in ("finished", "interrupted") else absent).extend(_books(record))
     absent += [f"{name} {why}" for name, why in record.measured.get("off_clock", {}).items()]
     absent += _losses(scenario, record)
+    absent += _actions(record)
+    absent += _learning(record)
     return broken, absent
 
 
@@ -30,6 +36,11 @@ def _ending(record: Record) -> tuple[list[str], list[str]]:
 
 def _weights(record: Record) -> list[str]:
     return [f"{name}: weights are not finite" for name, arrays in record.weights.items() if not all(np.isfinite(array).all() for array in arrays.values())]
+
+
+def _score(record: Record) -> list[str]:
+    wrong = [name for name, value in record.score.items() if isinstance(value, float) and not math.isfinite(value)]
+    return [f"the score is not finite: {', '.join(wrong)}"] if wrong else []
 
 
 def _books(record: Record) -> list[str]:
@@ -45,4 +56,27 @@ def _losses(scenario: Scenario, record: Record) -> list[str]:
         # With an expectation of 10 the chance of no loss at all is 1 in 20,000.
         if worst * row["sent"] >= 10 and not row["lost"] and not scenario.links.reliable(channel):
             out.append(f"loss on {channel} never struck in {row['sent']} messages")
+    return out
+
+
+def _actions(record: Record) -> list[str]:
+    """Decisions that were closed before any action had come."""
+    missing = record.score["missing"]
+    return [f"{missing:.0%} of the decisions had no action to use"] if missing > SUBSTANTIAL else []
+
+
+def _learning(record: Record) -> list[str]:
+    """Nodes that never sampled or never learned, and those whose credits came too late for their archives (lateness.py)."""
+    out = []
+    for name, row in record.nodes.items():
+        learned, sampled = row.get("learned"), row.get("sampled")
+        if learned is None:
+            if row["missed"] > SUBSTANTIAL * record.score["decisions"]:
+                out.append(f"{name} missed {row['missed']:,} of {record.score['decisions']:,} outcomes")
+        elif not sampled:
+            out.append(f"{name} sampled nothing")
+        elif not learned:
+            out.append(f"{name} learned nothing from {sampled:,} samples" + (f": {row['evicted']:,} credits came too late" if row["evicted"] else ""))
+        elif (gone := row["evicted"] + row["late"]) > SUBSTANTIAL * (learned + gone):
+            out.append(f"{name} had no sample left for {gone:,} of {learned + gone:,} credits (rule.ring)")
     return out

@@ -34,7 +34,6 @@ SIGN, ONE_HOT, REAL = range(3)  # what the team answers with
 DECISIONS, EPISODES, ON_TIME, LATE, MISSING, REPEATED, REVISED, UNGRADED = range(8)
 COUNT_NAMES = ("decisions", "episodes", "on_time", "late", "missing", "repeated", "revised", "ungraded")
 LATENESS = 64  # decisions; later actions count as that late
-MOST_GRADED = 64  # answers graded in one interval
 
 FIELDS = (
     Field("observation", "B I"),  # what is shown

@@ -173,6 +173,33 @@ def no_environment(monkeypatch):
 
 
 @pytest.mark.parametrize("loop", LOOPS)
+def test_a_loop_that_is_late_in_closing_a_segment_closes_several(loop, tmp_path, monkeypatch):
+    monkeypatch.setattr(recorder, "EVERY", 1e9)
+    monkeypatch.setattr(recorder, "MOST_EVENTS", 30)
+    monkeypatch.setattr(recorder, "MOST_NUMBERS", 40)
+    monkeypatch.setattr(Recorder, "_ask", lambda _: None)
+    result = on_real_clocks(ACROBAT.replace({"task.decisions": 30}), tmp_path, loop)
+    segments = list(Reader(recordings(result.run_dir, 0) / "0.anr"))
+    assert sum(len(segment.outcomes) for segment in segments) == 31
+    assert max(len(segment.events) for segment in segments) == 30
+    assert max(segment.outcomes.size for segment in segments) == 40
+    assert [segment.last for segment in segments] == [False] * (len(segments) - 1) + [True]
+    same, found = api.replay(result.run_dir)
+    assert same, found
+
+
+def test_a_replay_in_which_too_much_waits_to_be_heard_ends_in_a_line(tmp_path, monkeypatch):
+    result = on_real_clocks(multiplexer("weight-max", FREE), tmp_path)
+    monkeypatch.setitem(replay.__globals__, "MOST_WAITING", 1000)
+    same, found = api.replay(result.run_dir)
+    assert not same
+    assert "wait to be heard" in found
+    monkeypatch.undo()
+    same, found = api.replay(result.run_dir)
+    assert same, found
+
+
+@pytest.mark.parametrize("loop", LOOPS)
 def test_a_task_in_python_is_replayed_from_what_its_steps_led_to(loop, tmp_path, request):
     result = on_real_clocks(ACROBAT, tmp_path, loop)
     decisions = result.summary()["decisions"]
@@ -247,7 +274,7 @@ def on_ray(held, scenario, folder):
     with RunDirectory(folder, scenario, "ray", {"time": "wall"}, every=0.0, recording=True) as kept:
         record = run_in(held, scenario, Quiet(), time="wall", kept=kept)
         result = Result(scenario, "ray", record, kept.path)
-        kept.finish(result.summary(), record, plan(scenario))
+        kept.finish(result)
     assert record.stopped == "finished"
     assert_moved(scenario, record.weights)
     return result

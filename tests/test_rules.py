@@ -193,6 +193,20 @@ def test_credit_older_than_the_trace_is_counted_and_changes_nothing(rule):
     assert np.array_equal(weights(node), before)
 
 
+@pytest.mark.parametrize("credit", ["stamped-lambda", "trace"])
+@every_sampler
+def test_a_trace_decays_with_every_decision_also_those_that_were_never_sampled(rule, credit):
+    node, _ = output_node(team(rule, credit))
+    e = {}
+    for stamp in (0, 1, 4):
+        say(node, 10 * stamp, stamp, stamp, 1.0)
+        e[stamp] = node.view.ring_e[stamp % len(node.view.ring_e)].copy()
+    node.hear(41, REWARD, 0, 1, 4, np.ones(2))
+    trace = 0.8**4 * e[0] + 0.8**3 * e[1] + e[4]  # gamma = 1
+    assert np.allclose(node.view.gradient_bias, trace.mean(axis=0), rtol=1e-12, atol=0.0)
+    assert not np.allclose(0.8**2 * e[0] + 0.8 * e[1] + e[4], trace)
+
+
 @every_credit
 @every_sampler
 def test_credit_that_comes_twice_is_applied_once(rule, credit):

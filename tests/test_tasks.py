@@ -255,7 +255,7 @@ def test_a_real_valued_action_reaches_the_environment_scaled_and_cut_to_its_boun
     env.reset(seed=tasks.seeds(4, 1)[0])
     node.act(0)
     for stamp, value in enumerate((0.3, -0.2, 5.0, -7.0, 0.05)):
-        force = np.clip(np.array([scale * value + offset]), -1.0, 1.0).astype(np.float32)
+        force = np.clip(np.array([scale * value + offset]), -1.0, 1.0)
         seen, reward, *_ = env.step(force)
         heard, shown = answered(node, stamp, value)
         assert heard == float(reward)

@@ -38,6 +38,10 @@ class Spaces(NamedTuple):
     real: bool
 
 
+class TaskFailed(Exception):
+    """What a task in Python did instead of a step; the run ends, and this is why."""
+
+
 COMPILED = {"CartPole-v1": ("asyncnet.tasks.cartpole", Spaces(4, 2, False))}
 
 
@@ -63,19 +67,25 @@ def spaces(task: Task) -> Spaces:
     return of_environment(task.id)
 
 
+def kernels(task: Task) -> ModuleType:
+    """The file of a task's kernels."""
+    name = "outside" if task.name == "gymnasium" else task.name
+    return importlib.import_module(COMPILED[task.id][0] if task.name == "gymnasium" and task.id in COMPILED else f"asyncnet.tasks.{name}")
+
+
 def build(task: Task, seed: int) -> Built:
     """The task of a scenario."""
+    found = kernels(task)
     if task.name == "multiplexer":
-        return Built(importlib.import_module("asyncnet.tasks.multiplexer"), {"k": task.k})
+        return Built(found, {"k": task.k})
     if task.name == "regression":
-        return Built(importlib.import_module("asyncnet.tasks.regression"), {"signed": int(task.reward == "error")})
+        return Built(found, {"signed": int(task.reward == "error")})
     if task.id in COMPILED:
-        kernels = importlib.import_module(COMPILED[task.id][0])
-        return Built(kernels, fill=lambda view: kernels.begin(view, seed))
+        return Built(found, fill=lambda view: found.begin(view, seed))
     from asyncnet.tasks.gym import Gym
 
     made = Gym(task, seed)
-    return Built(importlib.import_module("asyncnet.tasks.outside"), fill=made.begin, outside=made)
+    return Built(found, fill=made.begin, outside=made)
 
 
 def seeds(seed: int, streams: int) -> list[int]:

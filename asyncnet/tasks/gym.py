@@ -11,7 +11,8 @@ import numpy as np
 
 from asyncnet.layout import Views
 from asyncnet.scenario import GymnasiumTask, ScenarioError
-from asyncnet.tasks import Spaces, seeds
+from asyncnet.tasks import Spaces, TaskFailed, seeds
+from asyncnet.text import in_a_line
 
 
 def _make(name: str) -> gymnasium.Env:
@@ -85,10 +86,18 @@ class Gym:
         if not self._real:
             return int(numbers[0])
         wanted = (self._scale * numbers + self._offset).reshape(self._acts.shape)
-        return np.clip(wanted, self._acts.low, self._acts.high).astype(self._acts.dtype)
+        action = np.clip(wanted, self._acts.low, self._acts.high)
+        return action if self._acts.dtype.kind == "f" else action.astype(self._acts.dtype)  # in double precision, as released
 
     def step(self, v: Views) -> None:
-        """Move every copy: from `action` and `over` to `observation`, `reward` and `ended` (world.py)."""
+        """Move every copy: from `action` and `over` to `observation`, `reward` and `ended` (world.py); TaskFailed if one raises."""
+        try:
+            self._move(v)
+        except Exception as error:  # whatever the code of somebody's environment raises
+            given = "" if np.isfinite(v.action).all() else ", given actions that are not finite"
+            raise TaskFailed(f"the task failed: {self._name}{given}: {type(error).__name__}: {in_a_line(error)}") from error
+
+    def _move(self, v: Views) -> None:
         over, actions, seen_by = v.over, v.action, v.observation
         for b, env in enumerate(self.envs):
             if over[b]:
@@ -122,7 +131,7 @@ class Gym:
                 seen, _ = env.reset()
             for action in actions:
                 seen, *_ = env.step(self._action(action))
-            if _plain(_generator(env)) != about["generators"][b] or not np.array_equal(np.ravel(seen), v.observation[b]):
+            if _plain(_generator(env)) != about["generators"][b] or not np.array_equal(np.ravel(seen), v.observation[b], equal_nan=True):
                 raise ScenarioError("", "task.id", f"{self._name} did not come back to where it was after its last reset and {len(actions)} actions")
             self._before[b], self._since[b] = None if before is None else _back(before), list(actions)
 

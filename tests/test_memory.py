@@ -1,0 +1,105 @@
+"""What a run needs of memory is reckoned before it starts, and what is under way has a bound."""
+
+import subprocess
+import sys
+
+import pytest
+from teams import LOOPS, multiplexer, run
+
+import asyncnet
+from asyncnet import memory
+from asyncnet.compiled_loop import CompiledLoop
+from asyncnet.network import plan
+from asyncnet.scenario import ScenarioError
+from asyncnet.timekeeper import Virtual
+
+HUGE = ["task.streams=4096", "rule.ring=4096", "network.hidden=[1000,100]"]
+SLOW = {"clocks": {"default": {"kind": "periodic"}, "actor.2": {"kind": "periodic", "period": 1e9}}, "links.activity": [{"delay": 0.5}, {"loss": 0.1}]}
+SLOW |= {"task.world": {"waits": False, "interval": 8.0}}
+
+
+def test_a_run_that_would_not_fit_is_refused_by_its_key_before_anything_is_made(tmp_path):
+    with pytest.raises(ScenarioError) as refused:
+        asyncnet.run(asyncnet.load("multiplexer3-weight-max", settings=HUGE), out=tmp_path / "runs")
+    assert refused.value.key == "task.streams"
+    assert "GiB" in refused.value.why
+    assert "--memory" in refused.value.why
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        (["rule.ring=4096"], "rule.ring"),
+        (["network.hidden=[3000, 1000]"], "network.hidden"),
+        (["task.streams=512"], "task.streams"),
+        (["links.reward.delay=1e5"], "links"),
+        (["task.decisions=1000000000"], "task.decisions"),
+    ],
+)
+def test_the_key_is_the_one_without_which_least_would_be_needed(changes, key):
+    with pytest.raises(ScenarioError) as refused:
+        memory.check(asyncnet.load("multiplexer3-weight-max", settings=changes), limit=0.01)
+    assert refused.value.key == key
+
+
+def test_a_limit_is_for_all_runs_at_once():
+    scenario = asyncnet.load("multiplexer3-weight-max")
+    needed = memory.reckon(scenario, plan(scenario)) / memory.GIB
+    assert memory.check(scenario, limit=4.1 * needed, runs=4)
+    with pytest.raises(ScenarioError, match="of 4 at once"):
+        memory.check(scenario, limit=3.9 * needed, runs=4)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"network.hidden": [1500, 1000], "task.k": 6},
+        {"task.streams": 300, "network.hidden": [100, 50], "rule.ring": 60, "rule.lambda": 0.5, "task.k": 4},
+        {"network.hidden": [3000, 800], "network.split": "unit", "network.reach": 8},
+    ],
+)
+def test_a_run_takes_the_memory_that_was_reckoned(changes, tmp_path):
+    scenario = multiplexer("weight-max", {"task.decisions": 5, **changes})
+    CompiledLoop(multiplexer("weight-max"), Virtual()).prepare()  # compiling takes more than many a run
+    code = """
+import os, resource, sys
+from asyncnet import scenario, snapshot
+from asyncnet.compiled_loop import CompiledLoop
+from asyncnet.timekeeper import Virtual
+import safetensors.numpy
+small = scenario.read(sys.argv[1])
+CompiledLoop(small.replace({"network.hidden": [9, 9], "task.streams": 1}), Virtual()).prepare()
+before = int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+loop = CompiledLoop(small, Virtual())
+loop.run()
+safetensors.numpy.save(snapshot.take(loop).arrays)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
+"""
+    reckoned = memory.reckon(scenario, plan(scenario))
+    path = tmp_path / "s.toml"
+    path.write_text(scenario.toml())
+    taken = int(subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True).stdout)
+    assert reckoned > 50 << 20
+    assert 0.4 * reckoned < taken < 1.1 * reckoned
+
+
+def test_what_waits_for_a_node_that_hardly_ever_acts_takes_no_room():
+    loop = CompiledLoop(multiplexer("weight-max", SLOW | {"task.decisions": 4000}), Virtual())
+    loop.run()
+    tables = loop._tables
+    assert loop.stopped == "finished"
+    assert loop.delivered.sum() > 50_000, "none of these is on the agenda any more"
+    assert len(tables.parcels) < 2000
+    assert len(tables.slots) < 2000
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_run_with_more_under_way_than_there_is_room_for_ends_and_names_the_link(loop):
+    made = LOOPS[loop](multiplexer("weight-max", {"task.decisions": 4000, **SLOW, "links.activity": {"delay": 5e4, "loss": 0.1}}), Virtual())
+    made.most_events = 3000
+    made.run()
+    assert made.stopped.startswith("out of room: ")
+    assert "at most 3,000 may be" in made.stopped
+    assert "activity" in made.stopped
+    assert run(made.scenario.replace({"links.activity": {"delay": 0.5}, "task.decisions": 40}), LOOPS[loop]).stopped == "finished"
