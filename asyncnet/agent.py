@@ -38,7 +38,7 @@ from asyncnet.hearing import (
     ready_sample,
 )
 from asyncnet.kernel import entry, kernel, view
-from asyncnet.layout import Field, unbound
+from asyncnet.layout import STAMP, Field, unbound
 from asyncnet.rules.coagent import fold, initialise, learn, respond, settle  # bound: rule
 from asyncnet.rules.still import approach, feel, gather, keep, pull, redraw, refresh, relax  # bound: rule
 
@@ -48,41 +48,41 @@ SAY, TELL, MORE = 1, 2, 4  # what a turn asks its host to do: send activity, sen
 _FEEDBACK, _ACTIVITY, _TICK = 3, 4, 5  # as in message.py
 
 FIELDS = (  # single numbers first and side by side: most turns touch nothing else
-    Field("newest", "1"),  # the newest stamp heard of
-    Field("waiting", "1"),  # own ticks since the first piece of something newer; -1: nothing newer
-    Field("fresh", "1"),  # a piece of the held stamp has come or changed since it was sampled
-    Field("repeats", "1"),  # repeated pieces since the last word (on-arrival clocks pass a repetition on)
-    Field("stamp", "1"),  # the stamp held
-    Field("since", "1"),  # when it was sampled, microseconds
-    Field("unsettled", "1"),  # its eligibility is not reckoned yet
-    Field("gathering", "1"),  # credits not yet learned from
-    Field("rolled", "1"),  # the stamp of the newest sample in the trace
-    Field("told_stamp", "1"),  # the stamp of the feedback just told
+    Field("newest", "1", STAMP),  # the newest stamp heard of
+    Field("waiting", "1", "-1.."),  # own ticks since the first piece of something newer; -1: nothing newer
+    Field("fresh", "1", "0..1"),  # a piece of the held stamp has come or changed since it was sampled
+    Field("repeats", "1", "0.."),  # repeated pieces since the last word (on-arrival clocks pass a repetition on)
+    Field("stamp", "1", STAMP),  # the stamp held
+    Field("since", "1", "-1..now"),  # when it was sampled, microseconds
+    Field("unsettled", "1", "0..1"),  # its eligibility is not reckoned yet
+    Field("gathering", "1", "0..C"),  # credits not yet learned from
+    Field("rolled", "1", STAMP),  # the stamp of the newest sample in the trace
+    Field("told_stamp", "1", "-1.."),  # the stamp of the feedback just told
     Field("gate", "T B"),  # what feedback begins with (settling.py): sent from here, one place behind its stamp
-    Field("round", "T"),  # units that settle: rounds done for the held stamp, or how often it was drawn again; -1: never yet
-    Field("came", "T"),  # messages of this round: activity from below
-    Field("pulled", "T"),  # and feedback from above
-    Field("stepped", "T"),  # 1 between the step of a round and its refreshed means
-    Field("learned", "T"),  # the newest stamp whose credit has come
-    Field("unit0", "1"),  # identity of the first unit
-    Field("counts", "8"),
-    Field("port", "S 5"),
-    Field("sender", "D 2"),  # which pieces credit sender d brings: the first, how many
+    Field("round", "T", "-1.."),  # units that settle: rounds done for the held stamp, or how often it was drawn again; -1: never yet
+    Field("came", "T", "0.."),  # messages of this round: activity from below
+    Field("pulled", "T", "0.."),  # and feedback from above
+    Field("stepped", "T", "0..1"),  # 1 between the step of a round and its refreshed means
+    Field("learned", "T", STAMP),  # the newest stamp whose credit has come
+    Field("unit0", "1", "fixed"),  # identity of the first unit
+    Field("counts", "8", "0.."),
+    Field("port", "S 5", f"fixed fixed fixed {STAMP} -1.."),
+    Field("sender", "D 2", "fixed"),  # which pieces credit sender d brings: the first, how many
     Field("x", "B I"),  # the newest values of the inputs
     Field("newest_episode", "B"),
     Field("y", "B N"),  # the values held
     Field("episode", "B"),
-    Field("ring_stamp", "K"),  # the archive of samples
+    Field("ring_stamp", "K", STAMP),  # the archive of samples
     Field("ring_episode", "K B"),
     Field("ring_x", "K B I"),
     Field("z_episode", "B"),
     Field("carry", "B"),  # what the trace is multiplied with in the current update
     Field("credit", "B O"),  # the credit being learned from
-    Field("due_stamp", "C"),
-    Field("due_state", "C"),  # 0 none, 1 gathering, 2 done with
-    Field("due_age", "C"),  # own ticks since its first piece
-    Field("due_heard", "C"),
-    Field("due_from", "C D"),
+    Field("due_stamp", "C", STAMP),
+    Field("due_state", "C", "0..2"),  # 0 none, 1 gathering, 2 done with
+    Field("due_age", "C", "0.."),  # own ticks since its first piece
+    Field("due_heard", "C", "0..D"),
+    Field("due_from", "C D", "0..1"),
     Field("due", "C B O J"),
 )
 SETTINGS = (

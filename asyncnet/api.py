@@ -143,9 +143,12 @@ def resume(
             raise ScenarioError(str(run_dir), "", "this run has finished")
         engine, before = engine or about.engine, _time(about.engine, about.how)
         chosen = {**(_kept_options(path, about) if engine == about.engine else {"time": before}), **options}
-        exact = _time(engine, chosen) == "virtual" == before
+        at_once = before == "virtual" and all(part.how == "exactly" for part in about.resumed)
+        exact = at_once and _time(engine, chosen) == "virtual"
         start = _engine(engine, made, chosen, memory)
-        state = snapshot.settled(_newest(path, made, shown), plan(made))
+        state = _newest(path, made, shown)
+        snapshot.prove(made, state, at_once=at_once)
+        state = snapshot.settled(state, plan(made))
         if about.status == "running":
             shown.note(f"this run is {rundir.standing(about, held=False)}")
         if about.joined and engine == "ray" and chosen.get("address") is None:
@@ -181,6 +184,8 @@ def verify(run_dir: str | Path, reporter: Reporter | None = None) -> tuple[bool,
         raise ScenarioError(str(run_dir), "", why)
     then = rundir.digests(path, made)
     again = _engine("embedded", made, {})(made, reporter or Quiet())
+    if again.stopped == "interrupted":
+        raise KeyboardInterrupt
     why = difference(made, then.digest, then.nodes, again)
     return not why, why or f"identical: {again.score['decisions']:,} decisions, digest {again.digest[:16]}"
 

@@ -42,6 +42,7 @@ class Checkpoint(NamedTuple):
 
     about: dict[str, Any]
     arrays: dict[str, np.ndarray]
+    where: str = "checkpoint"  # its directory, for those who find it wrong
 
 
 class _State(Model):
@@ -91,7 +92,7 @@ def load(folder: Path) -> tuple[Checkpoint, list[str]]:
     for path in _newest_first(folder):
         try:
             manifest = _manifest(path)
-            return Checkpoint(manifest.about, _arrays(_state(path, manifest), manifest)), passed
+            return Checkpoint(manifest.about, _arrays(_state(path, manifest), manifest), str(path)), passed
         except _BAD as error:
             passed.append(f"{path}: {' '.join(str(error).split())[:200] or type(error).__name__}")
     raise ScenarioError(str(folder), "", "; ".join(["no whole checkpoint", *passed]))

@@ -57,3 +57,10 @@ def next_tick(clock, seed, who, k, now):
 def mean_period(clock: np.ndarray) -> float:
     """The declared mean period in microseconds, infinite for an on-arrival clock."""
     return math.inf if clock[0] == ON_ARRIVAL else float(clock[1])
+
+
+def longest(clock: np.ndarray) -> int:
+    """Microseconds that a tick may at most be away, the first one included."""
+    _, period, jitter, drift, phase, slow, _, _ = clock.tolist()
+    times = max(1.0, phase, slow) * (1.0 + jitter) * (40.0 if clock[0] == POISSON else 1.0)  # an exponential number with mean 1 is at most 53 ln 2
+    return round(period * (1.0 + drift) * times) + 2

@@ -7,7 +7,7 @@ resets an ended episode (and, as published, for a time limit). It goes out as so
 """
 
 from asyncnet.kernel import entry, kernel
-from asyncnet.layout import Field, unbound
+from asyncnet.layout import STAMP, Field, unbound
 
 cut = unbound  # bound: layout
 
@@ -18,17 +18,17 @@ MISSED = 0
 COUNT_NAMES = ("missed",)
 
 FIELDS = (
-    Field("value_stamp", "K"),
-    Field("value_seq", "K"),
+    Field("value_stamp", "K", STAMP),
+    Field("value_seq", "K", "0.."),
     Field("value", "K B"),
-    Field("outcome_stamp", "K"),
-    Field("outcome", "K N"),  # N = 1 + 3 B: stamp of the action used, R, boot, live
-    Field("open", "1"),  # outcomes whose TD error has not gone out
-    Field("pending", "K"),
-    Field("stamp", "1"),  # the decision of the TD error just said
-    Field("credited", "1"),  # the stamp of the action it rewards
-    Field("critics", "1"),  # how many of the nodes that hear it are the critic's, the first ones: sent from here, one place behind that stamp
-    Field("counts", "1"),
+    Field("outcome_stamp", "K", STAMP),
+    Field("outcome", "K N", "-1.. any"),  # N = 1 + 3 B: stamp of the action used, R, boot, live
+    Field("open", "1", "0..K"),  # outcomes whose TD error has not gone out
+    Field("pending", "K", "0..1"),
+    Field("stamp", "1", STAMP),  # the decision of the TD error just said
+    Field("credited", "1", STAMP),  # the stamp of the action it rewards
+    Field("critics", "1", "fixed"),  # how many of the nodes that hear it are the critic's, the first ones: sent from here, one place behind that stamp
+    Field("counts", "1", "0.."),
 )
 SETTINGS = (("gamma", float), ("on_arrival", int))
 

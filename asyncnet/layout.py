@@ -30,11 +30,20 @@ LAYOUT_MARK, RULE_MARK = "# bound: layout", "# bound: rule"
 DIMENSIONS = ("B", "I", "O", "N", "K", "C", "S", "D", "J", "M", "Z", "P", "A", "L", "R", "G", "W", "E", "Q", "T", "X")
 
 
+STAMP = "-1..decision"  # what a field that names a decision holds
+
+
 class Field(NamedTuple):
-    """One named array of a node's state; `shape` is a string of dimension letters and numbers, such as "K B I"."""
+    """One named array of a node's state; `shape` is a string of dimension letters and numbers, such as "K B I".
+
+    `holds` says what a state from outside may have there (sound.py), for whatever a kernel uses as an index, a count or a time: "fixed", nothing but what a
+    node just built has; "0..C", whole numbers between bounds that are sums of numbers, dimension letters, names of settings, `now` and `decision` (no upper
+    one: whatever is exact); "any", which is also what a field holds that says nothing. Several words are for the columns, the last one for all that follow.
+    """
 
     name: str
     shape: str
+    holds: str = "any"
 
     def sizes(self, dims: Mapping[str, int]) -> tuple[int, ...]:
         return tuple(int(d) if d.isdigit() else dims[d] for d in self.shape.split())
@@ -82,7 +91,7 @@ def unbound(state: np.ndarray, config: np.ndarray) -> tuple:
 
 
 def _cut_source(fields: list[Field], settings: list[tuple[str, type]]) -> str:
-    numbers, arrays = [(name, kind is int) for name, kind in settings], [tuple(field) for field in fields]
+    numbers, arrays = [(name, kind is int) for name, kind in settings], [(field.name, field.shape) for field in fields]
     return f"from asyncnet.cut import cutter as _cutter\n\ncut = _cutter({DIMENSIONS}, {numbers}, {arrays})"
 
 

@@ -81,7 +81,7 @@ def widest(scenario: Scenario, team: Plan) -> int:
     kind = np.array([node.layer if node.layer >= 0 else -1 - node.index for node in team.nodes])  # the first part of a layer is the largest
     rows = np.column_stack((team.links[:, CHANNEL], kind[team.links[:, SRC]], kind[team.links[:, DST]]))
     _, first = np.unique(rows, axis=0, return_index=True)
-    return max(network.size_of(team, *link, scenario.task.streams) for link in team.links[first][:, [CHANNEL, SRC, DST]].tolist())
+    return max(network.payload_size(team, scenario.task.streams, link) for link in first.tolist())
 
 
 def under_way(scenario: Scenario, team: Plan) -> int:

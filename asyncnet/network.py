@@ -331,8 +331,9 @@ def values_of(plan: Plan, node: NodePlan) -> int:
     return plan.inputs if node.role == "world" else 1
 
 
-def size_of(plan: Plan, channel: int, src: int, dst: int, streams: int) -> int:
+def payload_size(plan: Plan, streams: int, link: int) -> int:
     """How many numbers a message of a link carries."""
+    channel, src, dst, *_ = plan.links[link].tolist()
     source = plan.nodes[src]
     if channel == ACTIVITY:
         return streams + streams * values_of(plan, source)

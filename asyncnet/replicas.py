@@ -64,7 +64,7 @@ def replicate(
 
     with interrupts.instead(stop), ThreadPoolExecutor(workers) as pool:
         futures += [pool.submit(api.run, variant, out=out, memory=allowed, reporter=_One(shared, i), **options) for i, variant in enumerate(variants)]
-        while wait(futures, timeout=1.0).not_done:  # a wait without end would not hear an interrupt that another thread raised
+        while wait(futures, timeout=0.2).not_done:  # a wait without end would not hear Ctrl-C
             pass
     return [future.result() for future in futures if not future.cancelled()]
 

@@ -7,18 +7,17 @@ whole (`merge`), and a loop that hosts a part of the team takes its part out of 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from asyncnet import ledger
+from asyncnet import ledger, sound
 from asyncnet.checkpoint import Checkpoint
 from asyncnet.loop import Loop
 from asyncnet.message import TICK, Letter
 from asyncnet.network import CHANNEL, DST, SRC, Plan
-from asyncnet.scenario import ScenarioError
+from asyncnet.scenario import Scenario, ScenarioError
 from asyncnet.timekeeper import Virtual
 from asyncnet.world import DECISIONS
 
@@ -64,64 +63,68 @@ def merge(parts: Iterable[Checkpoint]) -> Checkpoint:
 def part(whole: Checkpoint, plan: Plan, mine: Iterable[int]) -> Checkpoint:
     """The same without the states of other nodes than `mine`."""
     names = {f"node/{plan.nodes[i].name}" for i in mine}
-    return Checkpoint(whole.about, {name: array for name, array in whole.arrays.items() if name in names or not name.startswith("node/")})
+    return whole._replace(arrays={name: array for name, array in whole.arrays.items() if name in names or not name.startswith("node/")})
 
 
 def settled(whole: Checkpoint, plan: Plan) -> Checkpoint:
     """The same with a ledger that adds up: what was under way when a run on real clocks was cut is gone (expired), or will be said twice (duplicated)."""
-    with _of_this_team():
-        table = whole.arrays["ledger"].copy()
-        waiting = np.zeros(len(plan.links), dtype=np.int64)
-        for _, kind, dst, src, *_, size in whole.arrays["agenda"].tolist():
-            if size >= 0:
-                waiting[plan.link(kind, src, dst)] += 1
-        np.add.at(waiting, whole.arrays["held"][:, 0], 1)
-        gap = ledger.unexplained(table) - waiting
-        table[ledger.EXPIRED] += np.maximum(gap, 0)
-        table[ledger.DUPLICATED] += np.maximum(-gap, 0)
+    table = whole.arrays["ledger"].copy()
+    waiting = np.zeros(len(plan.links), dtype=np.int64)
+    for _, kind, dst, src, *_, size in whole.arrays["agenda"].tolist():
+        if size >= 0:
+            waiting[plan.link(kind, src, dst)] += 1
+    np.add.at(waiting, whole.arrays["held"][:, 0], 1)
+    gap = ledger.unexplained(table) - waiting
+    table[ledger.EXPIRED] += np.maximum(gap, 0)
+    table[ledger.DUPLICATED] += np.maximum(-gap, 0)
     return whole._replace(arrays=whole.arrays | {"ledger": table})
 
 
-def put(loop: Loop, whole: Checkpoint) -> None:
-    """Have a loop just made go on from there; raises ScenarioError if the state is another team's, or its task cannot go back to where it was."""
-    arrays, plan = whole.arrays, loop.plan
-    with _of_this_team():
-        for row in arrays["counts"].tolist():
-            if row[0] in loop.nodes:
-                loop.ticks[row[0]], loop.skipped[row[0]], loop.sequence[row[0]] = row[1], row[2], row[3 : 3 + TICK]
-        for node in loop.nodes.values():
-            node.state[:] = arrays[f"node/{node.name}"]
-        sent_here, heard_here = (np.isin(plan.links[:, end], list(loop.nodes)) for end in (SRC, DST))
-        loop.ledger[:] = arrays["ledger"] * sent_here
-        loop.ledger[ledger.DELIVERED] = arrays["ledger"][ledger.DELIVERED] * heard_here
-        loop.now = whole.about["now"]
-        if isinstance(loop.keeper, Virtual):
-            loop.keeper.now = loop.now
-        said = _cut(arrays["agenda/values"], arrays["agenda"][:, 7])
-        loop.agenda[:] = [
-            (at, kind, dst, src, seq, stamp, None if size < 0 else payload, port)
-            for (at, kind, dst, src, seq, stamp, port, size), payload in zip(arrays["agenda"].tolist(), said, strict=True)
-            if dst in loop.nodes
-        ]
-        loop.agenda.sort(key=lambda event: event[:5])
-        for (link, seq, stamp, _), payload in zip(arrays["held"].tolist(), _cut(arrays["held/values"], arrays["held"][:, 3]), strict=True):
-            if plan.links[link, SRC] in loop.nodes:
-                loop.held.setdefault(link, deque()).append((seq, Letter(int(plan.links[link, CHANNEL]), stamp, payload)))
-        if 0 in loop.nodes:
-            loop.score.restore(loop.nodes[0].view, whole.about["score"], _within(arrays, "score/"))
-            if loop.nodes[0].outside is not None:
-                loop.nodes[0].outside.restore(loop.nodes[0].view, whole.about["task"], _within(arrays, "task/"))
-
-
-@contextmanager
-def _of_this_team() -> Iterator[None]:
-    """Whatever does not fit in a state is a ScenarioError."""
+def prove(scenario: Scenario, whole: Checkpoint, *, at_once: bool) -> None:
+    """Raise a ScenarioError that says why if a run cannot go on from there, before anything is begun; `at_once` as in sound.check."""
+    loop = Loop(scenario, Virtual())
     try:
-        yield
-    except ScenarioError:
-        raise
-    except (KeyError, ValueError, IndexError, TypeError) as error:
-        raise ScenarioError("checkpoint", "", f"not a state of this team: {' '.join(str(error).split())[:200]}") from None
+        put(loop, whole, at_once=at_once)
+    finally:
+        loop.nodes[0].close()
+
+
+def put(loop: Loop, whole: Checkpoint, *, at_once: bool = False) -> None:
+    """Have a loop just made go on from there; raises ScenarioError if the state is no state of its team, or its task cannot go back to where it was."""
+    sound.check(loop, whole, at_once=at_once)
+    arrays, plan = whole.arrays, loop.plan
+    for row in arrays["counts"].tolist():
+        if row[0] in loop.nodes:
+            loop.ticks[row[0]], loop.skipped[row[0]], loop.sequence[row[0]] = row[1], row[2], row[3 : 3 + TICK]
+    for node in loop.nodes.values():
+        node.state[:] = arrays[f"node/{node.name}"]
+    sent_here, heard_here = (np.isin(plan.links[:, end], list(loop.nodes)) for end in (SRC, DST))
+    loop.ledger[:] = arrays["ledger"] * sent_here
+    loop.ledger[ledger.DELIVERED] = arrays["ledger"][ledger.DELIVERED] * heard_here
+    loop.now = whole.about["now"]
+    if isinstance(loop.keeper, Virtual):
+        loop.keeper.now = loop.now
+    said = _cut(arrays["agenda/values"], arrays["agenda"][:, 7])
+    loop.agenda[:] = [
+        (max(at, loop.now), kind, dst, src, seq, stamp, None if size < 0 else payload, port)  # what was late on real clocks is due now
+        for (at, kind, dst, src, seq, stamp, port, size), payload in zip(arrays["agenda"].tolist(), said, strict=True)
+        if dst in loop.nodes
+    ]
+    loop.agenda.sort(key=lambda event: event[:5])
+    for (link, seq, stamp, _), payload in zip(arrays["held"].tolist(), _cut(arrays["held/values"], arrays["held"][:, 3]), strict=True):
+        if plan.links[link, SRC] in loop.nodes:
+            loop.held.setdefault(link, deque()).append((seq, Letter(int(plan.links[link, CHANNEL]), stamp, payload)))
+    if 0 in loop.nodes:
+        world = loop.nodes[0]
+        loop.score.restore(world.view, whole.about["score"], _within(arrays, "score/"))
+        if world.outside is not None:
+            try:
+                world.outside.restore(world.view, whole.about["task"], _within(arrays, "task/"))
+            except ScenarioError:
+                raise
+            except Exception as error:  # whatever the code of somebody's environment raises
+                why = f"its task cannot go back there: {' '.join(str(error).split())[:200] or type(error).__name__}"
+                raise ScenarioError(whole.where, "task", why) from None
 
 
 def _joined(parts: Iterable[np.ndarray]) -> np.ndarray:
@@ -130,8 +133,6 @@ def _joined(parts: Iterable[np.ndarray]) -> np.ndarray:
 
 def _cut(values: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
     ends = np.cumsum(np.maximum(sizes, 0))
-    if ends.size and ends[-1] != values.size:
-        raise ValueError("payloads do not add up")
     return [values[end - max(size, 0) : end].copy() for end, size in zip(ends.tolist(), sizes.tolist(), strict=True)]
 
 

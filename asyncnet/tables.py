@@ -122,9 +122,9 @@ def _arrive(loop: Loop) -> np.ndarray:
     """Which messages may come from other loops: rows (who, port, size), sorted."""
     plan, streams = loop.plan, loop.scenario.task.streams
     rows = []
-    for channel, src, dst, port, _ in plan.links.tolist():
+    for link, (channel, src, dst, port, _) in enumerate(plan.links.tolist()):
         if dst in loop.nodes and src not in loop.nodes:
-            rows.append((_who(channel, dst, src), port, network.size_of(plan, channel, src, dst, streams)))
+            rows.append((_who(channel, dst, src), port, network.payload_size(plan, streams, link)))
     return np.array(sorted(rows), dtype=np.int64).reshape(-1, 3)
 
 

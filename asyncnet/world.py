@@ -16,7 +16,7 @@ value of the last observation.
 """
 
 from asyncnet.kernel import entry, kernel
-from asyncnet.layout import Field, unbound
+from asyncnet.layout import STAMP, Field, unbound
 from asyncnet.tasks.multiplexer import grade, move, pay, pose  # bound: rule
 
 cut = unbound  # bound: layout
@@ -40,33 +40,33 @@ FIELDS = (
     Field("episode", "B"),
     Field("action", "B X"),  # the newest action heard
     Field("reward", "B"),  # what the last decision led to
-    Field("ended", "B"),  # 0, TERMINATED or TRUNCATED
-    Field("over", "B"),  # the episode has ended; the next decision resets it
+    Field("ended", "B", "0..2"),  # 0, TERMINATED or TRUNCATED
+    Field("over", "B", "0..1"),  # the episode has ended; the next decision resets it
     Field("total", "B"),  # return so far
-    Field("stamp", "1"),  # the decision that is open
-    Field("shown", "1"),  # when its observation was last shown
-    Field("heard_stamp", "1"),  # the newest action
-    Field("heard_seq", "1"),
-    Field("fresh", "1"),  # an action has come since the last decision
-    Field("used", "1"),  # the stamp of the action last used, until it is revised
-    Field("closes", "1"),  # when it closes the open decision, as far as it knows
-    Field("closing", "1"),  # a world that waits has heard what it waited for
-    Field("guarded", "1"),  # the turn that watches for silence is on the agenda
-    Field("turn", "1"),  # when it wants its next turn
-    Field("phase", "1"),
-    Field("graded_count", "1"),  # answers that came in this interval, for GRADE
-    Field("graded_next", "1"),
-    Field("graded_stamp", "G"),
+    Field("stamp", "1", STAMP),  # the decision that is open
+    Field("shown", "1", "0..now"),  # when its observation was last shown
+    Field("heard_stamp", "1", STAMP),  # the newest action
+    Field("heard_seq", "1", "-1.."),
+    Field("fresh", "1", "0..1"),  # an action has come since the last decision
+    Field("used", "1", STAMP),  # the stamp of the action last used, until it is revised
+    Field("closes", "1", "0..now+interval"),  # when it closes the open decision, as far as it knows
+    Field("closing", "1", "0..1"),  # a world that waits has heard what it waited for
+    Field("guarded", "1", "0..1"),  # the turn that watches for silence is on the agenda
+    Field("turn", "1", "fixed"),  # when it wants its next turn
+    Field("phase", "1", "fixed"),
+    Field("graded_count", "1", "0..G"),  # answers that came in this interval, for GRADE
+    Field("graded_next", "1", "0..G"),
+    Field("graded_stamp", "G", "0.."),
     Field("graded_action", "G B X"),
     Field("earned", "1"),  # what they earned
-    Field("told_stamp", "1"),  # the stamp of what is told
-    Field("counts", "8"),
-    Field("lateness", "65"),
-    Field("log_count", "1"),  # rewards and returns that Python has not taken yet
+    Field("told_stamp", "1", "-1.."),  # the stamp of what is told
+    Field("counts", "8", "0.."),
+    Field("lateness", "65", "0.."),
+    Field("log_count", "1", "0..W"),  # rewards and returns that Python has not taken yet
     Field("log", "W"),
-    Field("return_count", "1"),
+    Field("return_count", "1", "0..W"),
     Field("return_log", "W"),
-    Field("look_at", "1"),  # the decision or episode at which Python wants to look
+    Field("look_at", "1", "0.."),  # the decision or episode at which Python wants to look
 )
 SETTINGS = (
     ("seed", int),
@@ -200,7 +200,7 @@ def account(v, c):
     if stamp < 0.0:
         v.counts[MISSING] += 1.0
         return
-    late = int(v.stamp[0] - stamp)
+    late = int(max(0.0, v.stamp[0] - stamp))  # a world resumed on real clocks may be behind those that answer it
     v.lateness[min(late, LATENESS)] += 1.0
     v.counts[ON_TIME if late == 0 else LATE] += 1.0
     if v.fresh[0] == 0.0:

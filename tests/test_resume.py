@@ -211,7 +211,7 @@ def test_nothing_is_kept_of_an_event_that_an_exception_broke_off(kind, monkeypat
 def test_the_state_of_another_team_is_refused_in_one_line():
     made = whole(multiplexer("weight-max", {"task.decisions": 20}))
     other = Loop(multiplexer("weight-max", {"network.hidden": [8, 5]}), Virtual())
-    with pytest.raises(ScenarioError, match="checkpoint: not a state of this team"):
+    with pytest.raises(ScenarioError, match=r"checkpoint/state.safetensors: node/actor.2: not a state of this team: float64 \(\d+,\) where"):
         snapshot.put(other, snapshot.take(made))
 
 
@@ -349,7 +349,7 @@ def test_every_shipped_scenario_cut_by_ten_signals_at_random_moments_ends_as_if_
             continue
         assert code == (-how if how == signal.SIGKILL else 130)
         if not checkpoints(path):
-            with pytest.raises(ScenarioError, match="no checkpoint was written yet"):
+            with pytest.raises(ScenarioError, match=r"no checkpoint was written yet|no whole checkpoint"):
                 asyncnet.resume(path)
             counts["no checkpoint yet"] += 1
             continue

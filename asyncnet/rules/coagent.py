@@ -30,7 +30,7 @@ FIELDS = (
     Field("v_weight", "I O"),
     Field("m_bias", "O"),
     Field("v_bias", "O"),
-    Field("updates", "1"),
+    Field("updates", "1", "0.."),
     Field("z_weight", "Z I O"),
     Field("z_bias", "Z O"),
     Field("pot", "B O"),

@@ -20,7 +20,7 @@ from asyncnet.arithmetic import exp, project, sigmoid, softplus, total
 from asyncnet.chance import RESAMPLE, SAMPLE, WEIGHT, normal, uniform
 from asyncnet.hearing import HEARD_STAMP, START, WIDTH
 from asyncnet.kernel import kernel, view
-from asyncnet.layout import Field
+from asyncnet.layout import STAMP, Field
 from asyncnet.rules import coagent
 from asyncnet.rules.coagent import SOFTMAX, add_up, choose, expect, fold
 from asyncnet.rules.coagent import learn as climb
@@ -38,17 +38,17 @@ LEAST = 1e-12  # distance that the inverse gate sees
 
 FIELDS = (
     *coagent.FIELDS,
-    Field("drive_stamp", "E"),  # of the newest feedback of each node above
-    Field("drive_seq", "E"),
-    Field("drive_from", "E 2"),  # the pieces it brings: from, to
+    Field("drive_stamp", "E", STAMP),  # of the newest feedback of each node above
+    Field("drive_seq", "E", "0.."),
+    Field("drive_from", "E 2", "fixed"),  # the pieces it brings: from, to
     Field("drive", "B O Q"),
     Field("drawn", "B O"),  # the sample of a Gaussian output that says its mean
     Field("error", "B O"),
     Field("slope", "B O"),  # f'(pot)
-    Field("stale", "1"),  # inputs or weights have changed since the potentials were reckoned
+    Field("stale", "1", "0..1"),  # inputs or weights have changed since the potentials were reckoned
     Field("moved_by", "B O"),  # the last step
     Field("motion", "B O"),  # its running mean
-    Field("gathered", "1"),  # when the trace was last added to
+    Field("gathered", "1", "0..now"),  # when the trace was last added to
 )
 SETTINGS = (
     *coagent.SETTINGS,

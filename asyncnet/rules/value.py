@@ -17,13 +17,13 @@ from asyncnet.layout import Field
 from asyncnet.optim import annealed, ascend, corrections
 
 FIELDS = (
-    Field("sizes", "L"),  # inputs, hidden units of each layer, 1
-    Field("rate", "L"),  # learning rate of the layer that ends here; entry 0 is unused
-    Field("rate_end", "L"),
+    Field("sizes", "L", "fixed"),  # inputs, hidden units of each layer, 1
+    Field("rate", "L", "fixed"),  # learning rate of the layer that ends here; entry 0 is unused
+    Field("rate_end", "L", "fixed"),
     Field("weight", "P"),
     Field("m_weight", "P"),
     Field("v_weight", "P"),
-    Field("updates", "1"),
+    Field("updates", "1", "0.."),
     Field("z", "Z P"),
     Field("slope", "B A"),  # f'(pot) of the newest forward pass
     Field("ring_h", "K B A"),

@@ -14,8 +14,8 @@ from asyncnet.tasks import seeds
 
 FIELDS = (
     Field("physics", "B 4"),  # x, its speed, theta, its speed; what is shown is rounded to single precision
-    Field("steps", "B"),
-    Field("generator", "B 8"),  # PCG64: state, then increment, as 32-bit words from the lowest
+    Field("steps", "B", "0..500"),
+    Field("generator", "B 8", "0..4294967295"),  # PCG64: state, then increment, as 32-bit words from the lowest
 )
 SETTINGS = ()
 

@@ -121,7 +121,9 @@ class Gym:
         ScenarioError: an environment that did not come to the same observation and generator, for it keeps something beyond its resets.
         """
         for b, env in enumerate(self.envs):
-            before, actions = about["before"][b], arrays[f"actions/{b}"]
+            before, actions = about["before"][b], arrays[f"actions/{b}"].reshape(-1, v.action.shape[1])
+            if not self._real and not all(self._acts.contains(int(action)) and int(action) == action for action in (*v.action[b], *actions[:, 0])):
+                raise ScenarioError("", "task.id", f"an action of {self._name} is none of {self._acts}")
             if before is None:
                 seen, _ = env.reset(seed=self._seeds[b])
             else:

@@ -12,7 +12,7 @@ from asyncnet.kernel import kernel
 from asyncnet.layout import Field
 
 FIELDS = (
-    Field("asked", "1"),  # number of the question that is shown
+    Field("asked", "1", "0.."),  # number of the question that is shown
     Field("answer", "B"),  # and its answers, 0 or 1
 )
 SETTINGS = (("k", int),)

@@ -16,7 +16,7 @@ INPUTS = 8
 _OF_NETWORK = 1 << 16  # key of the network's weights, beside those of questions
 
 FIELDS = (
-    Field("asked", "1"),  # number of the question that is shown
+    Field("asked", "1", "0.."),  # number of the question that is shown
     Field("answer", "B"),  # and its answers
     Field("missed", "B"),  # y - a of the last
     Field("first", "8 8"),
