@@ -344,8 +344,7 @@ class CompiledLoop(Loop):
             self._catch_up()
             self._give_up(event[1:4] for event in self.agenda)
             self.agenda.clear()
-        else:
-            self._take(grown(self._tables))
+        self._take(grown(self._tables))  # also for what is left to do of this event
 
     def _write_tape(self, least: int = 1) -> None:
         if self.tape is not None and self._tables.control[p.TAPED] >= least:
@@ -370,10 +369,7 @@ class CompiledLoop(Loop):
             done, at, refused = admit(self._directory, rows, numbers, done, at)
             self.malformed += refused
             if done < len(rows):
-                before = self._tables
                 self._make_room()
-                if self._tables is before:  # it has given up; a loop that is only being stopped takes in what has come
-                    break
 
     def _refused(self, rows: np.ndarray) -> None:
         for kind, dst, src in zip(*of_who.py_func(rows[:, 1]), strict=True):
