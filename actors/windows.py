@@ -30,6 +30,7 @@ from asyncnet.message import CHANNEL_NAMES
 from asyncnet.network import CHANNEL, DST, SRC, Plan
 from asyncnet.scenario import ScenarioError
 from asyncnet.timekeeper import NEVER, Virtual
+from asyncnet.underway import NOTHING
 
 from .courier import SENDER
 
@@ -202,7 +203,7 @@ class WindowedLoop(CompiledLoop):
             return
         self._catch_up()
         self.at_meeting = snapshot.take(self)
-        self.agenda.clear()
+        self.expect(NOTHING)
         if self._purpose == STOP:
             self.stop("interrupted")
         self._meeting, self._purpose = NEVER, NONE

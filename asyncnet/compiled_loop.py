@@ -46,8 +46,9 @@ from asyncnet.loop import Loop
 from asyncnet.message import TICK, WORLD
 from asyncnet.pointer import call, fetch
 from asyncnet.scenario import Scenario
-from asyncnet.tables import count, directory, grown, lay_out, write_back
+from asyncnet.tables import count, directory, grown, lay_out, under_way, write_back
 from asyncnet.timekeeper import NEVER
+from asyncnet.underway import NOTHING
 from asyncnet.world import LOOK, STEP, TURN
 
 PAUSED, IDLE, FULL, STEPS, LOOKS = range(5)  # why `go` came back
@@ -254,6 +255,7 @@ class CompiledLoop(Loop):
         self._lay_out()
         go(self._directory, self.seed, 0, 0)
         take_all_in(self._directory)
+        under_way(self._tables)
         if wired:
             admit(self._directory, *_nothing(), 0, 0)
 
@@ -264,7 +266,7 @@ class CompiledLoop(Loop):
 
     def _run(self, progress: Callable[[Loop], None] | None, until: int) -> None:
         self._lay_out()
-        self.agenda.clear()  # it is in the tables now
+        self.expect(NOTHING)  # the agenda is in the tables now
         try:
             self._handle(None if progress is None else lambda _: (self._take_all_in(), count(self, self._tables), progress(self)), until)
         finally:
@@ -272,7 +274,7 @@ class CompiledLoop(Loop):
 
     def _handle(self, progress: Callable[[Loop], Any] | None, until: int) -> None:
         patience = FIRST_PATIENCE
-        while self.stopped is None or self._under_way:
+        while self.stopped is None or self._unfinished:
             began = time.perf_counter()
             why, at = go(self._directory, self.seed, patience if self.stopped is None else 0, min(self.keeper.limit, until - 1))
             if why == IDLE:
@@ -290,15 +292,15 @@ class CompiledLoop(Loop):
                 self._make_room()
             elif why == PAUSED:
                 patience = _patience(patience, time.perf_counter() - began)
-            if self._asked and not self._under_way:
+            if self._asked and not self._unfinished:
                 self._catch_up()
                 self._answer()
-                self.agenda.clear()
+                self.expect(NOTHING)
         if self.wire is not None:
             self._flush()
 
     @property
-    def _under_way(self) -> bool:
+    def _unfinished(self) -> bool:
         """Whether an event has more turns to come: it is finished before anybody looks at the state, or the loop is left."""
         return self._tables.control[p.MORE] >= 0
 
@@ -340,11 +342,11 @@ class CompiledLoop(Loop):
             self._flush()
         self._take_all_in()  # nobody need wait for a node's tick to have its messages out of the way
         waiting = len(self._tables.parcels) - int(self._tables.control[FREE_PARCELS])
-        if int(self._tables.control[EVENTS]) + waiting > self.most_events:
+        if int(self._tables.control[EVENTS]) + waiting > self.most_events and not self._unfinished:
             self._catch_up()
-            self._give_up(event[1:4] for event in self.agenda)
-            self.agenda.clear()
-        self._take(grown(self._tables))  # also for what is left to do of this event
+            self._give_up()
+            self.expect(NOTHING)
+        self._take(grown(self._tables))  # also then: a frame is taken in whole
 
     def _write_tape(self, least: int = 1) -> None:
         if self.tape is not None and self._tables.control[p.TAPED] >= least:

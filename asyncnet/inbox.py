@@ -8,7 +8,7 @@ in the order in which they are due, and then putting one in costs one comparison
 """
 
 from asyncnet.agenda import AT, EVENT_COLUMNS, FREE_PARCEL, FREE_PARCELS, SEQ, WHO, before, put
-from asyncnet.kernel import kernel
+from asyncnet.kernel import entry, kernel
 
 CHILD, NEXT = range(EVENT_COLUMNS, EVENT_COLUMNS + 2)
 PARCEL_COLUMNS = EVENT_COLUMNS + 2
@@ -59,3 +59,12 @@ def take_first(control, parcels, first):
             whole = meld(parcels, whole, pairs)
             pairs = following
     return whole
+
+
+@entry
+def mark_free(control, parcels, free):
+    """Set `free` for the parcels that nobody uses."""
+    parcel = control[FREE_PARCEL]
+    while parcel != NONE:
+        free[parcel] = True
+        parcel = parcels[parcel, NEXT]

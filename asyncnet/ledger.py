@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from asyncnet import underway
 from asyncnet.message import CHANNEL_NAMES, CHANNELS
 from asyncnet.network import CHANNEL, DST, SRC, Plan
 
@@ -27,10 +28,8 @@ MOST_ROWS = 256  # in a summary; longer ledgers are added up by layer there, and
 def account(loop: Loop) -> np.ndarray:
     """The ledger (7, links) of a loop, columns first: what was sent from here, and what was delivered here or waits here."""
     table = loop.ledger.copy()
-    arriving, plan = loop.plan.arriving, loop.plan
-    for _, kind, dst, _, _, _, payload, port in loop.agenda:
-        if payload is not None:
-            table[IN_FLIGHT, arriving[plan.incoming(dst, kind).start + port]] += 1
+    rows = loop.under_way().rows
+    np.add.at(table[IN_FLIGHT], loop.plan.arrived(*rows[rows[:, underway.SIZE] >= 0][:, [underway.DST, underway.KIND, underway.PORT]].T), 1)
     for link, letters in loop.held.items():
         table[IN_FLIGHT, link] += len(letters)
     return table

@@ -9,14 +9,14 @@ takes what is built here and also hosts a part of a team, joined to the others b
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 from typing import Any
 
 import numpy as np
 
-from asyncnet import clock, ledger
+from asyncnet import clock, ledger, underway
 from asyncnet.agenda import who
 from asyncnet.link import CONSTANT, EXPONENTIAL, LOGNORMAL, LOSS, UNIFORM, fate
 from asyncnet.memory import most_events
@@ -26,6 +26,7 @@ from asyncnet.node import Node, build, clock_of
 from asyncnet.scenario import Links, Scenario
 from asyncnet.tasks import TaskFailed
 from asyncnet.timekeeper import NEVER
+from asyncnet.underway import KIND, SRC, UnderWay
 from asyncnet.world import LOOK, TURN
 
 Tape = Callable[[np.ndarray], None]
@@ -81,13 +82,29 @@ class Loop:
         self._asked: deque[Callable[[], None]] = deque()
         self._noted: list[tuple[int, int, int]] = []
         self.most_events = most_events(scenario, self.plan)
-        self.agenda: list[tuple] = []
+        self._agenda: list[tuple] = []
+        self._coming: UnderWay | None = None  # the agenda, if it is not that list
         if 0 in self.nodes:
             heappush(self.agenda, (0, WORLD, 0, 0, 0, 0, None, 0))
         for i, row in self.clocks.items():
             first = int(clock.first_tick(row, self.seed, self.nodes[i].identity))
             if first < NEVER:
                 heappush(self.agenda, (first, TICK, i, i, 0, 0, None, 0))
+
+    @property
+    def agenda(self) -> list[tuple]:
+        """A heap of events (message.py)."""
+        if self._coming is not None:
+            self._agenda, self._coming = underway.events(self._coming), None
+        return self._agenda
+
+    def under_way(self) -> UnderWay:
+        """The agenda as arrays."""
+        return underway.gathered(self._agenda) if self._coming is None else self._coming
+
+    def expect(self, what: UnderWay) -> None:
+        """Have this as the agenda."""
+        self._agenda, self._coming = [], what
 
     def prepare(self) -> None:
         """Compile what the run will need, or find it compiled, so that no clock waits for it."""
@@ -145,7 +162,7 @@ class Loop:
             for letter in letters:
                 self._send(dst, letter, now)
             if len(agenda) > self.most_events:
-                self._give_up(event[1:4] for event in agenda)
+                self._give_up()
             if dst == 0:
                 if node.flags & TURN:
                     heappush(agenda, (max(node.take_turn(), now), WORLD, 0, 0, 0, 0, None, 0))
@@ -171,12 +188,12 @@ class Loop:
     def _stall(self) -> None:
         self.stop(f"stalled: nobody had anything to do after {self.now / 1e6:.3f} s; the world waited for decision {int(self.nodes[0].view.stamp[0])}")
 
-    def _give_up(self, events: Iterable[tuple[int, int, int]]) -> None:
-        """End the run, for more messages are under way than there is room for; `events` are those (kind, receiver, sender)."""
-        count = Counter(events)
-        (kind, dst, src), most = count.most_common(1)[0]
+    def _give_up(self) -> None:
+        """End the run, for more messages are under way than there is room for."""
+        named, counts = np.unique(self.under_way().rows[:, KIND : SRC + 1], axis=0, return_counts=True)
+        (kind, dst, src), most = named[counts.argmax()].tolist(), counts.max()
         link = f"{CHANNEL_NAMES.get(kind, 'a tick')} {self.plan.nodes[src].name} -> {self.plan.nodes[dst].name}"
-        self.stop(f"out of room: {count.total():,} messages are under way, at most {self.most_events:,} may be; {most:,} of them are {link}")
+        self.stop(f"out of room: {counts.sum():,} messages are under way, at most {self.most_events:,} may be; {most:,} of them are {link}")
 
     def ask(self, what: Callable[[], None]) -> None:
         """Have the loop call `what` between two events, when all that it holds is up to date; from any thread."""

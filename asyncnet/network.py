@@ -94,6 +94,10 @@ class Plan:
                 return link
         raise KeyError((channel, src, dst))
 
+    def arrived(self, node: np.ndarray, channel: np.ndarray, port: np.ndarray) -> np.ndarray:
+        """The links by which messages have come."""
+        return self.arriving[self._coming[node * TICK + channel] + port]
+
     def incoming(self, node: int, channel: int) -> range:
         """Places in `arriving` of the links by which a node hears a channel, one for each port."""
         key = node * TICK + channel

@@ -12,17 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from asyncnet import ledger, sound
+from asyncnet import ledger, sound, underway
 from asyncnet.checkpoint import Checkpoint
 from asyncnet.loop import Loop
 from asyncnet.message import TICK, Letter
 from asyncnet.network import CHANNEL, DST, SRC, Plan
 from asyncnet.scenario import Scenario, ScenarioError
 from asyncnet.timekeeper import Virtual
+from asyncnet.underway import AT, UnderWay
 from asyncnet.world import DECISIONS
 
-# Columns of what is under way: on agendas (the first eight of an event; SIZE -1: it carries nothing) and held back on stale links.
-_AGENDA, _HELD = 8, 4
+_HELD = 4  # columns of what is held back on stale links
 
 
 def take(loop: Loop) -> Checkpoint:
@@ -31,11 +31,8 @@ def take(loop: Loop) -> Checkpoint:
     arrays = {f"node/{loop.nodes[i].name}": loop.nodes[i].state.copy() for i in nodes}
     arrays["counts"] = np.array([[i, loop.ticks[i], loop.skipped[i], *loop.sequence[i]] for i in nodes], dtype=np.int64)
     arrays["ledger"] = loop.ledger.copy()
-    agenda = sorted(loop.agenda, key=lambda event: event[:5])
+    arrays["agenda"], arrays["agenda/values"] = loop.under_way()
     held = [(link, seq, letter.stamp, letter.payload) for link in sorted(loop.held) for seq, letter in loop.held[link]]
-    rows = [[at, kind, dst, src, seq, stamp, port, -1 if said is None else said.size] for at, kind, dst, src, seq, stamp, said, port in agenda]
-    arrays["agenda"] = np.array(rows, dtype=np.int64).reshape(-1, _AGENDA)
-    arrays["agenda/values"] = _joined(said for *_, said, _ in agenda if said is not None)
     arrays["held"] = np.array([[link, seq, stamp, said.size] for link, seq, stamp, said in held], dtype=np.int64).reshape(-1, _HELD)
     arrays["held/values"] = _joined(said for *_, said in held)
     about: dict[str, Any] = {"now": int(loop.now)}
@@ -104,13 +101,9 @@ def put(loop: Loop, whole: Checkpoint, *, at_once: bool = False) -> None:
     loop.now = whole.about["now"]
     if isinstance(loop.keeper, Virtual):
         loop.keeper.now = loop.now
-    said = _cut(arrays["agenda/values"], arrays["agenda"][:, 7])
-    loop.agenda[:] = [
-        (max(at, loop.now), kind, dst, src, seq, stamp, None if size < 0 else payload, port)  # what was late on real clocks is due now
-        for (at, kind, dst, src, seq, stamp, port, size), payload in zip(arrays["agenda"].tolist(), said, strict=True)
-        if dst in loop.nodes
-    ]
-    loop.agenda.sort(key=lambda event: event[:5])
+    rows = arrays["agenda"].copy()
+    rows[:, AT] = np.maximum(rows[:, AT], loop.now)  # what was late on real clocks is due now
+    loop.expect(underway.of(underway.ordered(UnderWay(rows, arrays["agenda/values"])), loop.nodes))
     for (link, seq, stamp, _), payload in zip(arrays["held"].tolist(), _cut(arrays["held/values"], arrays["held"][:, 3]), strict=True):
         if plan.links[link, SRC] in loop.nodes:
             loop.held.setdefault(link, deque()).append((seq, Letter(int(plan.links[link, CHANNEL]), stamp, payload)))

@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
-import functools
 from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asyncnet import clock, network
+from asyncnet import clock, network, underway
 from asyncnet import posting as p
-from asyncnet.agenda import EVENT_COLUMNS, EVENTS, FREE, FREE_COUNT, FREE_PARCEL, FREE_PARCELS, SIZE, SLOT_COLUMNS, STAMP, USERS, of_which, of_who, which, who
-from asyncnet.inbox import CHILD, NEXT, NONE, PARCEL_COLUMNS
-from asyncnet.message import CHANNELS, FEEDBACK, OUTCOME, TICK, WORLD, Letter
+from asyncnet.agenda import (
+    AT,
+    EVENT_COLUMNS,
+    EVENTS,
+    FREE,
+    FREE_COUNT,
+    FREE_PARCEL,
+    FREE_PARCELS,
+    SEQ,
+    SIZE,
+    SLOT_COLUMNS,
+    STAMP,
+    USERS,
+    WHICH,
+    WHO,
+    of_which,
+    of_who,
+    which,
+    who,
+)
+from asyncnet.inbox import NEXT, NONE, PARCEL_COLUMNS, mark_free
+from asyncnet.message import CHANNELS, FEEDBACK, OUTCOME, TICK, Letter
 from asyncnet.node import Dopamine, Node, World
 from asyncnet.pointer import address
 from asyncnet.timekeeper import Virtual
+from asyncnet.underway import UnderWay
 
 if TYPE_CHECKING:
     from asyncnet.loop import Loop
@@ -92,23 +111,27 @@ def lay_out(loop: Loop, peers: Mapping[int, int]) -> p.Tables:
     control[p.NOW], control[p.MORE], control[p.WALL] = loop.now, -1, not isinstance(loop.keeper, Virtual)
     arrive = _arrive(loop)
     width = int(max(nodes[:, p.SAID_SIZE].max(), longest, arrive[:, 2].max(initial=0)))
-    events = np.zeros((len(loop.agenda), EVENT_COLUMNS), dtype=np.int64)
-    letters: list[tuple[int, np.ndarray]] = [(0, np.zeros(0))]  # p.NOWHERE
-    for row, (at, kind, dst, src, seq, stamp, payload, port) in zip(events, sorted(loop.agenda, key=lambda event: event[:5]), strict=True):
-        row[:] = at, _who(kind, dst, src), seq, _which(port, -1 if payload is None else len(letters))
-        if payload is not None:
-            letters.append((stamp, payload))
+    coming, said = loop.under_way()
+    slot = np.where(coming[:, underway.SIZE] < 0, -1, np.cumsum(coming[:, underway.SIZE] >= 0))  # from 1: 0 is p.NOWHERE
+    coded = _who(*coming[:, [underway.KIND, underway.DST, underway.SRC]].T), coming[:, underway.SEQ], _which(coming[:, underway.PORT], slot)
+    events = np.column_stack((coming[:, underway.AT], *coded))
+    carried = coming[slot >= 0]
+    letters: list[tuple[int, np.ndarray]] = []  # held back
+    first = 1 + len(carried)
     held = np.zeros((max(1, sum(sizes)), 2), dtype=np.int64)
     for n, waiting in loop.held.items():
         ring = rings[links[n, p.HELD]]
         ring[p.HELD_COUNT] = len(waiting)
         for place, (seq, letter) in enumerate(waiting, start=ring[p.RING]):
-            held[place] = seq, len(letters)
+            held[place] = seq, first + len(letters)
             letters.append((letter.stamp, letter.payload))
-    slots, pool = np.zeros((len(letters), SLOT_COLUMNS), dtype=np.int64), np.zeros((len(letters), width))
-    for slot, (stamp, payload) in enumerate(letters):
-        slots[slot, STAMP], slots[slot, SIZE], slots[slot, USERS] = stamp, payload.size, 1
-        pool[slot, : payload.size] = payload
+    slots, pool = np.zeros((first + len(letters), SLOT_COLUMNS), dtype=np.int64), np.zeros((first + len(letters), width))
+    slots[:, USERS] = 1
+    slots[1:first, [STAMP, SIZE]] = carried[:, [underway.STAMP, underway.SIZE]]
+    pool[1:first][np.arange(width) < carried[:, underway.SIZE, None]] = said
+    for number, (stamp, payload) in enumerate(letters, start=first):
+        slots[number, STAMP], slots[number, SIZE] = stamp, payload.size
+        pool[number, : payload.size] = payload
     control[EVENTS], control[FREE], control[FREE_PARCEL], control[p.LAST_AT] = len(events), -1, NONE, -1
     away = 1 + max(peers.values(), default=-1)
     room = 4 * int(control[p.NEED_EVENTS])
@@ -195,25 +218,21 @@ def _letter(t: p.Tables, slot: int) -> tuple[int, np.ndarray]:
 def write_back(loop: Loop, t: p.Tables) -> None:
     """Bring all that a Loop holds up to date: it could go on from here."""
     count(loop, t)
-    loop.agenda.clear()
-    letter = functools.cache(functools.partial(_letter, t))  # many events carry one letter
-    for at, code, seq, what in [*t.agenda[: t.control[EVENTS]].tolist(), *_waiting(t)]:
-        kind, dst, src = (int(part) for part in _of_who(code))
-        port, slot = _of_which(what)
-        loop.agenda.append((at, kind, dst, src, seq, *((0, None) if kind in (WORLD, TICK) else letter(slot)), port))
+    loop.expect(under_way(t))
 
 
-def _waiting(t: p.Tables) -> list[list[int]]:
-    """Messages that wait for the ticks of nodes, as rows of the agenda."""
-    found, left = [], [first for first in t.nodes[:, p.INBOX].tolist() if first != NONE]
-    while left:
-        parcel = left.pop()
-        found.append(t.parcels[parcel, :EVENT_COLUMNS].tolist())
-        child = int(t.parcels[parcel, CHILD])
-        while child != NONE:
-            left.append(child)
-            child = int(t.parcels[child, NEXT])
-    return found
+def under_way(t: p.Tables) -> UnderWay:
+    """What is to come, on the agenda and at nodes until their next ticks."""
+    free = np.zeros(len(t.parcels), dtype=np.bool_)
+    mark_free(t.control, t.parcels, free)
+    rows = np.concatenate((t.agenda[: t.control[EVENTS]], t.parcels[~free, :EVENT_COLUMNS]))
+    rows = rows[np.lexsort((rows[:, SEQ], rows[:, WHO], rows[:, AT]))]
+    port, slot = _of_which(rows[:, WHICH])
+    said = slot[slot >= 0]
+    stamp, size = np.zeros(len(rows), dtype=np.int64), np.full(len(rows), -1)
+    stamp[slot >= 0], size[slot >= 0] = t.slots[said, STAMP], t.slots[said, SIZE]
+    values = t.pool[said][np.arange(t.pool.shape[1]) < t.slots[said, SIZE, None]]
+    return UnderWay(np.column_stack((rows[:, AT], *_of_who(rows[:, WHO]), rows[:, SEQ], stamp, port, size)), values)
 
 
 def _seat(row: np.ndarray, node: Node, shelf: _Shelf) -> None:

@@ -15,12 +15,13 @@ from teams import LOOPS, brief, multiplexer, runnable
 from thinkable import scenarios
 
 import asyncnet
-from asyncnet import checkpoint, compiled_loop, snapshot
+from asyncnet import checkpoint, compiled_loop, snapshot, underway
 from asyncnet.checkpoint import Checkpoint
 from asyncnet.compiled_loop import CompiledLoop
-from asyncnet.ledger import DUPLICATED, EXPIRED, SENT, account, unexplained
+from asyncnet.ledger import DUPLICATED, EXPIRED, IN_FLIGHT, SENT, account, unexplained
 from asyncnet.loop import Loop
 from asyncnet.network import plan
+from asyncnet.posting import NEED_EVENTS
 from asyncnet.reading import shipped
 from asyncnet.scenario import ScenarioError, check, read
 from asyncnet.timekeeper import Virtual
@@ -192,6 +193,42 @@ def test_a_state_asked_for_at_any_moment_of_an_event_is_whole(stepped, monkeypat
         snapshot.put(other, state)
         other.run()
         assert_same(other, expected)
+
+
+def test_a_request_is_heard_without_an_object_for_each_message_under_way(monkeypatch):
+    made = CompiledLoop(multiplexer("weight-max", {"links": {"default": {"delay": 1.3}}, "task.decisions": 200}), Virtual())
+    made.expect(made.under_way())
+    taken = []
+    for name in ("events", "gathered"):
+        monkeypatch.setattr(underway, name, lambda _: pytest.fail("one by one"))
+
+    def interrupt(_):
+        made.ask(lambda: taken.append(snapshot.take(made)))
+        made.stop("interrupted")
+
+    made.run(interrupt)
+    assert account(made)[IN_FLIGHT].sum() > 0
+    assert taken
+
+
+def test_a_run_out_of_room_in_the_middle_of_an_event_finishes_it(monkeypatch):
+    made = CompiledLoop(read(shipped()["acrobot-weight-max"]).replace({"task.episodes": None, "task.decisions": 12}), Virtual())
+    step, steps = made.nodes[0].outside.step, []
+
+    def fill(*_):
+        made.most_events = 0
+        made._tables.control[NEED_EVENTS] = len(made._tables.agenda) + 1
+
+    def stepped(v):
+        step(v)
+        steps.append(made.stopped)
+        if len(steps) == 3:
+            fill()
+
+    monkeypatch.setattr(made.nodes[0].outside, "step", stepped)
+    made.run(lambda _: fill() if len(steps) == 5 else None)
+    assert made.stopped.startswith("out of room")
+    assert steps == [None] * 5
 
 
 @pytest.mark.parametrize("kind", LOOPS.values(), ids=LOOPS)
