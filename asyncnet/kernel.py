@@ -32,7 +32,7 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
 from asyncnet.interrupts import leaving
-from asyncnet.reach import seal
+from asyncnet.reach import remember, seal
 
 # error_model="numpy": a division by zero gives inf, as in NumPy, and costs no branch. No fastmath: sums keep their written order, which
 # is what makes a layer cut into units give the same bits.
@@ -90,16 +90,19 @@ def cache_folder() -> Path | None:
 
 def kernel(function: Callable) -> Callable:
     """Compile an inner kernel: called from other kernels only (from Python its text is `.py_func`)."""
+    remember(function.__module__)
     return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_HOW)(function)
 
 
 def inlined(function: Callable) -> Callable:
     """Compile a kernel so small and frequent that it must become part of whoever calls it."""
+    remember(function.__module__)
     return numba.njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **_HOW)(function)
 
 
 def entry(function: Callable) -> Callable:
     """Compile a kernel that Python calls, and keep its machine code in the cache folder."""
+    remember(function.__module__)
     made = numba.njit(no_cfunc_wrapper=True, **_HOW)(function)
     made._cache = _cache(function)
     return made

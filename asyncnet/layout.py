@@ -15,7 +15,6 @@ Snapshot, digest and shipping a node are then one copy of one array; a whole num
 
 import ast
 import functools
-import inspect
 import math
 from collections.abc import Mapping
 from types import ModuleType
@@ -25,6 +24,7 @@ import numpy as np
 
 from asyncnet.kernel import written
 from asyncnet.mistakes import near
+from asyncnet.reach import text_of
 
 LAYOUT_MARK, RULE_MARK = "# bound: layout", "# bound: rule"
 DIMENSIONS = ("B", "I", "O", "N", "K", "C", "S", "D", "J", "M", "Z", "P", "A", "L", "R", "G", "W", "E", "Q", "T", "X")
@@ -105,7 +105,7 @@ def _marked(text: str, mark: str) -> list[ast.stmt]:
 
 def _bound_text(machine: ModuleType, rule: ModuleType | None, cut: str) -> str:
     """The text of a machine in which `cut` stands for its layout, and for its imports of kernels those of the rule, where the rule brings them."""
-    text = inspect.getsource(machine)
+    text = text_of(machine.__name__).decode()
     instead = {statement.lineno: (statement.end_lineno, cut) for statement in _marked(text, LAYOUT_MARK)}
     asked = _marked(text, RULE_MARK) if rule else []
     if rule:
@@ -121,7 +121,7 @@ def _bound_text(machine: ModuleType, rule: ModuleType | None, cut: str) -> str:
 
 def _check_names(rule: ModuleType, machine: ModuleType, asked: set[str]) -> None:
     """Refuse a rule's kernel that nobody would call: the machine asks for no such name, and the rule's own text does not use it. It is a misspelt one."""
-    text = ast.parse(inspect.getsource(rule))
+    text = ast.parse(text_of(rule.__name__).decode())
     used = {node.id for node in ast.walk(text) if isinstance(node, ast.Name)}
     for statement in text.body:
         if isinstance(statement, ast.FunctionDef) and statement.decorator_list and statement.name not in asked | used and statement.name[0] != "_":

@@ -17,6 +17,20 @@ from pathlib import Path
 OTHERS = sys.stdlib_module_names | {"numpy", "numba", "llvmlite"}  # known by their versions
 
 
+_remembered: dict[str, bytes] = {}
+
+
+def remember(module: str) -> None:
+    """Note a module's text while it is being imported: its kernels may be compiled much later, when somebody may have edited the file."""
+    if module not in _remembered and (path := _file(module)) is not None:
+        _remembered[module] = path.read_bytes()
+
+
+def text_of(module: str) -> bytes:
+    """A module's text, as it was when it was imported if that is remembered."""
+    return _remembered.get(module) or Path(sys.modules[module].__file__).read_bytes()
+
+
 def seal(module: str, about: str = "") -> str:
     """A hash of `about` and all text that the kernels of a module can reach; the module is being imported, and what it imports has been."""
     whole = hashlib.sha256(about.encode())
@@ -31,12 +45,11 @@ def reached(module: str) -> dict[str, bytes]:
     todo, seen = [(module, ""), (module, None)], set()
     while todo:
         step = todo.pop()
-        path = _file(step[0])
-        if step in seen or path is None:
+        if step in seen or _file(step[0]) is None:
             continue
         seen.add(step)
         name, wanted = step
-        source = _source(path, path.stat().st_mtime_ns)
+        source = _source(text_of(name))
         texts[name] = source.text
         todo += [(name, None), *source.taken(wanted, name)]
     return texts
@@ -93,5 +106,5 @@ class _Source:
 
 
 @functools.cache
-def _source(path: Path, changed: int) -> _Source:
-    return _Source(path.read_bytes())
+def _source(text: bytes) -> _Source:
+    return _Source(text)

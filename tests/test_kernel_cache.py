@@ -76,7 +76,7 @@ import json, resource, sys
 
 import numpy as np
 
-if sys.argv[1:]:
+if sys.argv[1:] and int(sys.argv[1]) >= 0:
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
 from asyncnet.kernel import telling
 
@@ -85,6 +85,13 @@ with telling(said.append):
     import machine, rule
     from asyncnet import layout
 
+    for edit in sys.argv[2:]:  # FILE:OLD:NEW
+        path, old, new = edit.split(":")
+        with open(path) as file:
+            text = file.read()
+        assert old in text
+        with open(path, "w") as file:
+            file.write(text.replace(old, new))
     bound = layout.bind(machine, rule)
     config = bound.config({}, {})
     print(json.dumps([bound.module.handle(np.array([3.0]), config), said]))
@@ -196,6 +203,16 @@ def test_a_disk_that_fills_up_costs_the_cache_and_not_the_run(room, place):
     left = [path for folder in ("cache", "tmp") for path in (place / folder).rglob("*") if path.is_file()]
     assert not [path for path in left if path.suffix not in (".py", ".nbi")]
     assert told(place)[0] == 3.0
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"), [("helper.py", "1.0 *", "-1.0 *"), ("rule.py", "+ SHIFT", "- 1.0"), ("machine.py", "+ second", "- 7.0 * second")]
+)
+def test_code_edited_while_a_process_runs_is_not_taken_for_what_that_process_compiled(place, name, old, new):
+    assert told(place, "-1", f"{place / 'work' / name}:{old}:{new}")[0] == 3.0, "what was imported"
+    made, said, _ = told(place)
+    assert made == {"helper.py": -3.0, "rule.py": 2.0, "machine.py": 3.0}[name]
+    assert "compiling machine rule" in said
 
 
 def test_a_damaged_file_in_the_cache_is_compiled_anew(place):
