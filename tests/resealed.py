@@ -19,7 +19,8 @@ from asyncnet import checkpoint, snapshot
 from asyncnet.checkpoint import Checkpoint
 from asyncnet.compiled_loop import CompiledLoop
 from asyncnet.loop import Loop
-from asyncnet.scenario import ScenarioError, read, shipped
+from asyncnet.reading import shipped
+from asyncnet.scenario import ScenarioError, read
 from asyncnet.timekeeper import Virtual, Wall
 
 HANGS = 60.0
