@@ -17,6 +17,7 @@ import numpy as np
 from asyncnet import ledger, snapshot
 from asyncnet.checkpoint import Checkpoint
 from asyncnet.compiled_loop import CompiledLoop
+from asyncnet.kernel import telling
 from asyncnet.loop import Way, digest
 from asyncnet.message import CHANNELS
 from asyncnet.metrics import Score
@@ -97,7 +98,8 @@ def run_in(held: Session, scenario: Scenario, reporter: Reporter, **how: Any) ->
 
 def prepared(held: Session, scenario: Scenario, reporter: Reporter, **how: Any) -> Team:
     """A team in a Ray session of this process, and all kernels compiled, once, that the hosts of this machine will find in the cache."""
-    CompiledLoop(scenario, None).prepare(wired=True)
+    with telling(reporter.note):
+        CompiledLoop(scenario, None).prepare(wired=True)
     return Team(scenario, reporter, private=held.mark is not None, **how)
 
 
@@ -284,6 +286,9 @@ class Team:
                 self.failures |= {name: one["failure"] for name, one in told.items() if one["failure"]}
                 if self.failures:
                     return self._failed()
+                for name, one in told.items():
+                    if one["stopped"] and not self.virtual:
+                        return f"{', '.join(self.names[name])} stopped: {one['stopped']}"
                 if now - moved > STALLED:
                     return f"stalled: no decision for {STALLED:.0f} s; {self._culprit(status['decisions'], told)}"
                 self._collect()

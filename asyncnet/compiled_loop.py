@@ -346,8 +346,7 @@ class CompiledLoop(Loop):
             self._catch_up()
             self._give_up()
             self.expect(NOTHING)
-        else:
-            self._take(grown(self._tables))
+        self._take(grown(self._tables))  # also then: a frame is taken in whole
 
     def _write_tape(self, least: int = 1) -> None:
         if self.tape is not None and self._tables.control[p.TAPED] >= least:
@@ -372,10 +371,7 @@ class CompiledLoop(Loop):
             done, at, refused = admit(self._directory, rows, numbers, done, at)
             self.malformed += refused
             if done < len(rows):
-                before = self._tables
                 self._make_room()
-                if self._tables is before:  # it has given up; a loop that is only being stopped takes in what has come
-                    break
 
     def _refused(self, rows: np.ndarray) -> None:
         for kind, dst, src in zip(*of_who.py_func(rows[:, 1]), strict=True):

@@ -33,6 +33,13 @@ def pytest_configure():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Two processes share the tests file by file, so that what a file prepares is prepared once; all that start Ray go to one of them: one Ray at a time."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("ray" if item.get_closest_marker("ray") else item.path.stem))
+
+
 @pytest.fixture(scope="session")
 def ray_session():
     """One Ray for all tests that need it: its start costs seconds."""

@@ -224,6 +224,7 @@ def test_joining_a_cluster_starts_none_and_leaves_it_running(
     assert {"raylet", "gcs_server"} <= {process.name() for process in leftovers(mark)}
 
 
+@pytest.mark.usefixtures("signals_as_they_were")
 @pytest.mark.parametrize(
     ("address", "why"), [("127.0.0.1:9", "Connection refused"), ("somewhere", ""), ("127.0.0.1:", ""), ("127.0.0.1:99999", ""), ("auto", "no cluster")]
 )
