@@ -124,8 +124,9 @@ class Ways:
             told = out["dopamine"] = max(parts, key=Time.total) + self.tick_of("dopamine")
             if not teams["critic"]:
                 out["critic"] = told + self.said("reward", self.period) + self.tick_of("critic")
-        told = told + self.said("reward", self.period)
-        share = self.passes("activity") ** (len(teams["actor"]) + 1) * self.passes("outcome") * self.passes("reward")
+        answered = self.passes("activity") ** (len(teams["actor"]) + 1)  # the share of the decisions with an answer of their own
+        told = told + self.said("reward", self.period, 1.0 if self.scenario.task.world.late == "use" else answered)
+        share = answered * self.passes("outcome") * self.passes("reward")
         shares: dict[str, float] = {}  # of the decisions, from which a layer learns and tells those below
         rule = RULES[self.scenario.rule.name]
         by_feedback = rule.TELLS and not settles(rule)
