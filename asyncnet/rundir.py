@@ -87,17 +87,11 @@ class Digests(Model):
     nodes: dict[str, Annotated[str, Field(pattern="^([0-9a-f]{2})*$")]]
 
 
-class _Score(Model, extra="ignore"):
-    rows: list[dict[str, float | None]]
-
-
 class Marks(Model, extra="ignore"):
-    """What a run's directory needs to know of a checkpoint."""
+    """What a run's directory needs to know of a checkpoint; the rest is looked at by sound.py."""
 
-    now: Annotated[int, Field(ge=0)]
     decisions: Annotated[int, Field(ge=0)]
     scenario: str  # Scenario.fingerprint
-    score: _Score
 
 
 class RunDirectory:
