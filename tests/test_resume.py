@@ -308,7 +308,7 @@ def checkpoints(path):
 
 
 CUT = {
-    signal.SIGINT: ("acrobot-weight-max", {"task.episodes": 30}),
+    signal.SIGINT: ("acrobot-weight-max", {"task.episodes": 60}),
     signal.SIGTERM: ("mountaincar-map-async", {"task.decisions": 10_000}),
     signal.SIGKILL: ("cartpole-weight-max", {"task.episodes": 250}),
 }
