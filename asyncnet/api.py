@@ -115,6 +115,8 @@ def run(
         if check_determinism and first.stopped == "finished":
             shown.note("once more, to compare")
             again = start(made, Quiet(), **options)
+            if again.digest == first.digest:
+                shown.note(f"identical: digest {first.digest[:16]} twice")
         result = Result(made, engine, first, kept.path, again=again, trouble=kept.trouble.values())
         kept.finish(result)
         return result

@@ -16,7 +16,7 @@ from asyncnet import api, interrupts
 from asyncnet.interrupts import INTERRUPTED
 from asyncnet.reading import Layer, find, setting
 from asyncnet.scenario import ScenarioError, read
-from asyncnet.text import as_json, printable
+from asyncnet.text import as_json, in_a_line, printable, steady
 
 EXIT = {"pass": 0, "fail": 1, "unknown": 2}
 USAGE = 64
@@ -277,6 +277,16 @@ def _replicate(command: Run, scenario: api.Scenario, options: dict[str, Any]) ->
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the `asyncnet` command."""
     interrupts.listen()
+    with steady() as out:
+        try:
+            _main(arguments)
+        finally:
+            out.flush()
+            if out.trouble is not None and not isinstance(out.trouble, BrokenPipeError):  # whoever reads a pipe may have seen enough
+                print(f"asyncnet: standard output: {in_a_line(out.trouble)}", file=sys.stderr)
+
+
+def _main(arguments: list[str] | None) -> None:
     try:
         verbs = List | Run | Resume | Replay | Verify | Validate | Bench
         command = tyro.cli(verbs, args=arguments, prog="asyncnet", description="A wind tunnel for asynchronous learning.")

@@ -135,7 +135,7 @@ def show_replicas(summary: dict[str, Any]) -> None:
 def _number(key: str, value: float) -> str:
     if key in ("on_time", "final", "missing"):
         return f"{value:.1%}"
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}" if 1000 <= abs(value) < 1e12 else f"{value:,.4g}"
 
 
 def show_lists(lists: dict[str, dict[str, str]], groups: dict[str, str]) -> None:

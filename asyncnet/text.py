@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
 
 
 def as_json(value: Any, indent: int | None = None) -> str:
@@ -24,6 +28,58 @@ def in_a_line(error: BaseException) -> str:
     """What an exception says, in one line of at most 200 characters."""
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(said.split())[:200] or type(error).__name__
+
+
+class Steady:
+    """A stream whose reader may go, or whose disk may fill, without harm to whoever writes: the rest of the text is dropped, and `trouble` says why."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+        self.trouble: OSError | None = None
+
+    def write(self, text: str) -> int:
+        with self._dropping():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._dropping():
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream is not None and self._stream.isatty()
+
+    @contextmanager
+    def _dropping(self) -> Iterator[None]:
+        if self._stream is None:  # closed by the caller, or by trouble
+            with suppress(AttributeError):
+                yield
+            return
+        try:
+            yield
+        except OSError as error:
+            self.trouble = error
+            with suppress(OSError, ValueError):  # what is still in its buffer goes nowhere, else Python's own end would stumble over it
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, self._stream.fileno())
+                os.close(nowhere)
+            self._stream = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def steady() -> Iterator[Steady]:
+    """Have both standard streams steady within; gives the first, standard output."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = Steady(before[0]), Steady(before[1])
+    try:
+        yield sys.stdout
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        sys.stdout, sys.stderr = before
 
 
 def _finite(value: Any) -> Any:

@@ -13,6 +13,7 @@ from asyncnet import ledger
 from asyncnet.record import Record
 from asyncnet.scenario import Scenario
 
+DIVERGED = 1e6  # a weight beyond
 SUBSTANTIAL = 0.05  # the share of credits or decisions beyond which a run is not the one that was asked for
 
 
@@ -25,7 +26,7 @@ def judge(scenario: Scenario, record: Record) -> tuple[list[str], list[str]]:
     absent += _interruptions(record)
     absent += _losses(scenario, record)
     absent += _actions(record)
-    absent += _learning(record)
+    absent += _learning(scenario, record)
     return broken, absent
 
 
@@ -36,7 +37,14 @@ def _ending(record: Record) -> tuple[list[str], list[str]]:
 
 
 def _weights(record: Record) -> list[str]:
-    return [f"{name}: weights are not finite" for name, arrays in record.weights.items() if not all(np.isfinite(array).all() for array in arrays.values())]
+    out = []
+    for name, arrays in record.weights.items():
+        largest = max((float(np.abs(array).max(initial=0.0)) for array in arrays.values()), default=0.0)
+        if not np.isfinite(largest):
+            out.append(f"{name}: weights are not finite")
+        elif largest > DIVERGED:
+            out.append(f"{name}: weights have diverged, up to {largest:.2g}")
+    return out
 
 
 def _score(record: Record) -> list[str]:
@@ -80,13 +88,14 @@ def _actions(record: Record) -> list[str]:
     return [f"{missing:.0%} of the decisions had no action to use"] if missing > SUBSTANTIAL else []
 
 
-def _learning(record: Record) -> list[str]:
-    """Nodes that never sampled or never learned, and those whose credits came too late for their archives (lateness.py)."""
+def _learning(scenario: Scenario, record: Record) -> list[str]:
+    """Nodes that never sampled or never learned, and those whose credits came too late for their archives (lateness.py) or their traces."""
     out = []
+    lost = any(condition.loss and not scenario.links.reliable(channel) for channel in ("activity", "outcome") for condition in scenario.links.of(channel))
     for name, row in record.nodes.items():
         learned, sampled = row.get("learned"), row.get("sampled")
         if learned is None:
-            if row["missed"] > SUBSTANTIAL * record.score["decisions"]:
+            if not lost and row["missed"] > SUBSTANTIAL * record.score["decisions"]:
                 out.append(f"{name} missed {row['missed']:,} of {record.score['decisions']:,} outcomes")
         elif not sampled:
             out.append(f"{name} sampled nothing")
@@ -94,4 +103,6 @@ def _learning(record: Record) -> list[str]:
             out.append(f"{name} learned nothing from {sampled:,} samples" + (f": {row['evicted']:,} credits came too late" if row["evicted"] else ""))
         elif (gone := row["evicted"] + row["late"]) > SUBSTANTIAL * (learned + gone):
             out.append(f"{name} had no sample left for {gone:,} of {learned + gone:,} credits (rule.ring)")
+        elif (gone := row["overtaken"]) > SUBSTANTIAL * (learned + gone):
+            out.append(f"{name} could not use {gone:,} of {learned + gone:,} credits: later ones had come before them (rule.lambda)")
     return out

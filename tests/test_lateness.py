@@ -49,6 +49,21 @@ def test_nodes_that_have_lost_a_part_of_their_samples_are_named():
     assert any("actor.3 had no sample left for" in reason and "(rule.ring)" in reason for reason in reasons)
 
 
+def test_nodes_whose_credits_were_overtaken_are_named():
+    delay = '{kind="uniform", low=0.0, high=20.0}'
+    verdict, reasons = asyncnet.run(free(f"links.reward.delay={delay}"), out=None).verdict()
+    assert verdict == "unknown"
+    assert any(reason.startswith("actor.3 could not use") and "(rule.lambda)" in reason for reason in reasons)
+
+
+def test_weights_that_have_run_away_are_no_pass():
+    verdict, reasons = asyncnet.run(
+        asyncnet.load("regression-map-target-async", settings=["rule.learning_rate=1000", "task.decisions=2000"]), out=None
+    ).verdict()
+    assert verdict == "fail"
+    assert any("weights have diverged, up to" in reason for reason in reasons)
+
+
 def test_a_run_in_which_no_action_ever_comes_is_no_pass():
     result = asyncnet.run(asyncnet.load("multiplexer3-weight-max", settings=["links.default.delay=1e9", "task.decisions=50"]), out=None)
     verdict, reasons = result.verdict()

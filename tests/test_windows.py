@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, reject, settings
-from teams import learners, multiplexer
+from teams import learners, multiplexer, run
 from thinkable import scenarios
 from together import Together
 
@@ -411,3 +411,15 @@ def test_a_run_on_real_clocks_is_resumed_with_its_books_in_order_and_replays_in_
     assert rest["links"]["activity"]["delivered"] > first["links"]["activity"]["delivered"] > 0
     assert same, found
     assert found.count("identical") == 2
+
+
+def test_messages_that_make_room_for_each_other_are_all_there():
+    """Many are under way at once, so tables fill up, and what has come is taken in before they grow."""
+    world = {"waits": False, "interval": 1.0, "late": "grade-by-stamp"}
+    changes = {"task": {"name": "multiplexer", "k": 2, "decisions": 500, "world": world}, "network.hidden": [16, 16, 16], "rule.learning_rate": 0.001}
+    scenario = multiplexer("weight-max", changes | {"clocks.default": {"kind": "periodic"}, "links.default": {"delay": 4.0}})
+    expected = run(scenario, CompiledLoop).digest()
+    for pack in (2, 1000):
+        made = Together(scenario, pack).start().end()
+        assert made.digest == expected
+        assert not unexplained(made.ledger).any()
