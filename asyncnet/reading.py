@@ -34,8 +34,8 @@ class Layer(NamedTuple):
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file as plain data; raises ScenarioError with the reason."""
     try:
-        if path.exists() and not path.is_file():  # a pipe might never end
-            raise ScenarioError(str(path), "", "Is a directory" if path.is_dir() else "not a regular file")
+        if path.is_fifo():  # it might never end, nor begin
+            raise ScenarioError(str(path), "", "a pipe, not a file")
         with path.open("rb") as file:
             text = file.read(LARGEST_FILE + 1)
         if len(text) > LARGEST_FILE:

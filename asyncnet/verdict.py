@@ -13,7 +13,7 @@ from asyncnet import ledger
 from asyncnet.record import Record
 from asyncnet.scenario import Scenario
 
-DIVERGED = 1e6  # a weight beyond
+DIVERGED = 1e4  # a weight beyond: those that are learned stay far below a hundred
 SUBSTANTIAL = 0.05  # the share of credits or decisions beyond which a run is not the one that was asked for
 
 

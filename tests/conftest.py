@@ -59,7 +59,7 @@ def signals_as_they_were():
 
 
 @pytest.fixture
-def command(capsys):
+def command(capsys, signals_as_they_were):
     """Calls the command; returns (exit code, standard output, standard error)."""
     from asyncnet import cli
 

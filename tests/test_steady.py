@@ -44,4 +44,4 @@ def test_a_summary_that_finds_no_room_is_said_in_a_line(scenario):
 
 def test_a_pipe_is_no_scenario(command, tmp_path):
     os.mkfifo(tmp_path / "pipe.toml")
-    assert command("validate", tmp_path / "pipe.toml") == (64, "", f"asyncnet: {tmp_path / 'pipe.toml'}: not a regular file\n")
+    assert command("validate", tmp_path / "pipe.toml") == (64, "", f"asyncnet: {tmp_path / 'pipe.toml'}: a pipe, not a file\n")
