@@ -60,7 +60,7 @@ def signals_as_they_were():
 
 @pytest.fixture
 def command(capsys, signals_as_they_were):
-    """Calls the command; returns (exit code, standard output, standard error)."""
+    """Calls the command, which ignores signals at its end; returns (exit code, standard output, standard error)."""
     from asyncnet import cli
 
     def call(*arguments):
