@@ -269,7 +269,7 @@ def test_stop_from_another_thread_is_heard_though_the_world_sleeps():
     loop.prepare()
     thread = threading.Thread(target=loop.run)
     thread.start()
-    while loop.nodes[0].view.stamp[0] < 0:
+    while loop.nodes[1].view.stamp[0] < 0:  # it samples at a tick
         time.sleep(0.001)
     loop.stop("enough")
     thread.join(timeout=10.0)
