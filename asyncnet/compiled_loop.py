@@ -79,29 +79,34 @@ def wake(t, row, now, kind, port, seq, stamp, slot, size):
     return call(row[p.ADDRESS], state, config, now, kind, port, seq, stamp, p.payload_of(t, slot, size), said, told)
 
 
-def _taker(noting):
-    @kernel
-    def take_in(t, row):
-        """Give a node the messages put aside for it that come before the last event."""
-        control, parcels, slots = t.control, t.parcels, t.slots
-        parcel = row[p.INBOX]
-        while parcel != NONE and before(parcels, parcel, control[p.LAST_AT], control[p.LAST_WHO], control[p.LAST_SEQ]):
-            at, seq = parcels[parcel, AT], parcels[parcel, SEQ]
-            kind, _dst, _src = of_who(parcels[parcel, WHO])
-            port, slot = of_which(parcels[parcel, WHICH])
-            t.came[row[p.FIRST_IN + kind] + port] += 1
-            if noting:
-                p.note(t, at, parcels[parcel, WHO], seq)
-            wake(t, row, at, kind, port, seq, slots[slot, STAMP], slot, slots[slot, SIZE])
-            leave_slot(control, slots, slot)
-            parcel = take_first(control, parcels, parcel)
-        row[p.INBOX] = parcel
-
-    return take_in
+@inlined
+def _take_in(t, row, noting):
+    control, parcels, slots = t.control, t.parcels, t.slots
+    parcel = row[p.INBOX]
+    while parcel != NONE and before(parcels, parcel, control[p.LAST_AT], control[p.LAST_WHO], control[p.LAST_SEQ]):
+        at, seq = parcels[parcel, AT], parcels[parcel, SEQ]
+        kind, _dst, _src = of_who(parcels[parcel, WHO])
+        port, slot = of_which(parcels[parcel, WHICH])
+        t.came[row[p.FIRST_IN + kind] + port] += 1
+        if noting:
+            p.note(t, at, parcels[parcel, WHO], seq)
+        wake(t, row, at, kind, port, seq, slots[slot, STAMP], slot, slots[slot, SIZE])
+        leave_slot(control, slots, slot)
+        parcel = take_first(control, parcels, parcel)
+    row[p.INBOX] = parcel
 
 
 # Two of them, chosen in `go` itself, because asking further in whether there is a tape cost many units a fifth of their speed.
-take_in, take_in_noting = _taker(False), _taker(True)
+@kernel
+def take_in(t, row):
+    """Give a node the messages put aside for it that come before the last event."""
+    _take_in(t, row, False)
+
+
+@kernel
+def take_in_noting(t, row):
+    """The same, and write them on the tape."""
+    _take_in(t, row, True)
 
 
 @entry

@@ -3,8 +3,9 @@
 A kernel is a module-level function over arrays and scalars in a small subset of NumPy, which writes into arrays it is given. Inner
 kernels are compiled as part of whoever calls them; only entry points are kept on disk.
 
-An entry's folder is named by the text of all that it is made of (reach.py) and by the versions of numba and NumPy. So it is never stale, and an old one can
-be deleted at any time. A cache that cannot be written costs time, never the run: `telling` says so, and what is being compiled.
+An entry's folder is named by the text of all that it is made of (reach.py), the versions of numba and NumPy, and whether indices are checked
+(NUMBA_BOUNDSCHECK). So it is never stale, and an old one can be deleted at any time. A cache that cannot be written costs time, never the run: `telling`
+says so, and what is being compiled.
 """
 
 import atexit
@@ -27,7 +28,7 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import types
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, NullCache, UserProvidedCacheLocator
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, NullCache, UserProvidedCacheLocator
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
@@ -38,7 +39,7 @@ from asyncnet.reach import remember, seal
 # is what makes a layer cut into units give the same bits.
 _HOW = {"error_model": "numpy", "nogil": True, "fastmath": False}
 
-_VERSIONS = f"numba {numba.__version__} numpy {np.__version__} "
+_VERSIONS = f"numba {numba.__version__} numpy {np.__version__} boundscheck {numba.config.BOUNDSCHECK} "
 
 _hears: ContextVar[Callable[[str], None] | None] = ContextVar("hears", default=None)
 _untold: list[str] = []
@@ -88,21 +89,32 @@ def cache_folder() -> Path | None:
     return Path(instead)
 
 
+def _note(function: Callable) -> None:
+    """Remember the text that a kernel is part of; TypeError if it is not a function of a module.
+
+    numba tells the functions in compiled code apart by module, name, types and a number that counts what a process has compiled. Two that a factory makes
+    have one name, and may in two processes get each other's number: code of both, kept on disk and loaded into a third, would then call the wrong one.
+    """
+    if "." in function.__qualname__:
+        raise TypeError(f"{function.__module__}.{function.__qualname__}: a kernel is a function of a module, not made inside another")
+    remember(function.__module__)
+
+
 def kernel(function: Callable) -> Callable:
     """Compile an inner kernel: called from other kernels only (from Python its text is `.py_func`)."""
-    remember(function.__module__)
+    _note(function)
     return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_HOW)(function)
 
 
 def inlined(function: Callable) -> Callable:
     """Compile a kernel so small and frequent that it must become part of whoever calls it."""
-    remember(function.__module__)
+    _note(function)
     return numba.njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **_HOW)(function)
 
 
 def entry(function: Callable) -> Callable:
     """Compile a kernel that Python calls, and keep its machine code in the cache folder."""
-    remember(function.__module__)
+    _note(function)
     made = numba.njit(no_cfunc_wrapper=True, **_HOW)(function)
     made._cache = _cache(function)
     return made
@@ -118,8 +130,6 @@ class _Told:
             found = super().load_overload(sig, target_context)
         except Exception:  # whatever unpickling a damaged file raises
             found = None
-            with suppress(OSError):
-                self.flush()
         if found is None and (hear := _hears.get()):
             hear("compiling what this run needs and has not been compiled here yet: up to a minute or two")
             hear(f"compiling {self.name}")
@@ -136,8 +146,29 @@ class _InFolder(CompileResultCacheImpl):
     _locator_classes = [UserProvidedCacheLocator]  # nowhere else: not beside the source
 
 
+class _ByWhatItHolds(IndexDataCacheFile):
+    """A file for the code of each signature, named by all that tells it from others.
+
+    numba numbers them and keeps an index: two processes that compile at once may both give out a number, and one then loads code for other arguments.
+    """
+
+    def save(self, key: Any, data: Any) -> None:
+        self._save_data(self._name(key), data)
+
+    def load(self, key: Any) -> Any:
+        with suppress(FileNotFoundError):
+            return self._load_data(self._name(key))
+
+    def _name(self, key: Any) -> str:
+        return f"{self._index_name.removesuffix('.nbi')}.{hashlib.sha256(repr(key).encode()).hexdigest()[:20]}.nbc"
+
+
 class _Kept(_Told, FunctionCache):
     _impl_class = _InFolder
+
+    def __init__(self, function: Callable) -> None:
+        super().__init__(function)
+        self._cache_file = _ByWhatItHolds(self.cache_path, self._impl.filename_base, None)
 
 
 class _InMemory(_Told, NullCache):

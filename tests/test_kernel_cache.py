@@ -2,11 +2,16 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from conftest import small
+
+from asyncnet.scenario import check
+from asyncnet.timekeeper import Virtual
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -201,7 +206,7 @@ def test_a_disk_that_fills_up_costs_the_cache_and_not_the_run(room, place):
     assert made == 3.0, err
     assert len([word for word in said if "not kept" in word]) == 1
     left = [path for folder in ("cache", "tmp") for path in (place / folder).rglob("*") if path.is_file()]
-    assert not [path for path in left if path.suffix not in (".py", ".nbi")]
+    assert not [path for path in left if path.suffix != ".py"]
     assert told(place)[0] == 3.0
 
 
@@ -217,11 +222,75 @@ def test_code_edited_while_a_process_runs_is_not_taken_for_what_that_process_com
 
 def test_a_damaged_file_in_the_cache_is_compiled_anew(place):
     told(place)
-    kept = list((place / "cache").rglob("*.nb?"))
-    assert len(kept) >= 2
+    kept = list((place / "cache").rglob("*.nbc"))
+    assert kept
     for path in kept:
         path.write_bytes(path.read_bytes()[:20])
     made, said, _ = told(place)
     assert made == 3.0
     assert "compiling machine rule" in said
     assert told(place)[:2] == (3.0, [])
+
+
+def test_code_for_some_arguments_is_never_taken_for_that_for_others(place):
+    (place / "work" / "sized.py").write_text(
+        "import sys\nimport numpy as np\nfrom asyncnet.kernel import entry\n\n@entry\ndef first(x):\n    return x[0]\n\n"
+        "for kind in sys.argv[1:]:\n    print(first(np.array([3], dtype=kind)))\n"
+    )
+
+    def said(*kinds):
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{place / 'work'}", "ASYNCNET_CACHE": str(place / "cache")}
+        return subprocess.run([sys.executable, "-m", "sized", *kinds], env=environment, capture_output=True, text=True, timeout=120, check=True).stdout.split()
+
+    kept = {}
+    for kind in ("float64", "int64"):  # each in a process that has seen nothing of the other, as if both compiled at once
+        said(kind)
+        (path,) = (place / "cache").rglob("*.nbc")
+        kept[path.name] = path.read_bytes(), path
+        path.unlink()
+    assert len(kept) == 2
+    for code, path in kept.values():
+        path.write_bytes(code)
+    assert said("float64", "int64") == ["3.0", "3"]
+
+
+def test_a_kernel_that_a_factory_makes_is_refused():
+    from asyncnet.kernel import kernel
+
+    def factory(factor):
+        @kernel
+        def scaled(x):
+            return factor * x
+
+        return scaled
+
+    with pytest.raises(TypeError, match=r"factory\.<locals>\.scaled: a kernel is a function of a module"):
+        factory(2.0)
+
+
+def test_no_two_functions_in_compiled_code_have_one_name():
+    """numba numbers functions of one name as a process compiles them; code kept by two processes may give a number to both."""
+    from asyncnet import agent, compiled_loop, dopamine, layout, world
+    from asyncnet.pointer import address
+    from asyncnet.rules import coagent, settling, value
+    from asyncnet.tasks import cartpole
+
+    compiled_loop.CompiledLoop(check(small(), "test"), Virtual()).prepare(wired=True)
+    handles = [layout.bind(*parts).module.handle for parts in ((agent, coagent), (agent, settling), (agent, value), (world, cartpole), (dopamine,))]
+    for handle in handles:
+        address(handle)
+    for made in (*handles, compiled_loop.go, compiled_loop.take_all_in, compiled_loop.admit):
+        (kept,) = Path(made._cache.cache_path).glob(f"*.{made.__name__}-*.{'?' * 20}.nbc")
+        names = set(re.findall(rb"_ZN\d+asyncnet[^\0]+", kept.read_bytes()))
+        assert names
+        assert len({re.sub(rb"B\d+v\d+", b"", name) for name in names}) == len(names), made
+
+
+@pytest.mark.parametrize("checked", ["0", "1"])
+def test_an_index_outside_a_field_is_an_error_if_numba_is_asked_to_check(checked, place, monkeypatch):
+    monkeypatch.setenv("NUMBA_BOUNDSCHECK", "0")
+    told(place)  # what is kept of the other kind is not taken
+    monkeypatch.setenv("NUMBA_BOUNDSCHECK", checked)
+    edit(place, "told.py", "np.array([3.0])", "np.array([3.0, 4.0])")
+    edit(place, "plain.py", "return 0.0", "return 0.0 * v.x[int(v.x[0]) - 2]")
+    assert ("IndexError: index is out of bounds" in told(place)[2]) == (checked == "1")
