@@ -44,8 +44,10 @@ LEAVING = 10.0  # seconds for leaving a cluster
 CAUSE = 2.0  # seconds to find out why the conductor has ended
 WAITING = 8  # words of the conductor that wait to be heard; then it waits
 ESSENTIAL = {"raylet": "the raylet", "gcs_server": "the control store (gcs_server)"}
+STARTING = "an actor that was starting"
 MOST_NAMED = 12  # nodes
 NEVER = float("inf")
+STANDING = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
 
 _CHILD = "import sys; sys.path[:] = {path!r}; from asyncnet.actors.conductor import main; main({descriptor})"
 
@@ -174,9 +176,10 @@ class _Watch:
             self._told |= what[0]
         elif kind == "stage":
             self._stage = what[0]
-        elif kind == "actors":
+        elif kind == "actor":
             self._began = time.perf_counter()
-            self._eyes.know(what[0] if self._address is None else {})
+            if self._address is None:
+                self._eyes.know(*what)
         elif kind == "checkpoint":
             self._kept.checkpoint(Checkpoint(*what))
         elif kind == "segment":
@@ -216,8 +219,10 @@ class _Watch:
 
     def _checked(self, record: Record) -> Record:
         """The record; if actors were lost because Ray itself was, with that as the reason."""
-        if record.stopped not in ("finished", "interrupted") and (cause := self._cause()):
-            return replace(record, stopped=cause)
+        if record.stopped not in ("finished", "interrupted"):
+            return replace(record, stopped=self._cause() or record.stopped)
+        for name in self._eyes.standing():
+            self._reporter.note(f"{name} stood still as the run ended; the run is whole")
         return record
 
     def _hold_to(self, silence: float) -> None:
@@ -248,14 +253,23 @@ class Eyes:
         self._seen = {root: self._root}
         self._names = {root: "the process that speaks to Ray"}
         self._stopped: dict[int, float] = {}
-        self._actors: Collection[int] = ()
+        self._actors: set[int] = set()
+        self._awaited: Collection[str] = ()  # what the actors host that have not said yet who they are
         self._known, self._looked = False, time.monotonic()
 
-    def know(self, actors: dict[int, str]) -> None:
-        """From now on there are no others; `actors` says which nodes the processes host."""
+    def know(self, pid: int, hosts: str, awaited: Collection[str]) -> None:
+        """That process hosts these nodes, and others are awaited; once none are, there are no more processes to come."""
         self._scan()
-        self._names |= actors
-        self._actors, self._known = actors.keys(), True
+        self._names[pid] = hosts
+        self._actors.add(pid)
+        self._awaited, self._known = awaited, not awaited
+
+    def standing(self) -> Iterator[str]:
+        """Who stands still at this moment."""
+        for pid, process in self._seen.items():
+            with suppress(psutil.Error):
+                if process.status() in STANDING:
+                    yield self._names[pid]
 
     def look(self) -> str:
         """What has happened to a part that nothing goes on without, or that has stood still for too long; "" if nothing has."""
@@ -272,10 +286,10 @@ class Eyes:
                 del self._seen[pid]
                 if self._names[pid] in ESSENTIAL.values():
                     return f"{self._names[pid]} has ended"
-            elif status in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP):
+            elif status in STANDING:
                 self._stopped[pid] = self._stopped.get(pid, 0.0) + passed
                 if self._stopped[pid] > (ACTOR_FROZEN if pid in self._actors else FROZEN):
-                    return f"{self._names[pid]} stands still: its process has been stopped for {self._stopped[pid]:.0f} s"
+                    return f"{self._names[pid]}{self._whoever(pid)} stands still: its process has been stopped for {self._stopped[pid]:.0f} s"
             else:
                 self._stopped.pop(pid, None)
         return ""
@@ -286,7 +300,12 @@ class Eyes:
                 with suppress(psutil.Error):
                     name = process.name()  # a process just forked has another until it becomes what it is
                     self._seen[process.pid] = process
-                    self._names[process.pid] = ESSENTIAL.get(name) or ("an actor that was starting" if name.startswith("ray::") else f"Ray's process {name}")
+                    if process.pid not in self._actors:
+                        self._names[process.pid] = ESSENTIAL.get(name) or (STARTING if name.startswith("ray::") else f"Ray's process {name}")
+
+    def _whoever(self, pid: int) -> str:
+        """Which nodes an actor must host that has not said so."""
+        return f" ({' or '.join(self._awaited)})" if self._awaited and self._names[pid] == STARTING else ""
 
 
 class _Teller:

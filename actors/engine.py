@@ -212,8 +212,8 @@ class Team:
 
     def _start(self) -> None:
         self._tell("stage", "team")
-        pids = self._all("pid", patience=STARTING)
-        self._tell("actors", {pid: ", ".join(self.names[name]) for name, pid in pids.items()})
+        awaited = {name: ", ".join(nodes) for name, nodes in self.names.items()}
+        self._all("pid", patience=STARTING, heard=lambda name, pid: self._tell("actor", pid, awaited.pop(name), [*awaited.values()]))
         addresses = self._all("address")
         self._carrying = SILENT + max(self._all("size").values()) / RATE  # seconds
         self._all(
@@ -227,9 +227,17 @@ class Team:
         self.reporter.note("running")
 
     def _answers(
-        self, method: str, arguments: Callable[[str], tuple] = lambda _: (), patience: float | None = None, of: Iterable[str] | None = None
+        self,
+        method: str,
+        arguments: Callable[[str], tuple] = lambda _: (),
+        patience: float | None = None,
+        of: Iterable[str] | None = None,
+        heard: Callable[[str, Any], None] = lambda *_: None,
     ) -> dict[str, Any]:
-        """Call a method of the hosts (those that are there, or of these) and return their answers by name; who has none is `gone`."""
+        """Call a method of the hosts (those that are there, or of these) and return their answers by name; who has none is `gone`.
+
+        `heard` is told each answer as it comes.
+        """
         asked = {getattr(self.hosts[name], method).remote(*arguments(name)): name for name in of or self.hosts if name not in self.gone}
         answers, began, longest = {}, clock_time.monotonic(), patience or SILENT
         while asked:
@@ -239,6 +247,7 @@ class Team:
                 name = asked.pop(answer)
                 try:
                     answers[name] = self.ray.get(answer, timeout=SILENT)
+                    heard(name, answers[name])
                 except (self.ray.exceptions.RayActorError, self.ray.exceptions.GetTimeoutError) as error:
                     self.gone[name] = _what_happened(str(error))
                 if took > max(SLOW, self._slow.get(name, 0.0)) and patience is None:

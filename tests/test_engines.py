@@ -187,6 +187,28 @@ def test_a_node_whose_code_fails_ends_the_run_and_is_named(ray_session):
     assert record.digest == ""
 
 
+@pytest.mark.ray
+def test_a_loop_that_stops_by_itself_ends_the_run_and_is_named(ray_session):
+    from asyncnet.actors import engine as ray_engine
+
+    class Full(Quiet):
+        def row(self, row):
+            def gives_up(host):
+                host.loop.stop("out of room: 1 messages are under way")
+
+            started.ray.get(started.hosts["1"].__ray_call__.remote(gives_up))
+
+    scenario = asyncnet.load("multiplexer3-weight-max").replace({**FREE, "task.decisions": 100_000})
+    started = ray_engine.Team(scenario, Full(), private=True)
+    try:
+        record = started.run()
+    finally:
+        started.end()
+    assert record.stopped == "actor.1 stopped: out of room: 1 messages are under way"
+    assert 0 < record.score["decisions"] < 100_000
+    assert Result(scenario, "ray", record, None).verdict()[0] == "fail"
+
+
 def test_what_a_scenario_did_not_ask_for_is_a_reason():
     scenario = asyncnet.load("multiplexer3-weight-max").replace(FREE)
     record = embedded.run(scenario, Quiet())
