@@ -24,6 +24,8 @@ UNITS THAT SETTLE (rules/settling.py) are driven by feedback between two observa
 """
 
 from asyncnet.arithmetic import total
+from asyncnet.family import bound
+from asyncnet.family import unbound as cut
 from asyncnet.hearing import (
     EVICTED,
     HEARD_STAMP,
@@ -37,12 +39,10 @@ from asyncnet.hearing import (
     ready_credit,
     ready_sample,
 )
-from asyncnet.kernel import entry, kernel, view
-from asyncnet.layout import STAMP, Field, unbound
-from asyncnet.rules.coagent import fold, initialise, learn, respond, settle  # bound: rule
-from asyncnet.rules.still import approach, feel, gather, keep, pull, redraw, refresh, relax  # bound: rule
+from asyncnet.kernel import kernel, view
+from asyncnet.layout import STAMP, Field
 
-cut = unbound  # bound: layout
+PARTS = {"rule": ("asyncnet.rules.coagent", "asyncnet.rules.still")}  # where a part's kernels are that it does not bring
 
 SAY, TELL, MORE = 1, 2, 4  # what a turn asks its host to do: send activity, send feedback, take another turn at once
 _FEEDBACK, _ACTIVITY, _TICK = 3, 4, 5  # as in message.py
@@ -105,14 +105,14 @@ SETTINGS = (
 )
 
 
-@entry
+@bound
 def begin(state, config):
     """Fill a fresh state: nothing heard, nothing sampled, initial weights from keyed draws."""
     v, c = cut(state, config)
     v.port[:, HEARD_STAMP:] = -1.0
     for array in (v.newest, v.waiting, v.stamp, v.since, v.ring_stamp, v.rolled, v.due_stamp, v.z_episode, v.round, v.learned):
         array[:] = -1.0
-    initialise(v, c)
+    c.rule.initialise(v, c)
 
 
 @kernel
@@ -141,7 +141,7 @@ def take_credit(v, c, now, due, told):
                 v.counts[EVICTED] += 1.0
             return 0
         if stamp == int(v.stamp[0]) and v.unsettled[0] == 1.0:
-            settle(v, c, slot)
+            c.rule.settle(v, c, slot)
             v.unsettled[0] = 0.0
         if c.Z > 0:
             if stamp <= v.rolled[0]:
@@ -161,7 +161,7 @@ def take_credit(v, c, now, due, told):
             v.carry[b] = carried(v, c, slot, b) if on == 1.0 else 1.0
     v.counts[LEARNED] += 1.0
     v.told_stamp[0] = stamp
-    return TELL if learn(v, c, slot, on, told) else 0
+    return TELL if c.rule.learn(v, c, slot, on, told) else 0
 
 
 @kernel
@@ -186,7 +186,7 @@ def roll(v, c, slot):
         v.carry[b] = carried(v, c, slot, b)
         v.z_episode[b] = v.ring_episode[slot, b]
     v.rolled[0] = v.ring_stamp[slot]
-    fold(v, c, slot)
+    c.rule.fold(v, c, slot)
 
 
 @kernel
@@ -206,7 +206,7 @@ def sample(v, c, now, stamp):
         v.ring_episode[slot, b] = v.episode[b]
         for i in range(c.I):
             v.ring_x[slot, b, i] = v.x[b, i]
-    respond(v, c, slot, stamp)
+    c.rule.respond(v, c, slot, stamp)
     v.unsettled[0] = 1.0
     v.fresh[0] = 0.0
     v.waiting[0] = -1.0
@@ -215,7 +215,7 @@ def sample(v, c, now, stamp):
 @kernel
 def turn(v, c, now, ticked, said, told):
     if v.unsettled[0] == 1.0 and now > v.since[0]:
-        settle(v, c, int(v.stamp[0]) % c.K)
+        c.rule.settle(v, c, int(v.stamp[0]) % c.K)
         v.unsettled[0] = 0.0
     if ticked == 1:
         if v.waiting[0] >= 0.0:
@@ -236,7 +236,7 @@ def turn(v, c, now, ticked, said, told):
         sample(v, c, now, int(v.newest[0]))
         speaks = True
     elif c.drives == 1 and speaks:
-        relax(v, c, int(v.stamp[0]) % c.K, int(v.stamp[0]))
+        c.rule.relax(v, c, int(v.stamp[0]) % c.K, int(v.stamp[0]))
     elif c.revise == 1 and v.fresh[0] == 1.0:
         sample(v, c, now, int(v.stamp[0]))
         speaks = True
@@ -244,7 +244,7 @@ def turn(v, c, now, ticked, said, told):
         speaks = True
     if speaks and c.drives == 1:
         if c.gathers > 0:
-            gather(v, c, int(v.stamp[0]) % c.K, now)
+            c.rule.gather(v, c, int(v.stamp[0]) % c.K, now)
         flags |= tell(v, c, told)
     if speaks:
         flags |= say(v, c, said)
@@ -266,7 +266,7 @@ def say(v, c, said):
 def tell(v, c, told):
     """Tell the inputs what drives them, if any of them listens."""
     v.told_stamp[0] = v.stamp[0]
-    return TELL if pull(v, c, told) else 0
+    return TELL if c.rule.pull(v, c, told) else 0
 
 
 @kernel
@@ -287,17 +287,17 @@ def phase(v, c, now, said, told):
         v.pulled[0] = 0.0
         flags |= tell(v, c, told)
         if v.round[0] < c.rounds:
-            approach(v, c, stamp)
+            c.rule.approach(v, c, stamp)
             v.stepped[0] = 1.0
         else:  # it was the last, which brought the gate
-            keep(v, c, slot)
+            c.rule.keep(v, c, slot)
             v.round[0] += 1.0
     if v.stepped[0] == 1.0 and v.came[0] == c.below:  # a wave of activity has come up
         v.came[0], v.stepped[0] = 0.0, 0.0
         v.round[0] += 1.0
-        refresh(v, c, slot, stamp)
+        c.rule.refresh(v, c, slot, stamp)
         if v.round[0] == c.rounds and (c.E == 0 or c.gated == 0):
-            keep(v, c, slot)
+            c.rule.keep(v, c, slot)
         if c.E > 0:
             speaks = True
         elif v.round[0] == c.rounds:
@@ -308,12 +308,12 @@ def phase(v, c, now, said, told):
     if c.E == 0 and v.stepped[0] == 0.0 and v.round[0] < c.rounds and (c.awaits == 0 or v.learned[0] >= stamp - 1):
         flags |= tell(v, c, told)
         if v.round[0] < c.decide:
-            redraw(v, c, stamp, int(v.round[0]))
+            c.rule.redraw(v, c, stamp, int(v.round[0]))
         v.stepped[0] = 1.0
     return flags | (say(v, c, said) if speaks else 0)
 
 
-@entry
+@bound
 def handle(state, config, now, kind, port, seq, stamp, payload, said, told):
     """Take in one event; returns what to send (SAY | TELL | MORE).
 
@@ -329,7 +329,7 @@ def handle(state, config, now, kind, port, seq, stamp, payload, said, told):
         if c.rounds > 0 and stamp == v.stamp[0]:
             v.came[0] += 1.0
     elif kind == _FEEDBACK and c.drives == 1:
-        feel(v, c, port, seq, stamp, payload)
+        c.rule.feel(v, c, port, seq, stamp, payload)
         if c.rounds > 0:
             v.pulled[0] += 1.0
     else:

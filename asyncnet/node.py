@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from asyncnet import agent, clock, dopamine, hearing, lateness, layout, network, tasks, world
+from asyncnet.family import Family, bind
 from asyncnet.message import ACTIVITY, FEEDBACK, OUTCOME, REWARD, TICK, Letter
 from asyncnet.metrics import Score
 from asyncnet.network import NodePlan, Plan
@@ -50,13 +51,13 @@ class Node:
     `view` names the arrays inside `state`; `config` holds its settings (layout.py).
     """
 
-    def __init__(self, plan: NodePlan, bound: layout.Bound, dims: dict[str, int], values: dict[str, float], said: int, told: tuple[int, ...]) -> None:
+    def __init__(self, plan: NodePlan, bound: Family, dims: dict[str, int], values: dict[str, float], said: int, told: tuple[int, ...]) -> None:
         self.name, self.index, self.identity, self.role = plan.name, plan.index, plan.identity, plan.role
         self.bound, self.places = bound, layout.places(bound.fields, tuple(dims.items()))
         self.config = shared(bound.config(dims, values))
         self.seat(np.zeros(max(last for _, last, _ in self.places.values())))
-        self._handle = bound.module.handle
-        self._begin = bound.module.begin
+        self._handle = bound.handle
+        self._begin = bound.begin
         self.sizes = one_of((said, told))  # of where the kernels write what to send
         self.flags = 0  # what the last event called for: the world asks more of its host than to send
 
@@ -248,7 +249,7 @@ def _world(scenario: Scenario, plan: Plan, node: NodePlan) -> Node:
     }
     told = 1 + 3 * b if scenario.critic else b
     score = Score(scenario.task.decisions, scenario.task.episodes)
-    made = World(node, layout.bind(world, task.kernels), dims, values, b + b * plan.inputs, (1, 1, told), outside=task.outside, score=score)
+    made = World(node, bind(world, task=task.kernels), dims, values, b + b * plan.inputs, (1, 1, told), outside=task.outside, score=score)
     if task.fill:
         task.fill(made.view)
     made.begin()
@@ -259,7 +260,7 @@ def _world(scenario: Scenario, plan: Plan, node: NodePlan) -> Node:
 
 def _dopamine(scenario: Scenario, plan: Plan, node: NodePlan, dims: dict[str, int], values: dict[str, float]) -> Node:
     values |= {"gamma": scenario.task.gamma}
-    made = Dopamine(node, layout.bind(dopamine), dims, values, dims["B"], (1, 1, 1))
+    made = Dopamine(node, bind(dopamine), dims, values, dims["B"], (1, 1, 1))
     heard_by = [plan.nodes[dst] for dst in plan.links[plan.outgoing(node.index, REWARD), network.DST].tolist()]
     made.links = len(heard_by)
     made.critics = sum(other.role == "critic" or plan.layers[other.layer].team == "critic" for other in heard_by)
@@ -288,7 +289,7 @@ def _learner(scenario: Scenario, learner: object, values: dict[str, float], *, s
 def _critic(scenario: Scenario, plan: Plan, node: NodePlan, dims: dict[str, int], values: dict[str, float]) -> Node:
     learner = scenario.critic
     values = _learner(scenario, learner, values) | {"layer0": len(plan.layers) + 1}
-    made = Agent(node, layout.bind(agent, value), dims, values, 2 * dims["B"], (1, 1, 1), tells=[])
+    made = Agent(node, bind(agent, rule=value), dims, values, 2 * dims["B"], (1, 1, 1), tells=[])
     rates = [per_layer(learner.learning_rate, i) for i in range(dims["L"] - 1)]
     ends = [per_layer(learner.learning_rate_end or learner.learning_rate, i) for i in range(dims["L"] - 1)]
     view = made.view
@@ -320,7 +321,7 @@ def _agent(scenario: Scenario, plan: Plan, node: NodePlan, dims: dict[str, int],
     inputs = network.source_slices(scenario, plan, node)
     senders = network.credit_slices(plan, node)
     above = network.drive_slices(plan, node)
-    bound = layout.bind(agent, importlib.import_module(rule.KERNELS))
+    bound = bind(agent, rule=importlib.import_module(rule.KERNELS))
     b = dims["B"]
     made = Agent(node, bound, dims, values, b + b * dims["N"], (b, dims["I"], dims["M"]), tells=tells, settles=layer.settles)
     made.view.unit0[:] = node.identity

@@ -15,11 +15,12 @@ teaches nothing: live = 0. After a terminal state boot = 0. At a time limit, `ze
 value of the last observation.
 """
 
-from asyncnet.kernel import entry, kernel
-from asyncnet.layout import STAMP, Field, unbound
-from asyncnet.tasks.multiplexer import grade, move, pay, pose  # bound: rule
+from asyncnet.family import bound
+from asyncnet.family import unbound as cut
+from asyncnet.kernel import kernel
+from asyncnet.layout import STAMP, Field
 
-cut = unbound  # bound: layout
+PARTS = {"task": ("asyncnet.tasks.usual",)}  # where a task's kernels are that it does not bring
 
 SAY, TELL, MORE, STEP, TURN, LOOK = 1, 2, 4, 8, 16, 32
 """What a turn asks of its host: send the observation, send what was earned, come back at once, step the task (it lives in Python), book the
@@ -83,13 +84,13 @@ SETTINGS = (
 )
 
 
-@entry
+@bound
 def begin(state, config):
     """Fill a fresh state: nothing heard, the first observation posed."""
     v, c = cut(state, config)
     for array in (v.stamp, v.heard_stamp, v.heard_seq, v.used):
         array[:] = -1.0
-    pose(v, c)
+    c.task.pose(v, c)
 
 
 @kernel
@@ -222,7 +223,7 @@ def grade_next(v, c, told):
     v.graded_next[0] += 1.0
     v.told_stamp[0] = v.graded_stamp[n]
     for b in range(c.B):
-        told[0, 0, b] = grade(v, c, int(v.graded_stamp[n]), b, v.graded_action[n, b])
+        told[0, 0, b] = c.task.grade(v, c, int(v.graded_stamp[n]), b, v.graded_action[n, b])
     v.earned[0] += mean(told[0, 0])
     return TELL | MORE
 
@@ -245,7 +246,7 @@ def settle(v, c, told):
         told[0, 0, 0] = credited
     for b in range(c.B):
         boot, live = 1.0, 1.0
-        earned = min(max(pay(v, c, b), -c.clip), c.clip)
+        earned = min(max(c.task.pay(v, c, b), -c.clip), c.clip)
         if v.over[b] == 1.0:
             live, earned = 0.0, 0.0
             v.reward[b] = 0.0
@@ -302,13 +303,13 @@ def turn(v, c, now, said, told):
         v.phase[0] = STEPPING
     if v.phase[0] == STEPPING:
         v.phase[0] = STEPPED
-        if not move(v, c):
+        if not c.task.move(v, c):
             return STEP | MORE
     v.phase[0] = IDLE
     return settle(v, c, told) | open_next(v, c, now, said)
 
 
-@entry
+@bound
 def handle(state, config, now, kind, port, seq, stamp, payload, said, told):
     """Take in one event, an action or its turn (TICK); returns what to do (SAY | TELL | MORE | STEP | TURN | LOOK)."""
     v, c = cut(state, config)

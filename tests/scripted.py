@@ -3,8 +3,9 @@
 import golden_rule
 import numpy as np
 
-from asyncnet import agent, hearing, layout
+from asyncnet import agent, hearing
 from asyncnet.chance import identity
+from asyncnet.family import bind
 from asyncnet.kernel import entry
 from asyncnet.message import ACTIVITY, FEEDBACK, REWARD
 from asyncnet.network import NodePlan
@@ -49,7 +50,7 @@ def _made(level, rule, dims, settings, *, streams, credit, decay, adam, values, 
     settings |= zip(("beta1", "beta2", "epsilon"), adam, strict=True)
     dims["R"] = 3 * dims["O"]
     plan = NodePlan(f"node.{level}", level + 1, identity(level + 1, 0), "agent", level, (0, dims["O"]))
-    node = Agent(plan, layout.bind(agent, rule), dims, settings, streams + streams * values, told, tells=tells)
+    node = Agent(plan, bind(agent, rule=rule), dims, settings, streams + streams * values, told, tells=tells)
     node.view.port[:, hearing.WIDTH], node.view.sender[:, 1] = dims["I"], 1
     return node
 

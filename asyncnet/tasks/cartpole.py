@@ -108,9 +108,3 @@ def fall(v, c, b):
         v.ended[b] = 1.0
     else:
         v.ended[b] = 2.0 if v.steps[b] >= _LIMIT else 0.0
-
-
-@kernel
-def grade(v, c, n, b, action):
-    """Never asked: its decisions depend on each other, and a scenario that asks for it is refused."""
-    return 0.0
