@@ -10,9 +10,9 @@ from asyncnet.family import bound
 from asyncnet.family import unbound as cut
 from asyncnet.kernel import kernel
 from asyncnet.layout import STAMP, Field
+from asyncnet.message import ACTIVITY, TICK
 
 SAY, MORE = 1, 4
-_ACTIVITY, _TICK = 4, 5  # as in message.py
 
 MISSED = 0
 COUNT_NAMES = ("missed",)
@@ -74,9 +74,9 @@ def handle(state, config, now, kind, port, seq, stamp, payload, said, told):
     """Take in one event: a value, an outcome, or a TICK; on an on-arrival clock each message calls for a turn."""
     v, c = cut(state, config)
     slot = stamp % c.K
-    if kind == _TICK:
+    if kind == TICK:
         return turn(v, c, said)
-    if kind == _ACTIVITY:
+    if kind == ACTIVITY:
         if stamp > v.value_stamp[slot] or (stamp == v.value_stamp[slot] and seq > v.value_seq[slot]):
             v.value_stamp[slot] = stamp
             v.value_seq[slot] = seq

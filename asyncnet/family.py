@@ -1,7 +1,7 @@
 """A machine bound to its parts: a learning node to a rule, the world to a task.
 
-A machine (agent.py, world.py, dopamine.py) is the text of a turn. What it leaves open it asks of its parts by name, `c.rule.learn(v, c, ...)`, and which kernel
-that is follows from the type of `c`: the one of that name in the part's file, else in the files that the machine names for what a part does not bring
+A machine (machines/, world.py, dopamine.py) is the text of a turn. What it leaves open it asks of its parts by name, `c.rule.learn(v, c, ...)`, and which
+kernel that is follows from the type of `c`: the one of that name in the part's file, else in the files that the machine names for what a part does not bring
 (PARTS). So a machine is compiled once for each family, from its own text, and what one family is made of is compiled again when that changes and only then.
 """
 

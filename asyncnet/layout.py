@@ -7,7 +7,7 @@ A node type declares fields, `("weight", "I O")`, and settings, `("decay", float
     J credit pieces per unit                M pieces told per input  Z streams with a trace (B or 0)
     P, A, L            parameters, activations and layers of a network inside one node
     R weights learned at a time
-    E nodes above whose feedback drives this one, Q its pieces per unit, T 1 if it settles, else 0
+    E nodes above whose feedback drives this one, Q its pieces per unit
     G answers graded at once         W decisions logged before Python takes them      X numbers in an action
 
 Snapshot, digest and shipping a node are then one copy of one array; a whole number is exact in float64 up to 2^53.
@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-DIMENSIONS = ("B", "I", "O", "N", "K", "C", "S", "D", "J", "M", "Z", "P", "A", "L", "R", "G", "W", "E", "Q", "T", "X")
+DIMENSIONS = ("B", "I", "O", "N", "K", "C", "S", "D", "J", "M", "Z", "P", "A", "L", "R", "G", "W", "E", "Q", "X")
 
 
 STAMP = "-1..decision"  # what a field that names a decision holds

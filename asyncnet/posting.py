@@ -50,7 +50,7 @@ NOW, MORE, TICKED, WALL, NEED_EVENTS, NEED_SLOTS, TAPED, LAST_AT, LAST_WHO, LAST
 CONTROL_SIZE = 15
 NOWHERE = 0  # a slot that nobody uses
 
-SAY, TELL, AGAIN = 1, 2, 4  # as in agent.py (there: MORE)
+SAY, TELL, AGAIN = 1, 2, 4  # as in machines/archive.py (there: MORE)
 
 
 class Tables(NamedTuple):

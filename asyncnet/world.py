@@ -1,6 +1,6 @@
 """The world: the node that holds the task. It shows observations, takes actions and says what they earned.
 
-A machine like the learning node's (agent.py), bound to a task as that one is bound to a rule (tasks/__init__.py says what a task must bring). A world that
+A machine like those of learning nodes (machines/), bound to a task as they are to a rule (tasks/__init__.py says what a task must bring). A world that
 does not wait closes decision k every `interval` ticks with the newest action, and shows its observation on every tick, so that loss only delays;
 where that can change nothing (Links.repeats) it saves its breath. A world that waits closes decision k `interval` ticks after the action for k has
 come; if none comes it shows its observation again, so that a lost message only delays. What a decision earned goes out before the next observation,
@@ -19,6 +19,7 @@ from asyncnet.family import bound
 from asyncnet.family import unbound as cut
 from asyncnet.kernel import kernel
 from asyncnet.layout import STAMP, Field
+from asyncnet.message import ACTIVITY, TICK
 
 PARTS = {"task": ("asyncnet.tasks.usual",)}  # where a task's kernels are that it does not bring
 
@@ -26,7 +27,6 @@ SAY, TELL, MORE, STEP, TURN, LOOK = 1, 2, 4, 8, 16, 32
 """What a turn asks of its host: send the observation, send what was earned, come back at once, step the task (it lives in Python), book the
 turn it wants next, look at the score."""
 
-_ACTIVITY, _TICK = 4, 5  # as in message.py
 USE, WITHHOLD, GRADE = range(3)
 IDLE, GRADING, STEPPING, STEPPED = range(4)  # what it is in the middle of
 TERMINATED, TRUNCATED = 1, 2
@@ -313,6 +313,6 @@ def turn(v, c, now, said, told):
 def handle(state, config, now, kind, port, seq, stamp, payload, said, told):
     """Take in one event, an action or its turn (TICK); returns what to do (SAY | TELL | MORE | STEP | TURN | LOOK)."""
     v, c = cut(state, config)
-    if kind == _ACTIVITY:
+    if kind == ACTIVITY:
         return hear(v, c, now, seq, stamp, payload)
     return turn(v, c, now, said, told)

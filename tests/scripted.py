@@ -3,10 +3,10 @@
 import golden_rule
 import numpy as np
 
-from asyncnet import agent, hearing
 from asyncnet.chance import identity
 from asyncnet.family import bind
 from asyncnet.kernel import entry
+from asyncnet.machines import hearing, sampled
 from asyncnet.message import ACTIVITY, FEEDBACK, REWARD
 from asyncnet.network import NodePlan
 from asyncnet.node import Agent
@@ -33,24 +33,22 @@ def adam_steps(gradients, rates, eps, out):
 def _made(level, rule, dims, settings, *, streams, credit, decay, adam, values, told, tells):
     """An on-arrival node that hears one source and one sender of credit."""
     stamped = credit == "stamped"
-    dims = {"B": streams, "K": RING if stamped else 1, "C": RING, "S": 1, "D": 1, "J": 1, "M": 1, "T": 0, "Z": streams if decay or not stamped else 0} | dims
+    dims = {"B": streams, "K": RING if stamped else 1, "C": RING, "S": 1, "D": 1, "J": 1, "M": 1, "Z": streams if decay or not stamped else 0} | dims
     settings |= {
         "seed": 1,
         "patience": 4,
         "lag": 2,
         "revise": 0,
         "on_arrival": 1,
-        "drives": 0,
         "repeats": 1,
         "stamped": int(stamped),
         "decay": decay,
         "anneal": 0,
-        **dict.fromkeys(("gathers", "rounds", "decide", "below", "awaits", "foretells", "gated"), 0),
     }
     settings |= zip(("beta1", "beta2", "epsilon"), adam, strict=True)
     dims["R"] = 3 * dims["O"]
     plan = NodePlan(f"node.{level}", level + 1, identity(level + 1, 0), "agent", level, (0, dims["O"]))
-    node = Agent(plan, bind(agent, rule=rule), dims, settings, streams + streams * values, told, tells=tells)
+    node = Agent(plan, bind(sampled, rule=rule), dims, settings, streams + streams * values, told, tells=tells)
     node.view.port[:, hearing.WIDTH], node.view.sender[:, 1] = dims["I"], 1
     return node
 

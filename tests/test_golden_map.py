@@ -127,7 +127,7 @@ class Replay(Loop):
                     self._put("wtr", level, after[0] - 1, view.z_weight)
                     self._put("btr", level, after[0] - 1, view.z_bias)
                 if level == self.depth - 1 and after[1] == int(section["T"]):
-                    self._put("gate", 0, after[0], view.gate[0])
+                    self._put("gate", 0, after[0], view.gate)
                 elif level == self.depth - 1 and self.nodes[0].reward_first and after[0] > before[0] >= 0:
                     self._pay(before[0], now)
             return letters

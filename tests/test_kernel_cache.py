@@ -143,16 +143,19 @@ def test_a_change_in_anything_that_a_kernel_can_reach_is_compiled_and_nothing_el
 
 
 def test_the_packages_kernels_count_everything_they_take_constants_from():
-    from asyncnet import agent, compiled_loop
+    from asyncnet import compiled_loop
     from asyncnet.family import bind
+    from asyncnet.machines import sampled
     from asyncnet.reach import reached
     from asyncnet.rules import coagent
 
     loop = reached(compiled_loop.__name__)
     assert {f"asyncnet.{name}" for name in ("message", "timekeeper", "posting", "agenda", "inbox", "chance", "link", "world", "kernel")} <= loop.keys()
     assert "asyncnet.scenario" not in loop
-    team = bind(agent, rule=coagent).texts()
-    assert {f"asyncnet.{name}" for name in ("rules.coagent", "rules.still", "optim", "arithmetic", "chance", "cut", "hearing", "layout")} <= team.keys()
+    team = bind(sampled, rule=coagent).texts()
+    assert {
+        f"asyncnet.{name}" for name in ("rules.coagent", "optim", "arithmetic", "chance", "cut", "machines.archive", "machines.hearing", "layout")
+    } <= team.keys()
 
 
 @pytest.mark.parametrize(
@@ -272,14 +275,19 @@ def test_a_kernel_that_a_factory_makes_is_refused():
 
 def test_no_two_functions_in_compiled_code_have_one_name():
     """numba numbers functions of one name as a process compiles them; code kept by two processes may give a number to both."""
-    from asyncnet import agent, compiled_loop, dopamine, world
+    from asyncnet import compiled_loop, dopamine, world
     from asyncnet.family import bind
+    from asyncnet.machines import phased, sampled, settling
     from asyncnet.pointer import address
-    from asyncnet.rules import coagent, settling, value
+    from asyncnet.rules import coagent, settling_in_phases, settling_on_clocks, value
     from asyncnet.tasks import cartpole
 
     compiled_loop.CompiledLoop(check(small(), "test"), Virtual()).prepare(wired=True)
-    families = *(bind(agent, rule=rule) for rule in (coagent, settling, value)), bind(world, task=cartpole), bind(dopamine)
+    families = (
+        *(bind(machine, rule=rule) for machine, rule in ((sampled, coagent), (sampled, value), (settling, settling_on_clocks), (phased, settling_in_phases))),
+        bind(world, task=cartpole),
+        bind(dopamine),
+    )
     handles = [family.handle for family in families]
     for handle in handles:
         address(handle)

@@ -8,7 +8,7 @@ from thinkable import scenarios
 import asyncnet
 from asyncnet import lateness
 from asyncnet.compiled_loop import CompiledLoop
-from asyncnet.hearing import COUNT_NAMES
+from asyncnet.machines.hearing import COUNT_NAMES
 from asyncnet.network import plan
 from asyncnet.scenario import ScenarioError, check
 

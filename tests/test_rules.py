@@ -11,8 +11,8 @@ from scripted import Team
 from teams import Taped, learners, multiplexer, play, run
 
 from asyncnet import layout
-from asyncnet.hearing import COUNT_NAMES
 from asyncnet.loop import Loop
+from asyncnet.machines.hearing import COUNT_NAMES
 from asyncnet.message import ACTIVITY, REWARD
 from asyncnet.network import plan
 from asyncnet.node import build
