@@ -19,7 +19,7 @@ from asyncnet.family import bound
 from asyncnet.family import unbound as cut
 from asyncnet.kernel import kernel
 from asyncnet.layout import STAMP, Field
-from asyncnet.message import ACTIVITY, TICK
+from asyncnet.message import ACTIVITY
 
 PARTS = {"task": ("asyncnet.tasks.usual",)}  # where a task's kernels are that it does not bring
 
