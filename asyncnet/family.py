@@ -57,6 +57,7 @@ class Family:
         yield self.parts[part]
         yield from map(importlib.import_module, getattr(self.machine, "PARTS", {}).get(part, ()))
 
+    @functools.cached_property
     def texts(self) -> dict[str, bytes]:
         """The text of all that its code is made of, by module."""
         texts = reached(self.machine.__name__) | reached(cutter.__module__)
@@ -101,7 +102,7 @@ def bind(machine: ModuleType, **parts: ModuleType) -> Family:
 
 def _digest(family: Family) -> str:
     whole = hashlib.sha256(repr([family.machine.__name__, *((name, part.__name__) for name, part in family.parts.items())]).encode())
-    for name, text in sorted(family.texts().items()):
+    for name, text in sorted(family.texts.items()):
         whole.update(f"\n{name} {len(text)}\n".encode() + text)
     return whole.hexdigest()[:20]
 
@@ -111,11 +112,11 @@ def _parsed(text: bytes) -> ast.Module:
     return ast.parse(text)
 
 
-def _asked(machine: ModuleType, part: str) -> set[str]:
-    """Which kernels a machine, and what it is made of, ask of a part: NAME in c.part.NAME."""
+def _asked(family: Family, part: str) -> set[str]:
+    """Which kernels the machine and the other parts ask of a part: NAME in c.part.NAME."""
     return {
         node.attr
-        for text in reached(machine.__name__).values()
+        for text in family.texts.values()
         for node in ast.walk(_parsed(text))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute) and node.value.attr == part
     }
@@ -131,7 +132,7 @@ def _check(family: Family) -> None:
     }
     _check_fields(family.machine, known)
     for part, module in family.parts.items():
-        asked = _asked(family.machine, part)
+        asked = _asked(family, part)
         for name in sorted(asked):
             if family.kernel(part, name) is None:
                 raise NameError(f"{module.__name__}: {family.machine.__name__} asks for {name}, and nobody brings it")

@@ -15,6 +15,7 @@ import numpy as np
 from asyncnet.chance import identity
 from asyncnet.message import ACTIVITY, FEEDBACK, OUTCOME, REWARD, TICK
 from asyncnet.mistakes import near
+from asyncnet.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
     from asyncnet.scenario import Scenario
@@ -358,7 +359,8 @@ def dimensions(plan: Plan, node: NodePlan, scenario: Scenario) -> dict[str, int]
     learner = scenario.critic if node.role == "critic" else learner_of(scenario, plan.layers[node.layer])
     stamped = learner.credit == "stamped"
     ring = learner.ring or plan.archives["critic" if node.role == "critic" else plan.layers[node.layer].name]
-    dims = {"B": streams, "K": ring if stamped else 1, "C": ring, "Z": streams if not stamped or learner.lambda_ > 0.0 else 0}
+    dims = {"Y": OPTIMIZERS[learner.optimizer.name].SLOTS}
+    dims |= {"B": streams, "K": ring if stamped else 1, "C": ring, "Z": streams if not stamped or learner.lambda_ > 0.0 else 0}
     if node.role == "critic":
         sizes = critic_sizes(plan, scenario)
         dims |= {"I": plan.inputs, "O": 1, "N": 1, "S": 1, "D": 1, "J": 1, "M": 1}

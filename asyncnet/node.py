@@ -19,6 +19,7 @@ from asyncnet.machines import archive, hearing, sampled
 from asyncnet.message import ACTIVITY, FEEDBACK, OUTCOME, REWARD, TICK, Letter
 from asyncnet.metrics import Score
 from asyncnet.network import NodePlan, Plan
+from asyncnet.optimizers import OPTIMIZERS
 from asyncnet.pointer import address
 from asyncnet.rules import RULES, coagent, settling, value
 from asyncnet.rules.settings import per_layer
@@ -223,9 +224,10 @@ def family_of(scenario: Scenario, plan: Plan, node: NodePlan) -> Family:
     if node.role == "dopamine":
         return bind(dopamine)
     if node.role == "critic":
-        return bind(sampled, rule=value)
-    rule = RULES[network.learner_of(scenario, plan.layers[node.layer]).name]
-    return bind(importlib.import_module(rule.MACHINE), rule=importlib.import_module(rule.KERNELS))
+        return bind(sampled, rule=value, optimizer=OPTIMIZERS[scenario.critic.optimizer.name])
+    learner = network.learner_of(scenario, plan.layers[node.layer])
+    rule = RULES[learner.name]
+    return bind(importlib.import_module(rule.MACHINE), rule=importlib.import_module(rule.KERNELS), optimizer=OPTIMIZERS[learner.optimizer.name])
 
 
 def build(scenario: Scenario, plan: Plan, node: NodePlan) -> Node:
@@ -291,9 +293,7 @@ def _learner(scenario: Scenario, learner: object, values: dict[str, float], *, s
         "stamped": int(learner.credit == "stamped"),
         "decay": scenario.task.gamma * learner.lambda_,
         "anneal": learner.anneal,
-        "beta1": learner.beta1,
-        "beta2": learner.beta2,
-        "epsilon": learner.epsilon,
+        **OPTIMIZERS[learner.optimizer.name].values(learner.optimizer, learner.EPSILON),
     }
 
 

@@ -32,10 +32,10 @@ from pydantic import Field, ValidationError
 from asyncnet import durable, ledger, scenario
 from asyncnet.checkpoint import Checkpoint, save
 from asyncnet.journal import Writer
+from asyncnet.model import Model
 from asyncnet.network import plan
 from asyncnet.reading import LARGEST_FILE
 from asyncnet.result import Result
-from asyncnet.rules.settings import Model
 from asyncnet.scenario import Scenario, ScenarioError
 from asyncnet.text import as_json, in_a_line, printable
 

@@ -18,9 +18,10 @@ import tomli_w
 from pydantic import BeforeValidator, Field, ValidationError
 
 from asyncnet.mistakes import ScenarioError, first
+from asyncnet.model import Model
 from asyncnet.reading import Layer, change, condition, read_toml, several
 from asyncnet.rules import RULES, map_async, map_propagation
-from asyncnet.rules.settings import LearnerSettings, Model, Size
+from asyncnet.rules.settings import LearnerSettings, Size
 
 # With a tick of at most 1e6 microseconds, thirty-two of the longest delays, or a straggler's period, stay far below 2^63 microseconds.
 Ticks = Annotated[float, Field(ge=0.0, le=1e9)]

@@ -107,15 +107,9 @@ class Replay(Loop):
             letters = hear(now, channel, port, seq, stamp, payload)
             after = int(view.stamp[0]), int(view.round[0])
             if channel == REWARD:
-                for key, name in (
-                    ("weight", "W"),
-                    ("bias", "b"),
-                    ("m_weight", "adam_mw"),
-                    ("v_weight", "adam_vw"),
-                    ("m_bias", "adam_mb"),
-                    ("v_bias", "adam_vb"),
-                ):
-                    self._put(name, level, stamp, getattr(view, key))
+                (mw, vw), (mb, vb) = view.slots_weight, view.slots_bias
+                for name, array in {"W": view.weight, "b": view.bias, "adam_mw": mw, "adam_vw": vw, "adam_mb": mb, "adam_vb": vb}.items():
+                    self._put(name, level, stamp, array)
             after = after[0], min(after[1], int(section["T"]))
             if after != before:
                 gaussian_output = level == self.depth - 1 and section["out_type"] == LINEAR
@@ -153,9 +147,7 @@ def replay(section, name, credit, monkeypatch):
         "temperature": max(1.0, float(np.max(section["temp"]))),
         "variance": section["var"].tolist() if linear else section["var"][:-1].tolist(),
         "gate": "inverse" if (section["gate"] != 1.0).any() else "none",
-        "beta1": beta1,
-        "beta2": beta2,
-        "epsilon": epsilon,
+        "optimizer": {"beta1": beta1, "beta2": beta2, "epsilon": epsilon},
     }
     sizes = section["sizes"].astype(int).tolist()
     task = {"name": "regression" if linear else "multiplexer", "decisions": 10, "streams": section["x"].shape[1], "world": {"waits": True, "interval": 1}}

@@ -146,15 +146,16 @@ def test_the_packages_kernels_count_everything_they_take_constants_from():
     from asyncnet import compiled_loop
     from asyncnet.family import bind
     from asyncnet.machines import sampled
+    from asyncnet.optimizers import adam
     from asyncnet.reach import reached
     from asyncnet.rules import coagent
 
     loop = reached(compiled_loop.__name__)
     assert {f"asyncnet.{name}" for name in ("message", "timekeeper", "posting", "agenda", "inbox", "chance", "link", "world", "kernel")} <= loop.keys()
     assert "asyncnet.scenario" not in loop
-    team = bind(sampled, rule=coagent).texts()
+    team = bind(sampled, rule=coagent, optimizer=adam).texts
     assert {
-        f"asyncnet.{name}" for name in ("rules.coagent", "optim", "arithmetic", "chance", "cut", "machines.archive", "machines.hearing", "layout")
+        f"asyncnet.{name}" for name in ("rules.coagent", "optimizers.adam", "arithmetic", "chance", "cut", "machines.archive", "machines.hearing", "layout")
     } <= team.keys()
 
 
@@ -278,17 +279,15 @@ def test_no_two_functions_in_compiled_code_have_one_name():
     from asyncnet import compiled_loop, dopamine, world
     from asyncnet.family import bind
     from asyncnet.machines import phased, sampled, settling
+    from asyncnet.optimizers import adam
     from asyncnet.pointer import address
     from asyncnet.rules import coagent, settling_in_phases, settling_on_clocks, value
     from asyncnet.tasks import cartpole
 
     compiled_loop.CompiledLoop(check(small(), "test"), Virtual()).prepare(wired=True)
-    families = (
-        *(bind(machine, rule=rule) for machine, rule in ((sampled, coagent), (sampled, value), (settling, settling_on_clocks), (phased, settling_in_phases))),
-        bind(world, task=cartpole),
-        bind(dopamine),
-    )
-    handles = [family.handle for family in families]
+    learners = (sampled, coagent), (sampled, value), (settling, settling_on_clocks), (phased, settling_in_phases)
+    families = [bind(machine, rule=rule, optimizer=adam) for machine, rule in learners]
+    handles = [family.handle for family in (*families, bind(world, task=cartpole), bind(dopamine))]
     for handle in handles:
         address(handle)
     for made in (*handles, compiled_loop.go, compiled_loop.take_all_in, compiled_loop.admit):
