@@ -10,6 +10,8 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from asyncnet.record import Record
+
 
 class Row(NamedTuple):
     """One figure beside its yardstick; `ratio` says how many times better ours is, None where the figure stands for itself."""
@@ -30,6 +32,13 @@ def faster(what: str, ours: float, unit: str, yardstick: str, theirs: float) -> 
 def shorter(what: str, ours: float, unit: str, yardstick: str, theirs: float) -> Row:
     """A figure of which less is better."""
     return Row(what, ours, unit, yardstick, theirs, theirs / ours)
+
+
+def whole(record: Record) -> Record:
+    """The record of a run that was not interrupted; else KeyboardInterrupt, for then the benchmark is: it has nothing to end in order."""
+    if record.stopped == "interrupted":
+        raise KeyboardInterrupt
+    return record
 
 
 def show(rows: Iterable[Row], as_json: bool = False) -> None:

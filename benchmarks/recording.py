@@ -25,7 +25,7 @@ import asyncnet
 from asyncnet.actors.engine import Team
 from asyncnet.actors.session import Session, leftovers, session
 from asyncnet.api import Quiet
-from asyncnet.benchmarks import Row, show
+from asyncnet.benchmarks import Row, show, whole
 from asyncnet.checkpoint import Checkpoint
 from asyncnet.compiled_loop import CompiledLoop
 from asyncnet.journal import SUFFIX, Reader, Writer
@@ -85,7 +85,7 @@ def once(held: Session, scenario: Scenario, recording: bool) -> Run:
         team = Team(scenario, Quiet(), private=True, kept=kept)
         try:
             before = processor(held)
-            record = team.run()
+            record = whole(team.run())
             used = processor(held) - before
         finally:
             team.end()

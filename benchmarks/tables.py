@@ -239,8 +239,11 @@ TABLES = {
 def one(scenario: str, under: tuple[str, ...], settings: tuple[str, ...], seed: int) -> dict[str, Any]:
     """One run, in a process of the pool."""
     import asyncnet
+    from asyncnet.benchmarks import whole
 
-    summary = asyncnet.run(asyncnet.load(scenario, under, settings), seed=seed, out=None).summary()
+    result = asyncnet.run(asyncnet.load(scenario, under, settings), seed=seed, out=None)
+    whole(result.record)
+    summary = result.summary()
     kept = ("mean_reward", "last_mean_reward", "mean_return", "last_mean_return", "on_time", "decisions", "seconds", "digest", "verdict")
     return {"scenario": scenario, "under": list(under), "settings": list(settings), "seed": seed, **{key: summary[key] for key in kept}}
 

@@ -29,7 +29,7 @@ from asyncnet import embedded  # noqa: E402
 from asyncnet.actors.engine import Team  # noqa: E402
 from asyncnet.actors.session import session  # noqa: E402
 from asyncnet.api import Quiet  # noqa: E402
-from asyncnet.benchmarks import Row, faster, show  # noqa: E402
+from asyncnet.benchmarks import Row, faster, show, whole  # noqa: E402
 from asyncnet.compiled_loop import CompiledLoop  # noqa: E402
 from asyncnet.record import Record  # noqa: E402
 from asyncnet.scenario import Scenario, check  # noqa: E402
@@ -62,7 +62,7 @@ def rate(record: Record) -> float:
 
 
 def alone(scenario: Scenario) -> Record:
-    return embedded.run(scenario, Quiet())
+    return whole(embedded.run(scenario, Quiet()))
 
 
 def shared(scenario: Scenario, pack: int) -> tuple[Record, float]:
@@ -71,7 +71,7 @@ def shared(scenario: Scenario, pack: int) -> tuple[Record, float]:
 
     running = Team(scenario, Quiet(), private=True, time="virtual", pack=pack)
     try:
-        record = running.run()
+        record = whole(running.run())
         windows = ray.get(running.hosts["0"].status.remote())["window"]
     finally:
         running.end()

@@ -26,7 +26,7 @@ from asyncnet.actors.courier import ZmqCourier
 from asyncnet.actors.frames import pack, unpack
 from asyncnet.actors.session import session
 from asyncnet.agenda import who
-from asyncnet.benchmarks import Row, faster, shorter, show
+from asyncnet.benchmarks import Row, faster, shorter, show, whole
 from asyncnet.message import ACTIVITY
 
 WHO = who.py_func(ACTIVITY, 1, 0)
@@ -186,8 +186,8 @@ def waiting(name: str, length: dict[str, int]) -> asyncnet.Scenario:
 
 
 def decisions_per_second(scenario: asyncnet.Scenario, wire: str) -> float:
-    summary = asyncnet.run(scenario, "ray", wire=wire, out=None).summary()
-    return summary["decisions"] / summary["measured"]["elapsed_s"]
+    record = whole(asyncnet.run(scenario, "ray", wire=wire, out=None).record)
+    return record.score["decisions"] / record.measured["elapsed_s"]
 
 
 def measure(seconds: float = 2.0) -> list[Row]:

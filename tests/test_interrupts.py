@@ -88,6 +88,14 @@ def test_a_command_is_left_while_it_compiles(tmp_path):
         assert_left(run, signal.SIGINT)
 
 
+def test_a_bench_ends_with_the_run_that_an_interrupt_ends(tmp_path):
+    for number in range(4):
+        with started("bench", "embedded", "--seconds", "4") as bench:
+            assert [bench.stderr.readline() for _ in range(2)][1].startswith("timing ")
+            time.sleep(0.3 * number)
+            assert_left(bench, BOTH[number % 2])
+
+
 @pytest.mark.study
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("verb", verbs("", ""))
