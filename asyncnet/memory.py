@@ -20,9 +20,10 @@ import psutil
 from asyncnet import layout, network
 from asyncnet.lateness import Ways
 from asyncnet.message import CHANNEL_NAMES
-from asyncnet.network import CHANNEL, DST, SRC, Plan, dimensions, plan
+from asyncnet.network import CHANNEL, DST, SRC, Plan, dimensions
 from asyncnet.node import family_of
 from asyncnet.scenario import Scenario, ScenarioError
+from asyncnet.team import plan
 
 SHARE = 0.8  # of the machine's memory
 ROOM = 0.25  # of what a run may have, for messages under way

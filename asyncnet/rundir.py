@@ -33,10 +33,10 @@ from asyncnet import durable, ledger, scenario
 from asyncnet.checkpoint import Checkpoint, save
 from asyncnet.journal import Writer
 from asyncnet.model import Model
-from asyncnet.network import plan
 from asyncnet.reading import LARGEST_FILE
 from asyncnet.result import Result
 from asyncnet.scenario import Scenario, ScenarioError
+from asyncnet.team import plan
 from asyncnet.text import as_json, in_a_line, printable
 
 BEGINNING = "from"

@@ -18,7 +18,7 @@ from asyncnet.loop import Loop
 from asyncnet.message import ACTIVITY, REWARD, WORLD, Letter
 from asyncnet.rules import map_propagation
 from asyncnet.scenario import check
-from asyncnet.tasks import Spaces
+from asyncnet.tasks.parts import Spaces
 from asyncnet.timekeeper import Virtual
 from asyncnet.world import LOOK, TURN
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from asyncnet.kernel import kernel
 from asyncnet.layout import Field, Views
-from asyncnet.tasks import seeds
+from asyncnet.tasks.parts import seeds
 
 FIELDS = (
     Field("physics", "B 4"),  # x, its speed, theta, its speed; what is shown is rounded to single precision
