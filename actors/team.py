@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from asyncnet import ledger, snapshot
+from asyncnet.ahead import compile_ahead
 from asyncnet.checkpoint import Checkpoint
 from asyncnet.compiled_loop import CompiledLoop
 from asyncnet.kernel import telling
@@ -59,6 +60,7 @@ def run_in(held: Session, scenario: Scenario, reporter: Reporter, **how: Any) ->
 def prepared(held: Session, scenario: Scenario, reporter: Reporter, **how: Any) -> Team:
     """A team in a Ray session of this process, and all kernels compiled, once, that the hosts of this machine will find in the cache."""
     with telling(reporter.note):
+        compile_ahead(scenario, wired=True)
         CompiledLoop(scenario, None).prepare(wired=True)
     return Team(scenario, reporter, private=held.mark is not None, **how)
 

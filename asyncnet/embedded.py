@@ -37,6 +37,10 @@ def run(
     """
     from asyncnet.timekeeper import Virtual, Wall
 
+    if loop == "compiled":
+        from asyncnet.ahead import compile_ahead
+
+        compile_ahead(scenario)
     module, _, name = LOOPS[loop].partition(":")
     made = getattr(importlib.import_module(module), name)(scenario, Virtual() if time == "virtual" else None)
     if begin is not None:

@@ -121,6 +121,17 @@ def entry_kept(function: Callable, digest: str, name: str) -> Callable:
     return made
 
 
+def kept(made: Any, signature: tuple[Any, ...]) -> bool:
+    """Whether an entry's machine code for these types of arguments is in the cache folder, or compiled in this process."""
+    return signature in made.overloads or made._cache.holds(signature, made.targetctx)
+
+
+def tell(text: str) -> None:
+    """Tell whoever listens (`telling`)."""
+    if hear := _hears.get():
+        hear(text)
+
+
 class _Told:
     """A cache of numba's for which a file that cannot be read or written is one that is not there, and which tells what it does not hold."""
 
@@ -153,6 +164,9 @@ class _ByWhatItHolds(IndexDataCacheFile):
     numba numbers them and keeps an index: two processes that compile at once may both give out a number, and one then loads code for other arguments.
     """
 
+    def holds(self, key: Any) -> bool:
+        return os.path.exists(self._data_path(self._name(key)))
+
     def save(self, key: Any, data: Any) -> None:
         self._save_data(self._name(key), data)
 
@@ -171,9 +185,13 @@ class _Kept(_Told, FunctionCache):
         super().__init__(function)
         self._cache_file = _ByWhatItHolds(self.cache_path, self._impl.filename_base, None)
 
+    def holds(self, signature: tuple[Any, ...], context: Any) -> bool:
+        return self._cache_file.holds(self._index_key(signature, context.codegen()))
+
 
 class _InMemory(_Told, NullCache):
-    pass
+    def holds(self, signature: tuple[Any, ...], context: Any) -> bool:
+        return False
 
 
 def _cache(function: Callable, digest: str, name: str) -> _Told:
