@@ -143,7 +143,7 @@ class _Told:
         except Exception:  # whatever unpickling a damaged file raises
             found = None
         if found is None and (hear := _hears.get()):
-            hear("compiling what this run needs and has not been compiled here yet: up to a minute or two")
+            hear("compiling what this run needs and has not been compiled here yet: up to a minute")
             hear(f"compiling {self.name}")
         return found
 
