@@ -27,9 +27,9 @@ import psutil
 
 from asyncnet import interrupts
 from asyncnet.checkpoint import Checkpoint
-from asyncnet.network import plan
 from asyncnet.record import Keeper, Record, Reporter
 from asyncnet.scenario import Scenario, ScenarioError, check
+from asyncnet.team import plan
 
 from .session import CONTROL_PATIENCE, Ground, Session, ground, joined, started, unanswered
 
@@ -240,7 +240,7 @@ class _Watch:
         return f"{what}; lost with it: {', '.join(names[:MOST_NAMED])}{f' and {len(names) - MOST_NAMED} more' if len(names) > MOST_NAMED else ''}"
 
     def _remains(self, why: str) -> Record:
-        from .engine import remains
+        from .team import remains
 
         return remains(why, self._told, 0.0 if self._began is None else time.perf_counter() - self._began)
 
@@ -349,7 +349,7 @@ def main(descriptor: int) -> None:
 
 
 def _work(held: Session, scenario: Scenario, teller: _Teller, stop: threading.Event, **how: Any) -> None:
-    from .engine import prepared
+    from .team import prepared
 
     teller.tell("stage", "kernels")
     team = prepared(held, scenario, teller, tell=teller.tell, interrupted=stop, **how)

@@ -16,12 +16,12 @@ from asyncnet.checkpoint import Checkpoint
 from asyncnet.checkpoint import load as load_checkpoint
 from asyncnet.kernel import telling
 from asyncnet.mistakes import near
-from asyncnet.network import plan
 from asyncnet.reading import condition, find, read_toml, setting, several, shipped
 from asyncnet.record import Record, Reporter
 from asyncnet.result import Result, difference
 from asyncnet.rundir import RunDirectory
 from asyncnet.scenario import Scenario, ScenarioError, read
+from asyncnet.team import plan
 
 # Engines are named by strings, so that naming one does not import it. Each has `run`, and `check`, which refuses what it cannot run before anything is made.
 ENGINES = {"embedded": "asyncnet.embedded", "ray": "asyncnet.actors.engine"}

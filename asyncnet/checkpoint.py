@@ -23,7 +23,7 @@ from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 
 from asyncnet import durable
-from asyncnet.rules.settings import Model
+from asyncnet.model import Model
 from asyncnet.scenario import ScenarioError
 from asyncnet.text import as_json
 

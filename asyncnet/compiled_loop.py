@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
+from numba.core import types
 
 from asyncnet import clock
 from asyncnet import posting as p
@@ -242,6 +243,12 @@ def admit(directory, rows, numbers, first, at):
             p.book(t, t.control[p.LAST_AT], rows[n, 0], rows[n, 1], node, rows[n, 2], t.arrive[place, 1], slot)
         at += size
     return rows.shape[0], at, refused
+
+
+_TABLE, _WHOLE = types.Array(types.int64, 2, "C"), types.int64
+_ROWS, _NUMBERS = types.Array(types.int64, 2, "C", readonly=True), types.Array(types.float64, 1, "C", readonly=True)
+# The entries and the types that they are called with; the last is for a wire only.
+ENTRIES = ((go, (_TABLE, _WHOLE, _WHOLE, _WHOLE)), (take_all_in, (_TABLE,)), (admit, (_TABLE, _ROWS, _NUMBERS, _WHOLE, _WHOLE)))
 
 
 class CompiledLoop(Loop):

@@ -1,12 +1,12 @@
-"""How kernels see a node: `v.weight` and `c.decay`, read from two flat arrays where they are used.
+"""How kernels see a node: `v.weight` and `c.decay`, read from two flat arrays where they are used, and `c.rule.learn`, a kernel of a part.
 
 `v` and `c` are a pair of addresses. A field becomes an array, a setting a number, only where a kernel names it, so a kernel costs (to compile and to
-call) what it uses, not what its node's type declares. Settings never change while compiled code runs; the compiler is told so.
+call) what it uses, not what its node's type declares. Settings never change while compiled code runs; the compiler is told so. A part is nothing but a type.
 
     config      dimensions, then settings, then where each field starts in the state
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -19,19 +19,30 @@ from asyncnet.kernel import array_value
 
 
 class Fields(types.Type):
-    """The type of `v`: (name, shape, place of its start in config) of each field; a shape is of places in config or plain numbers ("1")."""
+    """The type of a family's `v`: shape and place of its start in config of each field; a shape is of places in config or plain numbers ("1")."""
 
-    def __init__(self, fields: tuple[tuple[str, tuple[int | str, ...], int], ...]) -> None:
-        self.fields = {name: (shape, start) for name, shape, start in fields}
-        super().__init__(f"Fields{fields}")
+    def __init__(self, family: str, fields: Mapping[str, tuple[tuple[int | str, ...], int]]) -> None:
+        self.fields = fields
+        super().__init__(f"v of {family}")
+
+
+class Part(types.Type):
+    """The type of a part of `c`; `kernel` finds its kernels by name."""
+
+    def __init__(self, family: str, name: str, kernel: Callable[[str], Any]) -> None:
+        self.kernel = kernel
+        super().__init__(f"{name} of {family}")
 
 
 class Settings(types.Type):
-    """The type of `c`: (name, place in config, whether a whole number)."""
+    """The type of a family's `c`: place in config of each setting, and whether it is a whole number; and the parts."""
 
-    def __init__(self, settings: tuple[tuple[str, int, bool], ...]) -> None:
-        self.settings = {name: (place, whole) for name, place, whole in settings}
-        super().__init__(f"Settings{settings}")
+    def __init__(self, family: str, settings: Mapping[str, tuple[int, bool]], parts: Mapping[str, Part]) -> None:
+        self.settings, self.parts = settings, parts
+        super().__init__(f"c of {family}")
+
+
+register_model(Part)(models.OpaqueModel)
 
 
 @register_model(Fields)
@@ -54,7 +65,18 @@ class _SettingTypes(AttributeTemplate):
     key = Settings
 
     def generic_resolve(self, kind: Settings, name: str) -> types.Type | None:
+        if name in kind.parts:
+            return kind.parts[name]
         return (types.int64 if kind.settings[name][1] else types.float64) if name in kind.settings else None
+
+
+@infer_getattr
+class _KernelTypes(AttributeTemplate):
+    key = Part
+
+    def generic_resolve(self, kind: Part, name: str) -> types.Type | None:
+        found = kind.kernel(name)
+        return None if found is None else types.Dispatcher(found)
 
 
 def _number(builder: ir.IRBuilder, config: ir.Value, place: int) -> ir.Value:
@@ -67,8 +89,15 @@ def _whole(builder: ir.IRBuilder, config: ir.Value, place: int) -> ir.Value:
     return builder.fptosi(_number(builder, config, place), ir.IntType(64))
 
 
+@lower_getattr_generic(Part)
+def _kernel(context: Any, builder: ir.IRBuilder, kind: Part, value: ir.Value, name: str) -> ir.Value:
+    return context.get_dummy_value()
+
+
 @lower_getattr_generic(Settings)
 def _setting(context: Any, builder: ir.IRBuilder, kind: Settings, value: ir.Value, name: str) -> ir.Value:
+    if name in kind.parts:
+        return context.get_dummy_value()
     config = cgutils.create_struct_proxy(kind)(context, builder, value=value).config
     place, whole = kind.settings[name]
     return (_whole if whole else _number)(builder, config, place)
@@ -83,13 +112,16 @@ def _field(context: Any, builder: ir.IRBuilder, kind: Fields, value: ir.Value, n
     return array_value(context, builder, types.Array(types.float64, len(shape), "C"), data, sizes)
 
 
-def cutter(dimensions: Sequence[str], settings: Sequence[tuple[str, bool]], fields: Sequence[tuple[str, str]]) -> Any:
-    """The kernel `cut(state, config)` -> (v, c) of a node type; a setting is (name, whether whole), a field (name, shape)."""
+def cutter(
+    family: str, dimensions: Sequence[str], settings: Sequence[tuple[str, bool]], fields: Sequence[tuple[str, str]], parts: Mapping[str, Callable[[str], Any]]
+) -> Any:
+    """The kernel `cut(state, config)` -> (v, c) of a family; a setting is (name, whether whole), a field (name, shape); `parts` find their kernels by name."""
     places = {d: place for place, d in enumerate(dimensions)}
     first = len(dimensions)
-    c = Settings((*((d, place, True) for d, place in places.items()), *((name, first + i, whole) for i, (name, whole) in enumerate(settings))))
+    numbers = {d: (place, True) for d, place in places.items()} | {name: (first + i, whole) for i, (name, whole) in enumerate(settings)}
+    c = Settings(family, numbers, {name: Part(family, name, kernel) for name, kernel in parts.items()})
     first += len(settings)
-    v = Fields(tuple((name, tuple(places.get(d, d) for d in shape.split()), first + i) for i, (name, shape) in enumerate(fields)))
+    v = Fields(family, {name: (tuple(places.get(d, d) for d in shape.split()), first + i) for i, (name, shape) in enumerate(fields)})
 
     @intrinsic
     def cut(typingctx, state, config):

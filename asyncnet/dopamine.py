@@ -6,13 +6,13 @@ v_k is the critic's value of observation k, R_k what decision k earned, boot_k =
 resets an ended episode (and, as published, for a time limit). It goes out as soon as all of its parts have come, oldest decision first.
 """
 
-from asyncnet.kernel import entry, kernel
-from asyncnet.layout import STAMP, Field, unbound
-
-cut = unbound  # bound: layout
+from asyncnet.family import bound
+from asyncnet.family import unbound as cut
+from asyncnet.kernel import kernel
+from asyncnet.layout import STAMP, Field
+from asyncnet.message import ACTIVITY, TICK
 
 SAY, MORE = 1, 4
-_ACTIVITY, _TICK = 4, 5  # as in message.py
 
 MISSED = 0
 COUNT_NAMES = ("missed",)
@@ -33,7 +33,7 @@ FIELDS = (
 SETTINGS = (("gamma", float), ("on_arrival", int))
 
 
-@entry
+@bound
 def begin(state, config):
     """Fill a fresh state: nothing heard."""
     v, _ = cut(state, config)
@@ -69,14 +69,14 @@ def turn(v, c, said):
     return SAY | MORE if count > 1 else SAY
 
 
-@entry
+@bound
 def handle(state, config, now, kind, port, seq, stamp, payload, said, told):
     """Take in one event: a value, an outcome, or a TICK; on an on-arrival clock each message calls for a turn."""
     v, c = cut(state, config)
     slot = stamp % c.K
-    if kind == _TICK:
+    if kind == TICK:
         return turn(v, c, said)
-    if kind == _ACTIVITY:
+    if kind == ACTIVITY:
         if stamp > v.value_stamp[slot] or (stamp == v.value_stamp[slot] and seq > v.value_seq[slot]):
             v.value_stamp[slot] = stamp
             v.value_seq[slot] = seq

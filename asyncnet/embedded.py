@@ -11,10 +11,10 @@ import numpy as np
 from asyncnet import interrupts, ledger, snapshot
 from asyncnet.checkpoint import Checkpoint
 from asyncnet.loop import Loop
-from asyncnet.network import plan
 from asyncnet.record import Keeper, Record, Reporter
 from asyncnet.recorder import Recorder, digest_of
 from asyncnet.scenario import Scenario, ScenarioError
+from asyncnet.team import plan
 
 LOOPS = {"compiled": "asyncnet.compiled_loop:CompiledLoop", "readable": "asyncnet.loop:Loop"}
 
@@ -37,6 +37,10 @@ def run(
     """
     from asyncnet.timekeeper import Virtual, Wall
 
+    if loop == "compiled":
+        from asyncnet.ahead import compile_ahead
+
+        compile_ahead(scenario)
     module, _, name = LOOPS[loop].partition(":")
     made = getattr(importlib.import_module(module), name)(scenario, Virtual() if time == "virtual" else None)
     if begin is not None:

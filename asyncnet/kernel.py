@@ -11,17 +11,13 @@ says so, and what is being compiled.
 import atexit
 import functools
 import hashlib
-import importlib.util
 import os
 import shutil
-import sys
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numba
@@ -115,9 +111,25 @@ def inlined(function: Callable) -> Callable:
 def entry(function: Callable) -> Callable:
     """Compile a kernel that Python calls, and keep its machine code in the cache folder."""
     _note(function)
+    return entry_kept(function, seal(function.__module__), function.__module__.rpartition(".")[2].replace("_", " "))
+
+
+def entry_kept(function: Callable, digest: str, name: str) -> Callable:
+    """The same for a function of which `digest` says all that it is made of, and `name` what it is."""
     made = numba.njit(no_cfunc_wrapper=True, **_HOW)(function)
-    made._cache = _cache(function)
+    made._cache = _cache(function, hashlib.sha256((_VERSIONS + digest).encode()).hexdigest(), name)
     return made
+
+
+def kept(made: Any, signature: tuple[Any, ...]) -> bool:
+    """Whether an entry's machine code for these types of arguments is in the cache folder, or compiled in this process."""
+    return signature in made.overloads or made._cache.holds(signature, made.targetctx)
+
+
+def tell(text: str) -> None:
+    """Tell whoever listens (`telling`)."""
+    if hear := _hears.get():
+        hear(text)
 
 
 class _Told:
@@ -131,7 +143,7 @@ class _Told:
         except Exception:  # whatever unpickling a damaged file raises
             found = None
         if found is None and (hear := _hears.get()):
-            hear("compiling what this run needs and has not been compiled here yet: up to a minute or two")
+            hear("compiling what this run needs and has not been compiled here yet: up to a minute")
             hear(f"compiling {self.name}")
         return found
 
@@ -152,6 +164,9 @@ class _ByWhatItHolds(IndexDataCacheFile):
     numba numbers them and keeps an index: two processes that compile at once may both give out a number, and one then loads code for other arguments.
     """
 
+    def holds(self, key: Any) -> bool:
+        return os.path.exists(self._data_path(self._name(key)))
+
     def save(self, key: Any, data: Any) -> None:
         self._save_data(self._name(key), data)
 
@@ -170,44 +185,27 @@ class _Kept(_Told, FunctionCache):
         super().__init__(function)
         self._cache_file = _ByWhatItHolds(self.cache_path, self._impl.filename_base, None)
 
+    def holds(self, signature: tuple[Any, ...], context: Any) -> bool:
+        return self._cache_file.holds(self._index_key(signature, context.codegen()))
+
 
 class _InMemory(_Told, NullCache):
-    pass
+    def holds(self, signature: tuple[Any, ...], context: Any) -> bool:
+        return False
 
 
-def _cache(function: Callable) -> _Told:
+def _cache(function: Callable, digest: str, name: str) -> _Told:
     folder, before = cache_folder(), numba.config.CACHE_DIR
     try:
-        numba.config.CACHE_DIR = str(folder / seal(function.__module__, _VERSIONS)[:20]) if folder else ""  # read now, not later
+        numba.config.CACHE_DIR = str(folder / digest[:20]) if folder else ""  # read now, not later
         made = _Kept(function)
     except RuntimeError:  # there is no such place, or it cannot be written
         _not_kept(f"{folder}: cannot be written")
         made = _InMemory()
     finally:
         numba.config.CACHE_DIR = before
-    made.name = function.__module__.rpartition(".")[2].replace("_", " ")
+    made.name = name
     return made
-
-
-def written(name: str, text: str) -> ModuleType:
-    """The module of that name and text; it has a file in the cache folder, for numba keeps nothing of a module that has none."""
-    digest = hashlib.sha256(text.encode()).hexdigest()[:20]
-    path = (cache_folder() or Path("nowhere")) / "bound" / digest / f"{name}.py"
-    if not path.exists() and cache_folder():
-        part = path.with_suffix(f".{uuid.uuid4().hex}.part")  # another process may be writing the same
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(text)
-            part.replace(path)
-        except OSError as error:
-            _not_kept(f"{cache_folder()}: {error.strerror}")
-        finally:
-            part.unlink(missing_ok=True)
-    spec = importlib.util.spec_from_file_location(f"asyncnet_bound.{digest}.{name}", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    exec(compile(text, str(path), "exec"), module.__dict__)
-    return module
 
 
 def array_value(context: Any, builder: ir.IRBuilder, kind: types.Array, data: ir.Value, sizes: list[ir.Value]) -> ir.Value:

@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
+from asyncnet.mistakes import ScenarioError
 from asyncnet.network import OBSERVATION, Plan, settles
 
 if TYPE_CHECKING:
@@ -78,8 +79,6 @@ def tries_for(successes: int, share: float) -> float:
 
 def archives(scenario: Scenario, plan: Plan) -> dict[str, int]:
     """How many samples a node of each layer keeps, and of critic and dopamine; raises ScenarioError with the key that asks for too many."""
-    from asyncnet.scenario import ScenarioError
-
     ways, least, decisions = Ways(scenario, plan), LEAST + scenario.links.stale("reward"), scenario.task.decisions
     out = {}
     for name, late in ways.credits().items():

@@ -21,10 +21,11 @@ from asyncnet.agenda import who
 from asyncnet.link import CONSTANT, EXPONENTIAL, LOGNORMAL, LOSS, UNIFORM, fate
 from asyncnet.memory import most_events
 from asyncnet.message import CHANNEL_NAMES, CHANNELS, TICK, WORLD, Letter
-from asyncnet.network import DST, PORT, Plan, plan
+from asyncnet.network import DST, PORT, Plan
 from asyncnet.node import Node, build, clock_of
 from asyncnet.scenario import Links, Scenario
-from asyncnet.tasks import TaskFailed
+from asyncnet.tasks.parts import TaskFailed
+from asyncnet.team import plan
 from asyncnet.timekeeper import NEVER
 from asyncnet.underway import KIND, SRC, UnderWay
 from asyncnet.world import LOOK, TURN

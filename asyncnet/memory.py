@@ -9,7 +9,6 @@ A run that needs more than SHARE of the machine's memory (of the container's, if
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,12 +17,13 @@ from typing import Any
 import numpy as np
 import psutil
 
-from asyncnet import agent, dopamine, layout, network, tasks, world
+from asyncnet import layout, network
 from asyncnet.lateness import Ways
 from asyncnet.message import CHANNEL_NAMES
-from asyncnet.network import CHANNEL, DST, SRC, Plan, dimensions, learner_of, plan
-from asyncnet.rules import RULES, value
+from asyncnet.network import CHANNEL, DST, SRC, Plan, dimensions
+from asyncnet.node import family_of
 from asyncnet.scenario import Scenario, ScenarioError
+from asyncnet.team import plan
 
 SHARE = 0.8  # of the machine's memory
 ROOM = 0.25  # of what a run may have, for messages under way
@@ -50,20 +50,10 @@ def reckon(scenario: Scenario, team: Plan) -> int:
     states = outputs = 0
     for node in team.nodes:
         dims = dimensions(team, node, scenario)
-        states += max(last for _, last, _ in layout.places(fields(scenario, team, node), tuple(dims.items())).values())
+        states += max(last for _, last, _ in layout.places(family_of(scenario, team, node).fields, tuple(dims.items())).values())
         outputs += streams * (1 + network.values_of(team, node) + (dims["I"] * dims["M"] if node.role == "agent" else 3))
     decisions = scenario.task.decisions or 0
     return 8 * (COPIES * states + outputs) + under_way(scenario, team) + A_NODE * len(team.nodes) + A_LINK * len(team.links) + A_DECISION * decisions
-
-
-def fields(scenario: Scenario, team: Plan, node: network.NodePlan) -> tuple[layout.Field, ...]:
-    """The fields of a node's state."""
-    if node.role == "world":
-        return (*world.FIELDS, *tasks.kernels(scenario.task).FIELDS)
-    if node.role == "dopamine":
-        return dopamine.FIELDS
-    rule = value if node.role == "critic" else importlib.import_module(RULES[learner_of(scenario, team.layers[node.layer]).name].KERNELS)
-    return (*agent.FIELDS, *rule.FIELDS)
 
 
 def most_events(scenario: Scenario, team: Plan) -> int:

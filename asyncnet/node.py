@@ -13,10 +13,13 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from asyncnet import agent, clock, dopamine, hearing, lateness, layout, network, tasks, world
+from asyncnet import clock, dopamine, lateness, layout, network, tasks, world
+from asyncnet.family import Family, bind
+from asyncnet.machines import archive, hearing, sampled
 from asyncnet.message import ACTIVITY, FEEDBACK, OUTCOME, REWARD, TICK, Letter
 from asyncnet.metrics import Score
 from asyncnet.network import NodePlan, Plan
+from asyncnet.optimizers import OPTIMIZERS
 from asyncnet.pointer import address
 from asyncnet.rules import RULES, coagent, settling, value
 from asyncnet.rules.settings import per_layer
@@ -50,13 +53,13 @@ class Node:
     `view` names the arrays inside `state`; `config` holds its settings (layout.py).
     """
 
-    def __init__(self, plan: NodePlan, bound: layout.Bound, dims: dict[str, int], values: dict[str, float], said: int, told: tuple[int, ...]) -> None:
+    def __init__(self, plan: NodePlan, bound: Family, dims: dict[str, int], values: dict[str, float], said: int, told: tuple[int, ...]) -> None:
         self.name, self.index, self.identity, self.role = plan.name, plan.index, plan.identity, plan.role
         self.bound, self.places = bound, layout.places(bound.fields, tuple(dims.items()))
         self.config = shared(bound.config(dims, values))
         self.seat(np.zeros(max(last for _, last, _ in self.places.values())))
-        self._handle = bound.module.handle
-        self._begin = bound.module.begin
+        self._handle = bound.handle
+        self._begin = bound.begin
         self.sizes = one_of((said, told))  # of where the kernels write what to send
         self.flags = 0  # what the last event called for: the world asks more of its host than to send
 
@@ -95,7 +98,7 @@ class Node:
         letters: list[Letter] = []
         while True:
             self._write(flags, letters)
-            if not flags & agent.MORE:
+            if not flags & archive.MORE:
                 return letters
             self.flags = flags = self._handle(self.state, self.config, now, TICK, ticked, 0, 0, _NO_PAYLOAD, self._said, self._told)
 
@@ -108,7 +111,7 @@ class Node:
 
 
 class Agent(Node):
-    """A learning node (agent.py); `tells` are the ports of those sources that its feedback links lead to, in order.
+    """A learning node (machines/); `tells` are the ports of those sources that its feedback links lead to, in order.
 
     What a node that settles tells begins with its gate, one number a stream.
     """
@@ -125,14 +128,14 @@ class Agent(Node):
     _slices = functools.cached_property(slices)
 
     def _write(self, flags: int, letters: list[Letter]) -> None:
-        if flags & agent.TELL:
+        if flags & archive.TELL:
             stamp = int(self.view.told_stamp[0])
             for link, start, width in self._slices:
                 told = self._told[:, start : start + width].reshape(len(self._told), -1)
                 if self.settles:
                     told = np.concatenate((self.view.gate.reshape(-1, 1), told), axis=1)
                 letters.append(Letter(FEEDBACK, stamp, told.ravel().copy(), link))
-        if flags & agent.SAY:
+        if flags & archive.SAY:
             letters.append(Letter(ACTIVITY, int(self.view.stamp[0]), self._said.copy()))
 
     def counts(self) -> dict[str, int]:
@@ -214,6 +217,19 @@ def clock_of(scenario: Scenario, plan: NodePlan) -> np.ndarray:
     return shared(row)
 
 
+def family_of(scenario: Scenario, plan: Plan, node: NodePlan) -> Family:
+    """The machine of a node, bound to what it works with."""
+    if node.role == "world":
+        return bind(world, task=tasks.kernels(scenario.task))
+    if node.role == "dopamine":
+        return bind(dopamine)
+    if node.role == "critic":
+        return bind(sampled, rule=value, optimizer=OPTIMIZERS[scenario.critic.optimizer.name])
+    learner = network.learner_of(scenario, plan.layers[node.layer])
+    rule = RULES[learner.name]
+    return bind(importlib.import_module(rule.MACHINE), rule=importlib.import_module(rule.KERNELS), optimizer=OPTIMIZERS[learner.optimizer.name])
+
+
 def build(scenario: Scenario, plan: Plan, node: NodePlan) -> Node:
     """A node of the team with its state filled; the only place where nodes are made."""
     if node.role == "world":
@@ -248,7 +264,7 @@ def _world(scenario: Scenario, plan: Plan, node: NodePlan) -> Node:
     }
     told = 1 + 3 * b if scenario.critic else b
     score = Score(scenario.task.decisions, scenario.task.episodes)
-    made = World(node, layout.bind(world, task.kernels), dims, values, b + b * plan.inputs, (1, 1, told), outside=task.outside, score=score)
+    made = World(node, family_of(scenario, plan, node), dims, values, b + b * plan.inputs, (1, 1, told), outside=task.outside, score=score)
     if task.fill:
         task.fill(made.view)
     made.begin()
@@ -259,7 +275,7 @@ def _world(scenario: Scenario, plan: Plan, node: NodePlan) -> Node:
 
 def _dopamine(scenario: Scenario, plan: Plan, node: NodePlan, dims: dict[str, int], values: dict[str, float]) -> Node:
     values |= {"gamma": scenario.task.gamma}
-    made = Dopamine(node, layout.bind(dopamine), dims, values, dims["B"], (1, 1, 1))
+    made = Dopamine(node, family_of(scenario, plan, node), dims, values, dims["B"], (1, 1, 1))
     heard_by = [plan.nodes[dst] for dst in plan.links[plan.outgoing(node.index, REWARD), network.DST].tolist()]
     made.links = len(heard_by)
     made.critics = sum(other.role == "critic" or plan.layers[other.layer].team == "critic" for other in heard_by)
@@ -274,21 +290,17 @@ def _learner(scenario: Scenario, learner: object, values: dict[str, float], *, s
         "lag": scenario.network.lag,
         "revise": int(ready == "revise" or (ready == "auto" and not values["on_arrival"] and not settles)),
         "repeats": int(scenario.links.repeats()),
-        "drives": int(settles),
-        **dict.fromkeys(("gathers", "rounds", "decide", "below", "awaits", "foretells", "gated"), 0),
         "stamped": int(learner.credit == "stamped"),
         "decay": scenario.task.gamma * learner.lambda_,
         "anneal": learner.anneal,
-        "beta1": learner.beta1,
-        "beta2": learner.beta2,
-        "epsilon": learner.epsilon,
+        **OPTIMIZERS[learner.optimizer.name].values(learner.optimizer, learner.EPSILON),
     }
 
 
 def _critic(scenario: Scenario, plan: Plan, node: NodePlan, dims: dict[str, int], values: dict[str, float]) -> Node:
     learner = scenario.critic
     values = _learner(scenario, learner, values) | {"layer0": len(plan.layers) + 1}
-    made = Agent(node, layout.bind(agent, value), dims, values, 2 * dims["B"], (1, 1, 1), tells=[])
+    made = Agent(node, family_of(scenario, plan, node), dims, values, 2 * dims["B"], (1, 1, 1), tells=[])
     rates = [per_layer(learner.learning_rate, i) for i in range(dims["L"] - 1)]
     ends = [per_layer(learner.learning_rate_end or learner.learning_rate, i) for i in range(dims["L"] - 1)]
     view = made.view
@@ -320,9 +332,8 @@ def _agent(scenario: Scenario, plan: Plan, node: NodePlan, dims: dict[str, int],
     inputs = network.source_slices(scenario, plan, node)
     senders = network.credit_slices(plan, node)
     above = network.drive_slices(plan, node)
-    bound = layout.bind(agent, importlib.import_module(rule.KERNELS))
     b = dims["B"]
-    made = Agent(node, bound, dims, values, b + b * dims["N"], (b, dims["I"], dims["M"]), tells=tells, settles=layer.settles)
+    made = Agent(node, family_of(scenario, plan, node), dims, values, b + b * dims["N"], (b, dims["I"], dims["M"]), tells=tells, settles=layer.settles)
     made.view.unit0[:] = node.identity
     made.view.port[:, : hearing.SKIPS + 1], made.view.sender[:] = inputs, senders
     if above:

@@ -49,8 +49,10 @@ OUT_COLUMNS = 5
 NOW, MORE, TICKED, WALL, NEED_EVENTS, NEED_SLOTS, TAPED, LAST_AT, LAST_WHO, LAST_SEQ = range(5, 15)
 CONTROL_SIZE = 15
 NOWHERE = 0  # a slot that nobody uses
+# The same as plain numbers: numba would compile `post`, and all that it calls, anew for each literal one.
+_ACTIVITY, _FEEDBACK, _REWARD, _OUTCOME, _ALL, _WORLD = (np.int64(number) for number in (ACTIVITY, FEEDBACK, REWARD, OUTCOME, -1, 0))
 
-SAY, TELL, AGAIN = 1, 2, 4  # as in agent.py (there: MORE)
+SAY, TELL, AGAIN = 1, 2, 4  # as in machines/archive.py (there: MORE)
 
 
 class Tables(NamedTuple):
@@ -162,7 +164,7 @@ def carry(d, seed, now, src, channel, n, seq, slot):
 
 @kernel
 def post(d, seed, now, src, channel, only, slot):
-    """Send the letter in `slot` to every link of a channel, or (only >= 0) to one of them."""
+    """Send the letter in `slot` to every link of a channel (only = _ALL), or to one of them."""
     t = opened(d)
     t.nodes[src, SEQUENCE + channel] += 1
     seq = t.nodes[src, SEQUENCE + channel]
@@ -204,7 +206,7 @@ def send_said(d, seed, now, node):
     t = opened(d)
     row = t.nodes[node]
     slot = put_letter(t, np.int64(t.real[row[SAYS_STAMP]]), view(t.real, row[SAID], (row[SAID_SIZE],)))
-    post(d, seed, now, node, ACTIVITY, -1, slot)
+    post(d, seed, now, node, _ACTIVITY, _ALL, slot)
     leave_slot(t.control, t.slots, slot)
 
 
@@ -231,7 +233,7 @@ def send_told(d, seed, now, node):
             for i in range(width):
                 wanted[i] = told[i]
             at += width
-        post(d, seed, now, node, FEEDBACK, n, slot)
+        post(d, seed, now, node, _FEEDBACK, n, slot)
         leave_slot(t.control, t.slots, slot)
 
 
@@ -244,17 +246,17 @@ def send_error(d, seed, now, node):
     stamp, credited = np.int64(t.real[row[SAYS_STAMP]]), np.int64(t.real[row[TELLS_STAMP]])
     slot = put_letter(t, stamp, error)
     if credited == stamp:
-        post(d, seed, now, node, REWARD, -1, slot)
+        post(d, seed, now, node, _REWARD, _ALL, slot)
         leave_slot(t.control, t.slots, slot)
         return
     critics = np.int64(t.real[row[TELLS_STAMP] + 1])
     for n in range(critics):
-        post(d, seed, now, node, REWARD, n, slot)
+        post(d, seed, now, node, _REWARD, n, slot)
     leave_slot(t.control, t.slots, slot)
     if credited != -1:
         slot = put_letter(t, credited, error)
         for n in range(critics, row[LINK_COUNT + REWARD]):
-            post(d, seed, now, node, REWARD, n, slot)
+            post(d, seed, now, node, _REWARD, n, slot)
         leave_slot(t.control, t.slots, slot)
 
 
@@ -264,7 +266,7 @@ def send_earned(d, seed, now, channel):
     t = opened(d)
     row = t.nodes[0]
     slot = put_letter(t, np.int64(t.real[row[TELLS_STAMP]]), view(t.real, row[TOLD], (row[TOLD_M],)))
-    post(d, seed, now, 0, channel, -1, slot)
+    post(d, seed, now, _WORLD, channel, _ALL, slot)
     leave_slot(t.control, t.slots, slot)
 
 
@@ -279,7 +281,7 @@ def send(d, t, seed, now, node, flags):
         if role in (LEARNER, SETTLER):
             send_told(d, seed, now, node)
         else:
-            send_earned(d, seed, now, REWARD if role == WORLD_OF_REWARD else OUTCOME)
+            send_earned(d, seed, now, _REWARD if role == WORLD_OF_REWARD else _OUTCOME)
     if flags & SAY:
         send_said(d, seed, now, node)
 

@@ -117,7 +117,7 @@ def change(where: str, key: str, value: Any) -> Layer:
 
 
 def overlay(base: Any, over: Any, path: tuple[str, ...] = (), *, compose: bool = False) -> Any:
-    """`over` laid over `base`: tables merge, and one that names its kind replaces.
+    """`over` laid over `base`: tables merge, and one that names its kind, or another optimiser, replaces.
 
     Conditions of links replace their like or, if `compose`, join them. A run's length in decisions replaces one in episodes, and the other way round.
     """
@@ -130,6 +130,8 @@ def overlay(base: Any, over: Any, path: tuple[str, ...] = (), *, compose: bool =
         return [*_listed(base), *_listed(over)]
     if path == ("task",) and isinstance(base, dict) and isinstance(over, dict) and len(LENGTHS & over.keys()) == 1:
         base = {key: value for key, value in base.items() if key not in LENGTHS - over.keys()}  # a run has one length
+    if path[1:] == ("optimizer",) and isinstance(base, dict) and isinstance(over, dict) and len({base.get("name"), over.get("name"), None}) == 3:
+        return over
     if isinstance(base, dict) and isinstance(over, dict) and "kind" not in over:
         merged = {key: overlay(base[key], value, (*path, key), compose=compose) if key in base else value for key, value in over.items()}
         return {**base, **merged}

@@ -49,10 +49,12 @@ def replicate(
     allowed = check(made, memory, min(workers, len(variants) or 1)) / GIB
     shared = _Shared(reporter or Quiet(), len(variants))
     if variants and options.get("loop", "compiled") == "compiled":
+        from asyncnet.ahead import compile_ahead
         from asyncnet.compiled_loop import CompiledLoop
         from asyncnet.timekeeper import Virtual
 
         with telling(shared.shown.note):
+            compile_ahead(variants[0])
             CompiledLoop(variants[0], Virtual()).prepare()  # once, so that no thread waits for another's compiler
     futures: list[Future[Result]] = []
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from asyncnet import ledger
-from asyncnet.network import plan
 from asyncnet.record import Record
 from asyncnet.scenario import Scenario
+from asyncnet.team import plan
 from asyncnet.verdict import judge
 
 

@@ -32,11 +32,11 @@ from pydantic import Field, ValidationError
 from asyncnet import durable, ledger, scenario
 from asyncnet.checkpoint import Checkpoint, save
 from asyncnet.journal import Writer
-from asyncnet.network import plan
+from asyncnet.model import Model
 from asyncnet.reading import LARGEST_FILE
 from asyncnet.result import Result
-from asyncnet.rules.settings import Model
 from asyncnet.scenario import Scenario, ScenarioError
+from asyncnet.team import plan
 from asyncnet.text import as_json, in_a_line, printable
 
 BEGINNING = "from"

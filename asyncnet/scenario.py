@@ -18,9 +18,10 @@ import tomli_w
 from pydantic import BeforeValidator, Field, ValidationError
 
 from asyncnet.mistakes import ScenarioError, first
+from asyncnet.model import Model
 from asyncnet.reading import Layer, change, condition, read_toml, several
 from asyncnet.rules import RULES, map_async, map_propagation
-from asyncnet.rules.settings import LearnerSettings, Model, Size
+from asyncnet.rules.settings import LearnerSettings, Size
 
 # With a tick of at most 1e6 microseconds, thirty-two of the longest delays, or a straggler's period, stay far below 2^63 microseconds.
 Ticks = Annotated[float, Field(ge=0.0, le=1e9)]
@@ -290,7 +291,8 @@ def check(data: Mapping[str, Any], where: str) -> Scenario:
 
 def _check_whole(scenario: Scenario, where: str) -> None:
     """What no single key shows: the network's shape, names of nodes, lengths of lists, the environment's spaces."""
-    from asyncnet.network import plan, settles  # imports the task's libraries; a file with a plain mistake never gets here
+    from asyncnet.network import settles
+    from asyncnet.team import plan  # imports the task's libraries; a file with a plain mistake never gets here
 
     task, network, rule = scenario.task, scenario.network, RULES[scenario.rule.name]
     independent = task.name != "gymnasium"

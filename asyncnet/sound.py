@@ -18,9 +18,9 @@ from asyncnet.checkpoint import MANIFEST, STATE, Checkpoint
 from asyncnet.layout import DIMENSIONS
 from asyncnet.loop import Loop
 from asyncnet.message import OUTCOME, TICK, WORLD
+from asyncnet.model import Model
 from asyncnet.network import CHANNEL, DST, PORT, SRC
 from asyncnet.node import Node
-from asyncnet.rules.settings import Model
 from asyncnet.scenario import ScenarioError
 from asyncnet.timekeeper import NEVER
 

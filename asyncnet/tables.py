@@ -237,7 +237,7 @@ def under_way(t: p.Tables) -> UnderWay:
 
 def _seat(row: np.ndarray, node: Node, shelf: _Shelf) -> None:
     said, told = (np.zeros(size) for size in node.sizes)
-    row[p.ADDRESS] = address(node.bound.module.handle)
+    row[p.ADDRESS] = address(node.bound.handle)
     row[p.STATE], row[p.STATE_SIZE] = shelf.put(node.state), node.state.size
     row[p.CONFIG], row[p.CONFIG_SIZE] = shelf.share(node.config), node.config.size
     row[p.SAID], row[p.SAID_SIZE] = shelf.put(said), said.size

@@ -1,6 +1,6 @@
 """The world: the node that holds the task. It shows observations, takes actions and says what they earned.
 
-A machine like the learning node's (agent.py), bound to a task as that one is bound to a rule (tasks/__init__.py says what a task must bring). A world that
+A machine like those of learning nodes (machines/), bound to a task as they are to a rule (tasks/__init__.py says what a task must bring). A world that
 does not wait closes decision k every `interval` ticks with the newest action, and shows its observation on every tick, so that loss only delays;
 where that can change nothing (Links.repeats) it saves its breath. A world that waits closes decision k `interval` ticks after the action for k has
 come; if none comes it shows its observation again, so that a lost message only delays. What a decision earned goes out before the next observation,
@@ -15,17 +15,18 @@ teaches nothing: live = 0. After a terminal state boot = 0. At a time limit, `ze
 value of the last observation.
 """
 
-from asyncnet.kernel import entry, kernel
-from asyncnet.layout import STAMP, Field, unbound
-from asyncnet.tasks.multiplexer import grade, move, pay, pose  # bound: rule
+from asyncnet.family import bound
+from asyncnet.family import unbound as cut
+from asyncnet.kernel import kernel
+from asyncnet.layout import STAMP, Field
+from asyncnet.message import ACTIVITY
 
-cut = unbound  # bound: layout
+PARTS = {"task": ("asyncnet.tasks.usual",)}  # where a task's kernels are that it does not bring
 
 SAY, TELL, MORE, STEP, TURN, LOOK = 1, 2, 4, 8, 16, 32
 """What a turn asks of its host: send the observation, send what was earned, come back at once, step the task (it lives in Python), book the
 turn it wants next, look at the score."""
 
-_ACTIVITY, _TICK = 4, 5  # as in message.py
 USE, WITHHOLD, GRADE = range(3)
 IDLE, GRADING, STEPPING, STEPPED = range(4)  # what it is in the middle of
 TERMINATED, TRUNCATED = 1, 2
@@ -83,13 +84,13 @@ SETTINGS = (
 )
 
 
-@entry
+@bound
 def begin(state, config):
     """Fill a fresh state: nothing heard, the first observation posed."""
     v, c = cut(state, config)
     for array in (v.stamp, v.heard_stamp, v.heard_seq, v.used):
         array[:] = -1.0
-    pose(v, c)
+    c.task.pose(v, c)
 
 
 @kernel
@@ -222,7 +223,7 @@ def grade_next(v, c, told):
     v.graded_next[0] += 1.0
     v.told_stamp[0] = v.graded_stamp[n]
     for b in range(c.B):
-        told[0, 0, b] = grade(v, c, int(v.graded_stamp[n]), b, v.graded_action[n, b])
+        told[0, 0, b] = c.task.grade(v, c, int(v.graded_stamp[n]), b, v.graded_action[n, b])
     v.earned[0] += mean(told[0, 0])
     return TELL | MORE
 
@@ -245,7 +246,7 @@ def settle(v, c, told):
         told[0, 0, 0] = credited
     for b in range(c.B):
         boot, live = 1.0, 1.0
-        earned = min(max(pay(v, c, b), -c.clip), c.clip)
+        earned = min(max(c.task.pay(v, c, b), -c.clip), c.clip)
         if v.over[b] == 1.0:
             live, earned = 0.0, 0.0
             v.reward[b] = 0.0
@@ -302,16 +303,16 @@ def turn(v, c, now, said, told):
         v.phase[0] = STEPPING
     if v.phase[0] == STEPPING:
         v.phase[0] = STEPPED
-        if not move(v, c):
+        if not c.task.move(v, c):
             return STEP | MORE
     v.phase[0] = IDLE
     return settle(v, c, told) | open_next(v, c, now, said)
 
 
-@entry
+@bound
 def handle(state, config, now, kind, port, seq, stamp, payload, said, told):
     """Take in one event, an action or its turn (TICK); returns what to do (SAY | TELL | MORE | STEP | TURN | LOOK)."""
     v, c = cut(state, config)
-    if kind == _ACTIVITY:
+    if kind == ACTIVITY:
         return hear(v, c, now, seq, stamp, payload)
     return turn(v, c, now, said, told)

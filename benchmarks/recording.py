@@ -22,8 +22,8 @@ from typing import NamedTuple
 import tyro
 
 import asyncnet
-from asyncnet.actors.engine import Team
 from asyncnet.actors.session import Session, leftovers, session
+from asyncnet.actors.team import Team
 from asyncnet.api import Quiet
 from asyncnet.benchmarks import Row, show, whole
 from asyncnet.checkpoint import Checkpoint

@@ -26,8 +26,8 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import tyro  # noqa: E402  (the threads are set before NumPy is loaded)
 
 from asyncnet import embedded  # noqa: E402
-from asyncnet.actors.engine import Team  # noqa: E402
 from asyncnet.actors.session import session  # noqa: E402
+from asyncnet.actors.team import Team  # noqa: E402
 from asyncnet.api import Quiet  # noqa: E402
 from asyncnet.benchmarks import Row, faster, show, whole  # noqa: E402
 from asyncnet.compiled_loop import CompiledLoop  # noqa: E402

@@ -1,6 +1,6 @@
 """The kernels of stochastic units with one change: what they sample is read from the state (`script`), not drawn.
 
-Bound to `asyncnet.agent` like any rule, it lets a test force recorded draws or run through every configuration of a team.
+Bound to `asyncnet.machines.sampled` like any rule, it lets a test force recorded draws or run through every configuration of a team.
 """
 
 from asyncnet.kernel import kernel

@@ -1,6 +1,6 @@
 """The kernels of units that settle with one change: what they draw is read from the state (`script`, `redraws`).
 
-Bound to `asyncnet.agent` like any rule, it lets a test force recorded draws.
+Bound to `asyncnet.machines.phased` like any rule, it lets a test force recorded draws.
 """
 
 import numpy as np
@@ -8,9 +8,10 @@ import numpy as np
 from asyncnet.kernel import kernel
 from asyncnet.layout import Field
 from asyncnet.rules import settling
-from asyncnet.rules.settling import SOFTMAX, approach, feel, fold, gather, initialise, judge, keep, learn, place, pull, refresh, relax, think
+from asyncnet.rules.settling import SOFTMAX, judge, keep, place, think
+from asyncnet.rules.settling_in_phases import refresh
 
-__all__ = ["approach", "feel", "fold", "gather", "initialise", "keep", "learn", "pull", "redraw", "refresh", "relax", "respond"]
+__all__ = ["keep", "redraw", "refresh", "respond"]
 
 FIELDS = (*settling.FIELDS, Field("script", "B N"), Field("redraws", "16 B N"))
 SETTINGS = settling.SETTINGS
@@ -35,6 +36,8 @@ def respond(v, c, slot, stamp):
 @kernel
 def redraw(v, c, stamp, n):
     """The recorded sample of this round."""
+    if n >= c.decide:
+        return
     for b in range(c.B):
         for k in range(c.N):
             v.y[b, k] = v.redraws[n, b, k]

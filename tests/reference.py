@@ -68,6 +68,32 @@ class Adam:
         return out
 
 
+class RMSprop(Adam):
+    """s <- b s + (1-b) g^2; step = lr g / (sqrt(s) + eps)."""
+
+    def step(self, g):
+        lr, self.t = self.rate(), self.t + 1
+        self.v = 0.9 * self.v + 0.1 * g**2
+        return lr * g / (self.v**0.5 + self.eps)
+
+
+class HeavyBall(Adam):
+    """m <- 0.5 m + g; step = lr m."""
+
+    def step(self, g):
+        lr, self.t = self.rate(), self.t + 1
+        self.m = 0.5 * self.m + g
+        return lr * self.m
+
+
+class Plain(Adam):
+    """step = lr g"""
+
+    def step(self, g):
+        lr, self.t = self.rate(), self.t + 1
+        return lr * g
+
+
 class _Net:
     """What the team and the critic share: parameters, activations, traces per stream, one Adam state per layer."""
 

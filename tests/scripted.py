@@ -1,15 +1,18 @@
 """Nodes driven by hand, message by message, in the order that a lock-step run has: teams whose samples are given, and a critic."""
 
+from typing import NamedTuple
+
 import golden_rule
 import numpy as np
 
-from asyncnet import agent, hearing, layout
 from asyncnet.chance import identity
+from asyncnet.family import bind
 from asyncnet.kernel import entry
+from asyncnet.machines import hearing, sampled
 from asyncnet.message import ACTIVITY, FEEDBACK, REWARD
 from asyncnet.network import NodePlan
 from asyncnet.node import Agent
-from asyncnet.optim import ascend, corrections
+from asyncnet.optimizers import adam
 from asyncnet.rules import coagent, value
 
 UNITS = {"bernoulli": coagent.BERNOULLI, "sign": coagent.SIGN, "softmax": coagent.SOFTMAX}
@@ -17,39 +20,50 @@ ADAM = (0.9, 0.999, 1e-8)
 RING = 8
 
 
+ascend = adam.ascend
+
+
+class Counted(NamedTuple):
+    updates: np.ndarray
+
+
+class AdamSettings(NamedTuple):
+    beta1: float
+    beta2: float
+    epsilon: float
+
+
 @entry
 def adam_steps(gradients, rates, eps, out):
     """The step that Adam takes at each call, from zero moments and with the usual decays; gradients and out are (calls, parameters)."""
-    beta1, beta2 = 0.9, 0.999
-    m, v, w = np.zeros(out.shape[1]), np.zeros(out.shape[1]), np.zeros(out.shape[1])
+    v, c, w, slots = Counted(np.zeros(1)), AdamSettings(0.9, 0.999, eps), np.zeros(out.shape[1]), np.zeros((2, out.shape[1]))
     for t in range(out.shape[0]):
-        c1, c2 = corrections(t + 1.0, beta1, beta2)
+        v.updates[0] += 1.0
         w[:] = 0.0
-        ascend(w, m, v, gradients[t], rates[t], beta1, beta2, eps, c1, c2)
+        ascend(v, c, w, slots, 0, gradients[t], rates[t])
         out[t] = w
 
 
-def _made(level, rule, dims, settings, *, streams, credit, decay, adam, values, told, tells):
+def _made(level, rule, dims, settings, *, streams, credit, decay, betas, values, told, tells):
     """An on-arrival node that hears one source and one sender of credit."""
     stamped = credit == "stamped"
-    dims = {"B": streams, "K": RING if stamped else 1, "C": RING, "S": 1, "D": 1, "J": 1, "M": 1, "T": 0, "Z": streams if decay or not stamped else 0} | dims
+    dims = {"B": streams, "K": RING if stamped else 1, "C": RING, "S": 1, "D": 1, "J": 1, "M": 1, "Z": streams if decay or not stamped else 0} | dims
     settings |= {
         "seed": 1,
         "patience": 4,
         "lag": 2,
         "revise": 0,
         "on_arrival": 1,
-        "drives": 0,
         "repeats": 1,
         "stamped": int(stamped),
         "decay": decay,
         "anneal": 0,
-        **dict.fromkeys(("gathers", "rounds", "decide", "below", "awaits", "foretells", "gated"), 0),
     }
-    settings |= zip(("beta1", "beta2", "epsilon"), adam, strict=True)
+    settings |= zip(("beta1", "beta2", "epsilon"), betas, strict=True)
+    dims["Y"] = adam.SLOTS
     dims["R"] = 3 * dims["O"]
     plan = NodePlan(f"node.{level}", level + 1, identity(level + 1, 0), "agent", level, (0, dims["O"]))
-    node = Agent(plan, layout.bind(agent, rule), dims, settings, streams + streams * values, told, tells=tells)
+    node = Agent(plan, bind(sampled, rule=rule, optimizer=adam), dims, settings, streams + streams * values, told, tells=tells)
     node.view.port[:, hearing.WIDTH], node.view.sender[:, 1] = dims["I"], 1
     return node
 
@@ -67,7 +81,7 @@ class Team:
             tells = [0] if level and power else []
             settings = {"units": UNITS[units], "fan_out": w.shape[1], "temperature": temperature[level]}
             settings |= {"rate": rates[level], "rate_end": rates[level], "power": power, "after": after, "tells": int(bool(tells))}
-            common = {"streams": streams, "credit": credit, "decay": decay, "adam": adam}
+            common = {"streams": streams, "credit": credit, "decay": decay, "betas": adam}
             node = _made(level, golden_rule, dims, settings, **common, values=dims["N"], told=(streams, w.shape[0], 1), tells=tells)
             node.view.unit0[:] = identity(level + 1, 0)
             node.begin()
@@ -113,7 +127,8 @@ class Team:
         """What is learned, layer by layer: (weight, bias), and Adam's moments of both."""
         for node in self.nodes:
             v = node.view
-            yield {"W": v.weight, "b": v.bias, "adam_mw": v.m_weight, "adam_vw": v.v_weight, "adam_mb": v.m_bias, "adam_vb": v.v_bias}
+            (mw, vw), (mb, vb) = v.slots_weight, v.slots_bias
+            yield {"W": v.weight, "b": v.bias, "adam_mw": mw, "adam_vw": vw, "adam_mb": mb, "adam_vb": vb}
 
     def traces(self):
         for node in self.nodes:
@@ -135,7 +150,7 @@ class Critic:
         self.streams, self.depth, self.sequence = streams, len(weights), 0
         self.sizes = [weights[0].shape[0], *(w.shape[1] for w in weights)]
         dims = {"I": self.sizes[0], "O": 1, "N": 1, "L": len(self.sizes), "A": sum(self.sizes[1:]), "P": sum(w.size + w.shape[1] for w in weights)}
-        common = {"streams": streams, "credit": credit, "decay": decay, "adam": adam}
+        common = {"streams": streams, "credit": credit, "decay": decay, "betas": adam}
         node = _made(0, value, dims, {"layer0": 10}, **common, values=1, told=(1, 1, 1), tells=[])
         node.view.sizes[:], node.view.rate[1:], node.view.rate_end[1:] = self.sizes, rates, rates
         node.begin()
@@ -165,7 +180,7 @@ class Critic:
 
     def parameters(self):
         v = self.node.view
-        for (w, b), (mw, mb), (vw, vb) in zip(*(self._cut(x) for x in (v.weight, v.m_weight, v.v_weight)), strict=True):
+        for (w, b), (mw, mb), (vw, vb) in zip(*(self._cut(x) for x in (v.weight, *v.slots_weight)), strict=True):
             yield {"W": w, "b": b, "adam_mw": mw, "adam_vw": vw, "adam_mb": mb, "adam_vb": vb}
 
     def traces(self):

@@ -9,10 +9,10 @@ from asyncnet import embedded
 from asyncnet.compiled_loop import CompiledLoop
 from asyncnet.loop import Loop
 from asyncnet.message import ACTIVITY, OUTCOME
-from asyncnet.network import plan
 from asyncnet.node import build
 from asyncnet.reading import shipped
 from asyncnet.scenario import check, read
+from asyncnet.team import plan
 from asyncnet.timekeeper import Virtual
 
 RATES = {

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from reference import Team, ValueNet
+from reference import HeavyBall, Plain, RMSprop, Team, ValueNet
 from teams import Probe, multiplexer, run
 
 from asyncnet.chance import SAMPLE, identity, uniform_of
@@ -41,22 +41,32 @@ class Told(Loop):
         super()._send(src, letter, now)
 
 
+def follow(net, learner):
+    """Have a reference net's weights follow their gradients as the learner's do."""
+    name = learner.optimizer.name
+    if name != "adam":
+        kind = RMSprop if name == "rmsprop" else HeavyBall if learner.optimizer.momentum else Plain
+        net.adam = [kind(adam.m.shape, adam.lr, adam.lr_end, adam.anneal) for adam in net.adam]
+
+
 def reference_of(scenario):
     """The reference's team and critic (or None) with the weights that asyncnet's nodes begin with."""
     fresh, rule, critic = Loop(scenario, Virtual()), scenario.rule, None
     layers = fresh.plan.layers
     power = {"reinforce": 0, "weight-max": 2}[rule.name]
-    common = {"lr": rule.learning_rate, "lr_end": rule.learning_rate_end, "anneal": rule.anneal, "eps": rule.epsilon}
+    common = {"lr": rule.learning_rate, "lr_end": rule.learning_rate_end, "anneal": rule.anneal, "eps": rule.EPSILON}
     sizes = [fresh.plan.inputs, *(layer.values for layer in layers)]
     team = Team(sizes, layers[-1].units, **common, temperature=rule.temperature, lam=scenario.task.gamma * rule.lambda_, weight_max=power)
     for level in range(len(layers)):
         view = fresh.nodes[level + 1].view
         team.W[level][:], team.b[level][:] = view.weight, view.bias
     team.rng = KeyedDraws(scenario.seed)
+    follow(team, rule)
     if scenario.critic:
         own = scenario.critic
-        common = {"lr": own.learning_rate, "lr_end": own.learning_rate_end, "anneal": own.anneal, "eps": own.epsilon}
+        common = {"lr": own.learning_rate, "lr_end": own.learning_rate_end, "anneal": own.anneal, "eps": own.EPSILON}
         critic = ValueNet([fresh.plan.inputs, *own.hidden, 1], **common, lam=scenario.task.gamma * own.lambda_)
+        follow(critic, own)
         flat, at = fresh.nodes[len(layers) + 1].view.weight, 0
         for theta in critic.theta:
             theta[:] = flat[at : at + theta.size].reshape(theta.shape)
@@ -152,4 +162,18 @@ def test_a_team_with_a_critic_in_lock_step_has_the_td_errors_and_weights_of_the_
     loop, moved = compare(scenario)
     assert loop.score.episodes == 30
     assert loop.score.decisions > 400
+    assert min(moved) > 1e-3
+
+
+@pytest.mark.parametrize("optimizer", [{"name": "rmsprop"}, {"name": "sgd"}, {"name": "sgd", "momentum": 0.5}], ids=["rmsprop", "sgd", "heavy ball"])
+def test_weights_follow_their_gradients_as_another_optimiser_has_it(optimizer):
+    rates = {"learning_rate": 0.002, "learning_rate_end": 0.0005} if optimizer["name"] == "rmsprop" else {"learning_rate": 5e-5, "learning_rate_end": 2e-5}
+    data = multiplexer("weight-max").data() | {"task": TASK, "critic": CRITIC | rates | {"optimizer": optimizer}}
+    changes = CARTPOLE | {f"rule.{key}": rate for key, rate in rates.items()} | {"rule.optimizer": optimizer, "task.episodes": 12}
+    loop, moved = compare(check(data, "test").replace(changes))
+    assert loop.score.decisions > 100
+    assert min(moved) > 1e-4
+    assert loop.nodes[1].view.slots_weight.shape[0] == 1
+    scenario = multiplexer("reinforce", {"rule.optimizer": optimizer, "rule.learning_rate": 0.01})
+    _, moved = compare(scenario)
     assert min(moved) > 1e-3

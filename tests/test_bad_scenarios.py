@@ -130,7 +130,8 @@ BAD = [
     Bad("seven address bits", "task.k", "less than or equal to 6", task(k=7)),
     Bad("negative learning rate", "rule.learning_rate.0", "greater than or equal to 0", rule(learning_rate=[-0.1, 0.1, 0.1])),
     Bad("temperature 0", "rule.temperature", "must be positive", rule(temperature=0.0)),
-    Bad("beta 1", "rule.beta1", "less than 1", rule(beta1=1.0)),
+    Bad("beta 1", "rule.optimizer.beta1", "less than 1", rule(optimizer={"beta1": 1.0})),
+    Bad("unknown optimiser", "rule.optimizer", "rmsprop", rule(optimizer={"name": "rmprop"})),
     # names that stand for nothing
     Bad("unknown rule", "rule", "weight-max", rule(name="weight-min")),
     Bad("unknown task", "task", "multiplexer", task(name="chess")),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,24 @@ def test_the_walk_sees_every_way_to_import():
 def test_the_core_imports_neither_ray_nor_zmq_nor_an_actor(path):
     assert not roots(path) & {"ray", "zmq"}
     assert not [name for name in imported(path) if within(name, "asyncnet.actors")]
+
+
+def at_run_time(path: Path) -> str:
+    """A file's text without what is there for type checkers only."""
+    tree = ast.parse(path.read_text())
+    tree.body = [node for node in tree.body if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")]
+    return ast.unparse(tree)
+
+
+def test_no_two_modules_import_each_other_however_late():
+    modules = {".".join([*package(path), path.stem]).removesuffix(".__init__"): path for path in SHIPPED}
+    taken = {}
+    for module, path in modules.items():
+        names = imported(path, at_run_time(path))
+        taken[module] = {name if name in modules else name.rpartition(".")[0] for name in names} & modules.keys() - {module}
+    assert len(taken["asyncnet.team"]) > 3
+    order = list(TopologicalSorter(taken).static_order())  # CycleError names those that do
+    assert order.index("asyncnet.network") < order.index("asyncnet.team") < order.index("asyncnet.actors.engine")
 
 
 @pytest.mark.parametrize("path", FILES["actors"], ids=named)

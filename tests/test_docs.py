@@ -79,5 +79,5 @@ print(json.dumps([result.summary()["last_mean_reward"], Said.said]))
     assert done.returncode == 0, done.stderr
     reward, said = json.loads(done.stdout)
     assert reward > 0.5  # chance is 0
-    assert "compiling agent reinforce baseline" in said, "a minute of silence would be a minute of doubt"
+    assert "compiling sampled reinforce baseline adam" in said, "a minute of silence would be a minute of doubt"
     assert len(set(said)) == len(said)

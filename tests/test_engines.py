@@ -40,7 +40,7 @@ def engine(request):
     kind, options = ENGINES[request.param]
     if kind == "embedded":
         return lambda scenario: Result(scenario, kind, embedded.run(scenario, Quiet(), **options), None)
-    from asyncnet.actors.engine import run_in
+    from asyncnet.actors.team import run_in
 
     held = request.getfixturevalue("ray_session")
     return lambda scenario: Result(scenario, kind, run_in(held, scenario, Quiet(), **options), None)
@@ -91,7 +91,7 @@ def test_an_actor_critic_team_runs_on_every_engine(engine):
 
 @pytest.mark.ray
 def test_real_and_injected_delay_are_both_reported(ray_session):
-    from asyncnet.actors.engine import run_in
+    from asyncnet.actors.team import run_in
 
     scenario = asyncnet.load("multiplexer3-weight-max").replace(FREE)
     record = run_in(ray_session, scenario, Quiet())
@@ -102,7 +102,7 @@ def test_real_and_injected_delay_are_both_reported(ray_session):
 
 @pytest.mark.ray
 def test_a_node_that_cannot_keep_its_clock_is_named(ray_session):
-    from asyncnet.actors.engine import run_in
+    from asyncnet.actors.team import run_in
 
     # A tick of 5 microseconds is out of reach for any Python loop.
     scenario = asyncnet.load("multiplexer3-weight-max").replace({"task.decisions": 500, "tick": 5, "task.world.interval": 400.0})
@@ -115,7 +115,7 @@ def test_a_node_that_cannot_keep_its_clock_is_named(ray_session):
 
 def strike(held, number, host, scenario, again=0.0):
     """The record of a run whose actor of that name gets a signal at the first row of progress, and `again` seconds later one to go on."""
-    from asyncnet.actors import engine as ray_engine
+    from asyncnet.actors import team as ray_team
 
     class Struck(Quiet):
         def row(self, row):
@@ -126,7 +126,7 @@ def strike(held, number, host, scenario, again=0.0):
                     threading.Timer(again, os.kill, (pids[0], signal.SIGCONT)).start()
 
     pids = []
-    started = ray_engine.Team(scenario, Struck(), private=held.mark is not None)
+    started = ray_team.Team(scenario, Struck(), private=held.mark is not None)
     try:
         return started.run()
     finally:
@@ -160,7 +160,7 @@ def test_a_world_that_stood_still_for_a_while_is_a_reason(ray_session):
 
 @pytest.mark.ray
 def test_a_node_whose_code_fails_ends_the_run_and_is_named(ray_session):
-    from asyncnet.actors import engine as ray_engine
+    from asyncnet.actors import team as ray_team
 
     class Broken(Quiet):
         said = []
@@ -175,7 +175,7 @@ def test_a_node_whose_code_fails_ends_the_run_and_is_named(ray_session):
             started.ray.get(started.hosts["1"].__ray_call__.remote(breaks))
 
     scenario = asyncnet.load("multiplexer3-weight-max").replace({**FREE, "task.decisions": 100_000})
-    started = ray_engine.Team(scenario, Broken(), private=True)
+    started = ray_team.Team(scenario, Broken(), private=True)
     try:
         record = started.run()
     finally:
@@ -189,7 +189,7 @@ def test_a_node_whose_code_fails_ends_the_run_and_is_named(ray_session):
 
 @pytest.mark.ray
 def test_a_loop_that_stops_by_itself_ends_the_run_and_is_named(ray_session):
-    from asyncnet.actors import engine as ray_engine
+    from asyncnet.actors import team as ray_team
 
     class Full(Quiet):
         def row(self, row):
@@ -199,7 +199,7 @@ def test_a_loop_that_stops_by_itself_ends_the_run_and_is_named(ray_session):
             started.ray.get(started.hosts["1"].__ray_call__.remote(gives_up))
 
     scenario = asyncnet.load("multiplexer3-weight-max").replace({**FREE, "task.decisions": 100_000})
-    started = ray_engine.Team(scenario, Full(), private=True)
+    started = ray_team.Team(scenario, Full(), private=True)
     try:
         record = started.run()
     finally:

@@ -18,7 +18,7 @@ from asyncnet.loop import Loop
 from asyncnet.message import ACTIVITY, REWARD, WORLD, Letter
 from asyncnet.rules import map_propagation
 from asyncnet.scenario import check
-from asyncnet.tasks import Spaces
+from asyncnet.tasks.parts import Spaces
 from asyncnet.timekeeper import Virtual
 from asyncnet.world import LOOK, TURN
 
@@ -107,15 +107,9 @@ class Replay(Loop):
             letters = hear(now, channel, port, seq, stamp, payload)
             after = int(view.stamp[0]), int(view.round[0])
             if channel == REWARD:
-                for key, name in (
-                    ("weight", "W"),
-                    ("bias", "b"),
-                    ("m_weight", "adam_mw"),
-                    ("v_weight", "adam_vw"),
-                    ("m_bias", "adam_mb"),
-                    ("v_bias", "adam_vb"),
-                ):
-                    self._put(name, level, stamp, getattr(view, key))
+                (mw, vw), (mb, vb) = view.slots_weight, view.slots_bias
+                for name, array in {"W": view.weight, "b": view.bias, "adam_mw": mw, "adam_vw": vw, "adam_mb": mb, "adam_vb": vb}.items():
+                    self._put(name, level, stamp, array)
             after = after[0], min(after[1], int(section["T"]))
             if after != before:
                 gaussian_output = level == self.depth - 1 and section["out_type"] == LINEAR
@@ -127,7 +121,7 @@ class Replay(Loop):
                     self._put("wtr", level, after[0] - 1, view.z_weight)
                     self._put("btr", level, after[0] - 1, view.z_bias)
                 if level == self.depth - 1 and after[1] == int(section["T"]):
-                    self._put("gate", 0, after[0], view.gate[0])
+                    self._put("gate", 0, after[0], view.gate)
                 elif level == self.depth - 1 and self.nodes[0].reward_first and after[0] > before[0] >= 0:
                     self._pay(before[0], now)
             return letters
@@ -153,9 +147,7 @@ def replay(section, name, credit, monkeypatch):
         "temperature": max(1.0, float(np.max(section["temp"]))),
         "variance": section["var"].tolist() if linear else section["var"][:-1].tolist(),
         "gate": "inverse" if (section["gate"] != 1.0).any() else "none",
-        "beta1": beta1,
-        "beta2": beta2,
-        "epsilon": epsilon,
+        "optimizer": {"beta1": beta1, "beta2": beta2, "epsilon": epsilon},
     }
     sizes = section["sizes"].astype(int).tolist()
     task = {"name": "regression" if linear else "multiplexer", "decisions": 10, "streams": section["x"].shape[1], "world": {"waits": True, "interval": 1}}

@@ -33,7 +33,7 @@ def layers(finished):
         v = node.view
         assert v.updates[0] == finished.score.decisions - 1, "all but the last credit, which comes when the run is over"
         rows = found.setdefault(".".join(node.name.split(".")[:2]), {})
-        for key in ("weight", "m_weight", "v_weight", "bias", "m_bias", "v_bias"):
+        for key in ("weight", "slots_weight", "bias", "slots_bias"):
             rows.setdefault(key, []).append(getattr(v, key))
     return {name: {key: np.concatenate(parts, axis=-1) for key, parts in rows.items()} for name, rows in found.items()}
 

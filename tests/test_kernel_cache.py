@@ -20,20 +20,19 @@ FILES = {
     "machine.py": """
 import math
 
-from asyncnet.kernel import entry
-from asyncnet.layout import Field, unbound
-from plain import first, second  # bound: rule
+from asyncnet.family import bound
+from asyncnet.family import unbound as cut
+from asyncnet.layout import Field
 
-cut = unbound  # bound: layout
-
+PARTS = {"rule": ("plain",)}
 FIELDS = (Field("x", "1"),)
 SETTINGS = ()
 
 
-@entry
+@bound
 def handle(state, config):
     v, c = cut(state, config)
-    return first(v, c) + second(v, c)
+    return c.rule.first(v, c) + c.rule.second(v, c)
 """,
     "plain.py": """
 from asyncnet.kernel import kernel
@@ -88,7 +87,7 @@ from asyncnet.kernel import telling
 said = []
 with telling(said.append):
     import machine, rule
-    from asyncnet import layout
+    from asyncnet.family import bind
 
     for edit in sys.argv[2:]:  # FILE:OLD:NEW
         path, old, new = edit.split(":")
@@ -97,9 +96,8 @@ with telling(said.append):
         assert old in text
         with open(path, "w") as file:
             file.write(text.replace(old, new))
-    bound = layout.bind(machine, rule)
-    config = bound.config({}, {})
-    print(json.dumps([bound.module.handle(np.array([3.0]), config), said]))
+    made = bind(machine, rule=rule)
+    print(json.dumps([made.handle(np.array([3.0]), made.config({}, {})), said]))
 """,
 }
 
@@ -145,29 +143,37 @@ def test_a_change_in_anything_that_a_kernel_can_reach_is_compiled_and_nothing_el
 
 
 def test_the_packages_kernels_count_everything_they_take_constants_from():
-    from asyncnet import agent, compiled_loop, layout
+    from asyncnet import compiled_loop
+    from asyncnet.family import bind
+    from asyncnet.machines import sampled
+    from asyncnet.optimizers import adam
     from asyncnet.reach import reached
     from asyncnet.rules import coagent
 
     loop = reached(compiled_loop.__name__)
     assert {f"asyncnet.{name}" for name in ("message", "timekeeper", "posting", "agenda", "inbox", "chance", "link", "world", "kernel")} <= loop.keys()
     assert "asyncnet.scenario" not in loop
-    team = reached(layout.bind(agent, coagent).module.__name__)
-    assert {f"asyncnet.{name}" for name in ("rules.coagent", "rules.still", "optim", "arithmetic", "chance", "cut", "hearing", "layout")} <= team.keys()
+    team = bind(sampled, rule=coagent, optimizer=adam).texts
+    assert {
+        f"asyncnet.{name}" for name in ("rules.coagent", "optimizers.adam", "arithmetic", "chance", "cut", "machines.archive", "machines.hearing", "layout")
+    } <= team.keys()
 
 
 @pytest.mark.parametrize(
-    "text", ["from plain import (\n    first,\n    second,\n)  # bound: rule", "from plain import (  # bound: rule\n    first,\n    second,\n)"]
+    ("name", "old", "new", "why"),
+    [
+        ("rule.py", "v.x[0]", "v.xx[0]", "rule.first, line 10: v.xx is no field of this node; did you mean x?"),
+        ("rule.py", "+ SHIFT", "+ c.decy", "rule.first, line 10: c.decy is no setting of this node; did you mean decay?"),
+        ("machine.py", "c.rule.second", "c.rule.third", "rule: machine asks for third, and nobody brings it"),
+    ],
 )
-def test_an_import_that_a_formatter_wrapped_is_bound_all_the_same(text, place):
-    edit(place, "machine.py", "from plain import first, second  # bound: rule", text)
-    edit(place, "helper.py", "1.0 * x", "2.0 * x")
-    assert told(place)[0] == 6.0
-
-
-def test_a_mark_that_no_statement_bears_is_refused(place):
-    edit(place, "machine.py", "import math", "import math\n\n# bound: rule")
-    assert "# bound: rule is to stand at a statement of its own" in told(place)[2]
+def test_a_name_that_nobody_knows_is_refused_in_one_line_before_anything_is_compiled(name, old, new, why, place):
+    edit(place, "machine.py", "SETTINGS = ()", 'SETTINGS = (("decay", float),)')
+    edit(place, name, old, new)
+    made, _, err = told(place)
+    assert made is None
+    assert err.splitlines()[-1] == f"NameError: {why}"
+    assert not list((place / "cache").rglob("*.nbc"))
 
 
 def test_a_misspelt_kernel_of_a_rule_is_refused_with_the_name_that_was_meant(place):
@@ -211,7 +217,7 @@ def test_a_disk_that_fills_up_costs_the_cache_and_not_the_run(room, place):
 
 
 @pytest.mark.parametrize(
-    ("name", "old", "new"), [("helper.py", "1.0 *", "-1.0 *"), ("rule.py", "+ SHIFT", "- 1.0"), ("machine.py", "+ second", "- 7.0 * second")]
+    ("name", "old", "new"), [("helper.py", "1.0 *", "-1.0 *"), ("rule.py", "+ SHIFT", "- 1.0"), ("machine.py", "+ c.rule.second", "- 7.0 * c.rule.second")]
 )
 def test_code_edited_while_a_process_runs_is_not_taken_for_what_that_process_compiled(place, name, old, new):
     assert told(place, "-1", f"{place / 'work' / name}:{old}:{new}")[0] == 3.0, "what was imported"
@@ -270,17 +276,22 @@ def test_a_kernel_that_a_factory_makes_is_refused():
 
 def test_no_two_functions_in_compiled_code_have_one_name():
     """numba numbers functions of one name as a process compiles them; code kept by two processes may give a number to both."""
-    from asyncnet import agent, compiled_loop, dopamine, layout, world
+    from asyncnet import compiled_loop, dopamine, world
+    from asyncnet.family import bind
+    from asyncnet.machines import phased, sampled, settling
+    from asyncnet.optimizers import adam
     from asyncnet.pointer import address
-    from asyncnet.rules import coagent, settling, value
+    from asyncnet.rules import coagent, settling_in_phases, settling_on_clocks, value
     from asyncnet.tasks import cartpole
 
     compiled_loop.CompiledLoop(check(small(), "test"), Virtual()).prepare(wired=True)
-    handles = [layout.bind(*parts).module.handle for parts in ((agent, coagent), (agent, settling), (agent, value), (world, cartpole), (dopamine,))]
+    learners = (sampled, coagent), (sampled, value), (settling, settling_on_clocks), (phased, settling_in_phases)
+    families = [bind(machine, rule=rule, optimizer=adam) for machine, rule in learners]
+    handles = [family.handle for family in (*families, bind(world, task=cartpole), bind(dopamine))]
     for handle in handles:
         address(handle)
     for made in (*handles, compiled_loop.go, compiled_loop.take_all_in, compiled_loop.admit):
-        (kept,) = Path(made._cache.cache_path).glob(f"*.{made.__name__}-*.{'?' * 20}.nbc")
+        (kept,) = Path(made._cache.cache_path).glob(f"*.{made.py_func.__qualname__}-*.{'?' * 20}.nbc")
         names = set(re.findall(rb"_ZN\d+asyncnet[^\0]+", kept.read_bytes()))
         assert names
         assert len({re.sub(rb"B\d+v\d+", b"", name) for name in names}) == len(names), made

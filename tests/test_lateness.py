@@ -8,9 +8,9 @@ from thinkable import scenarios
 import asyncnet
 from asyncnet import lateness
 from asyncnet.compiled_loop import CompiledLoop
-from asyncnet.hearing import COUNT_NAMES
-from asyncnet.network import plan
+from asyncnet.machines.hearing import COUNT_NAMES
 from asyncnet.scenario import ScenarioError, check
+from asyncnet.team import plan
 
 BESIDE = {"links.feedback.loss": ["links.retry=1e6"], "links.activity.stale": ["clocks.default.period=1e3"]}
 LATE = ["links.reward.delay=100", "links.feedback.stale=20", "links.activity.stale=20"]

@@ -56,7 +56,7 @@ def net_of(scenario, loop, learner, team, out):
         lr_end=learner.learning_rate_end,
         anneal=learner.anneal,
         lam=scenario.task.gamma * learner.lambda_,
-        eps=learner.epsilon,
+        eps=learner.EPSILON,
     )
     for level, node in enumerate(nodes):
         net.W[level][:], net.b[level][:] = node.view.weight, node.view.bias
@@ -143,7 +143,7 @@ def learned(loop):
     """The learned arrays of each layer, the columns of its nodes side by side."""
     found = {}
     for node in learners(loop):
-        for key in ("weight", "v_weight", "bias"):
+        for key in ("weight", "slots_weight", "bias"):
             found.setdefault((".".join(node.name.split(".")[:2]), key), []).append(getattr(node.view, key))
     return {name: np.concatenate(parts, axis=-1).tobytes() for name, parts in found.items()}
 

@@ -7,9 +7,9 @@ from teams import TICKING, learners, multiplexer, run
 from asyncnet.compiled_loop import CompiledLoop
 from asyncnet.loop import Loop
 from asyncnet.message import ACTIVITY, FEEDBACK, REWARD
-from asyncnet.network import plan
 from asyncnet.node import build
 from asyncnet.scenario import ScenarioError, check
+from asyncnet.team import plan
 from asyncnet.timekeeper import Virtual
 
 RULE = "map-propagation-async"

@@ -9,8 +9,8 @@ from teams import LOOPS, multiplexer, run
 import asyncnet
 from asyncnet import memory
 from asyncnet.compiled_loop import CompiledLoop
-from asyncnet.network import plan
 from asyncnet.scenario import ScenarioError
+from asyncnet.team import plan
 from asyncnet.timekeeper import Virtual
 
 HUGE = ["task.streams=4096", "rule.ring=4096", "network.hidden=[1000,100]"]

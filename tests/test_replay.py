@@ -24,8 +24,8 @@ from thinkable import scenarios
 
 import asyncnet
 from asyncnet import api, recorder, snapshot
-from asyncnet.actors.engine import groups
 from asyncnet.actors.host import Host
+from asyncnet.actors.team import groups
 from asyncnet.agenda import of_who, who
 from asyncnet.api import Quiet, Result
 from asyncnet.checkpoint import Checkpoint
@@ -34,11 +34,11 @@ from asyncnet.journal import Digest, Reader, Writer, encode
 from asyncnet.ledger import DELIVERED, DUPLICATED, EXPIRED, LOST, SENT
 from asyncnet.loop import Loop, digest
 from asyncnet.message import ACTIVITY, CHANNEL_NAMES, TICK, WORLD
-from asyncnet.network import plan
 from asyncnet.playback import replay
 from asyncnet.recorder import WIDTH, Recorder, fields_of
 from asyncnet.rundir import RunDirectory, recordings
 from asyncnet.scenario import ScenarioError, check
+from asyncnet.team import plan
 from asyncnet.timekeeper import Virtual
 
 TIMED = {"rule.credit": "time", "network.output": "softmax", "tick": 500, "task.decisions": 60, "links": {"default": {"delay": 0.5}}}  # credit that feels time
@@ -269,7 +269,7 @@ def test_a_run_broken_off_within_a_step_of_its_task_is_replayed_to_the_segment_b
 
 def on_ray(held, scenario, folder):
     """A recorded run of Ray actors on real clocks."""
-    from asyncnet.actors.engine import run_in
+    from asyncnet.actors.team import run_in
 
     with RunDirectory(folder, scenario, "ray", {"time": "wall"}, every=0.0, recording=True) as kept:
         record = run_in(held, scenario, Quiet(), time="wall", kept=kept)

@@ -20,10 +20,10 @@ from asyncnet.checkpoint import Checkpoint
 from asyncnet.compiled_loop import CompiledLoop
 from asyncnet.ledger import DUPLICATED, EXPIRED, IN_FLIGHT, SENT, account, unexplained
 from asyncnet.loop import Loop
-from asyncnet.network import plan
 from asyncnet.posting import NEED_EVENTS
 from asyncnet.reading import shipped
 from asyncnet.scenario import ScenarioError, check, read
+from asyncnet.team import plan
 from asyncnet.timekeeper import Virtual
 
 CUTS = 5

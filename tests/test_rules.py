@@ -11,14 +11,14 @@ from scripted import Team
 from teams import Taped, learners, multiplexer, play, run
 
 from asyncnet import layout
-from asyncnet.hearing import COUNT_NAMES
 from asyncnet.loop import Loop
+from asyncnet.machines.hearing import COUNT_NAMES
 from asyncnet.message import ACTIVITY, REWARD
-from asyncnet.network import plan
 from asyncnet.node import build
 from asyncnet.rules import RULES, coagent
 from asyncnet.rules.settings import LearnerSettings
 from asyncnet.scenario import ScenarioError
+from asyncnet.team import plan
 from asyncnet.timekeeper import Virtual
 
 COAGENTS = [name for name, rule in RULES.items() if rule.KERNELS == "asyncnet.rules.coagent"]

@@ -13,18 +13,27 @@ from resealed import scenarios
 from teams import FREE, multiplexer
 
 import asyncnet
-from asyncnet import agent, checkpoint, dopamine, hearing, snapshot, world
+from asyncnet import checkpoint, dopamine, snapshot, world
 from asyncnet.checkpoint import Checkpoint
 from asyncnet.compiled_loop import CompiledLoop
 from asyncnet.loop import Loop
-from asyncnet.rules import coagent, settling, value
+from asyncnet.machines import archive, hearing, phased, sampled, settling
+from asyncnet.rules import coagent, settling_in_phases, settling_on_clocks, value
+from asyncnet.rules import settling as mode_seeking
 from asyncnet.rundir import BEGINNING, recordings
 from asyncnet.scenario import ScenarioError
 from asyncnet.tasks import cartpole, regression
 from asyncnet.tasks import multiplexer as questions
 from asyncnet.timekeeper import Virtual
 
-MACHINES = {world: (questions, regression, cartpole), agent: (hearing, coagent, settling, value), dopamine: ()}
+PARTS = archive, hearing
+MACHINES = {
+    world: (questions, regression, cartpole),
+    sampled: (*PARTS, coagent, value),
+    settling: (*PARTS, mode_seeking, settling_on_clocks),
+    phased: (*PARTS, mode_seeking, settling_in_phases),
+    dopamine: (),
+}
 
 
 def fuzz(seed, cases, seconds):

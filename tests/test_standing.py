@@ -11,7 +11,7 @@ from asyncnet import ledger, snapshot
 from asyncnet.checkpoint import Checkpoint
 from asyncnet.compiled_loop import CompiledLoop
 from asyncnet.ledger import COLUMNS, DELIVERED, account, unexplained
-from asyncnet.network import plan
+from asyncnet.team import plan
 from asyncnet.timekeeper import Virtual
 
 PHASES = {"links": {"default": {"delay": 0.5}}}  # on-arrival clocks, and a world without patience: whoever waits for a message that is lost waits for ever

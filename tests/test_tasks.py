@@ -10,10 +10,11 @@ from teams import Probe
 
 from asyncnet import tasks
 from asyncnet.message import ACTIVITY, OUTCOME, REWARD
-from asyncnet.network import plan
 from asyncnet.node import build
 from asyncnet.scenario import ScenarioError, check
+from asyncnet.tasks import parts
 from asyncnet.tasks.gym import Gym, spaces
+from asyncnet.team import plan
 
 STREAMS = 3
 
@@ -163,7 +164,7 @@ def test_cartpole_in_compiled_code_is_gymnasiums_to_the_last_bit():
     streams, steps = 4, 10_000
     task = Probe(streams, 7, name="gymnasium", id="CartPole-v1")
     assert task.node.outside is None
-    plain = [Plain("CartPole-v1", seed) for seed in tasks.seeds(7, streams)]
+    plain = [Plain("CartPole-v1", seed) for seed in parts.seeds(7, streams)]
     rng = np.random.default_rng(1)
     ends = set()
     for n in range(steps):
@@ -252,7 +253,7 @@ def answered(node, stamp, value):
 @pytest.mark.parametrize(("scale", "offset"), [(1.0, 0.0), (2.0, 1.0)])
 def test_a_real_valued_action_reaches_the_environment_scaled_and_cut_to_its_bounds(scale, offset):
     node, env = real_valued(action_scale=scale, action_offset=offset), gymnasium.make("MountainCarContinuous-v0")
-    env.reset(seed=tasks.seeds(4, 1)[0])
+    env.reset(seed=parts.seeds(4, 1)[0])
     node.act(0)
     for stamp, value in enumerate((0.3, -0.2, 5.0, -7.0, 0.05)):
         force = np.clip(np.array([scale * value + offset]), -1.0, 1.0)

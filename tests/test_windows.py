@@ -24,8 +24,8 @@ from asyncnet.compiled_loop import CompiledLoop
 from asyncnet.ledger import account, unexplained
 from asyncnet.loop import Way
 from asyncnet.message import CHANNELS
-from asyncnet.network import plan
 from asyncnet.scenario import ScenarioError, check
+from asyncnet.team import plan
 from asyncnet.timekeeper import Virtual
 
 EXAMPLES = int(os.environ.get("ASYNCNET_EXAMPLES", "40"))
@@ -217,7 +217,7 @@ def test_messages_longer_than_a_frame_end_in_the_bits_of_one_process():
 
 def on_ray(held, scenario, **how):
     """A finished run of Ray actors in simulated time, each with another seed of Python's hash and its nodes built in reverse: that must change nothing."""
-    from asyncnet.actors.engine import Team, groups
+    from asyncnet.actors.team import Team, groups
 
     count = len(groups(plan(scenario), how.get("pack", 1)))
     twists = [{"reverse": True, "options": {"runtime_env": {"env_vars": {"PYTHONHASHSEED": str(7 * n + 1)}}}} for n in range(count)]
@@ -280,9 +280,9 @@ def test_forty_teams_that_hypothesis_thinks_of_end_on_ray_in_the_bits_of_one_pro
 
 @pytest.mark.ray
 def test_an_actor_that_hangs_is_named(ray_session, monkeypatch):
-    from asyncnet.actors import engine
+    from asyncnet.actors import team as ray_team
 
-    monkeypatch.setattr(engine, "SILENT", 3.0)
+    monkeypatch.setattr(ray_team, "SILENT", 3.0)
     scenario = multiplexer("weight-max", DELAYED | {"task.decisions": 4000})
 
     class Hanging(Quiet):
@@ -292,7 +292,7 @@ def test_an_actor_that_hangs_is_named(ray_session, monkeypatch):
                 os.kill(stopped[0], signal.SIGSTOP)
 
     stopped = []
-    team = engine.Team(scenario, Hanging(), private=True, time="virtual")
+    team = ray_team.Team(scenario, Hanging(), private=True, time="virtual")
     try:
         record = team.run()
     finally:
@@ -305,9 +305,9 @@ def test_an_actor_that_hangs_is_named(ray_session, monkeypatch):
 
 @pytest.mark.ray
 def test_a_loop_that_hangs_is_named_as_the_one_everyone_waits_for(ray_session, monkeypatch):
-    from asyncnet.actors import engine
+    from asyncnet.actors import team as ray_team
 
-    monkeypatch.setattr(engine, "STALLED", 4.0)
+    monkeypatch.setattr(ray_team, "STALLED", 4.0)
     scenario = multiplexer("weight-max", DELAYED | {"task.decisions": 4000})
 
     class Hanging(Quiet):
@@ -319,7 +319,7 @@ def test_a_loop_that_hangs_is_named_as_the_one_everyone_waits_for(ray_session, m
                 asked.append(team.ray.get(team.hosts["2"].__ray_call__.remote(hangs)))
 
     asked = []
-    team = engine.Team(scenario, Hanging(), private=True, time="virtual")
+    team = ray_team.Team(scenario, Hanging(), private=True, time="virtual")
     try:
         record = team.run()
     finally:
@@ -347,7 +347,7 @@ from ray.cluster_utils import Cluster
 
 import asyncnet
 from asyncnet.api import Quiet
-from asyncnet.actors import engine
+from asyncnet.actors import team as ray_team
 from asyncnet.actors.session import session
 
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
@@ -355,7 +355,7 @@ try:
     cluster.add_node(num_cpus=1)
     scenario = asyncnet.load("cartpole-weight-max").replace({"tick": 1000, "links.default": {"delay": 0.5}, "task.episodes": 5})
     with session(cluster.address) as held:
-        team = engine.Team(scenario, Quiet(), private=False, time="virtual")
+        team = ray_team.Team(scenario, Quiet(), private=False, time="virtual")
         nodes = ray.get([host.__ray_call__.remote(lambda host: ray.get_runtime_context().get_node_id()) for host in team.hosts.values()])
         record = team.run()
         team.end()

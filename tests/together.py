@@ -5,11 +5,11 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from asyncnet.actors.engine import groups
 from asyncnet.actors.host import Host
+from asyncnet.actors.team import groups
 from asyncnet.ledger import COLUMNS
 from asyncnet.loop import digest
-from asyncnet.network import plan
+from asyncnet.team import plan
 
 PATIENCE = 60.0
 

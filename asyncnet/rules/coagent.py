@@ -6,7 +6,7 @@
     softmax group       p = softmax([pot, 0] / T), y one-hot of O + 1            e = (y - p)[:O] / T
 
     z <- decay z + x (x) e          q = z (or x (x) e without a trace)
-    U_ij = R_j q_ij                 dW_ij = mean over streams of U_ij, through Adam; biases alike
+    U_ij = R_j q_ij                 dW_ij = mean over streams of U_ij, through the optimiser; biases alike
     R_i  = sum_j d|W_ij|^power / dW_ij * U_ij = 2 sum_j W_ij U_ij for power 2      told to input i (Weight Maximization; power 0: nothing)
 
 Sources: Williams 1992 (REINFORCE); Chung & Barto, RLDM 2022, equations 4-6 and the released code (Weight Maximization: the last class of a
@@ -19,17 +19,15 @@ from asyncnet.arithmetic import dot, exp, sigmoid, total
 from asyncnet.chance import BIAS, SAMPLE, WEIGHT, uniform
 from asyncnet.kernel import kernel, view
 from asyncnet.layout import Field
-from asyncnet.optim import annealed, ascend, corrections
+from asyncnet.optimizers.parts import annealed
 
 BERNOULLI, SIGN, SOFTMAX = range(3)
 
 FIELDS = (
     Field("weight", "I O"),
     Field("bias", "O"),
-    Field("m_weight", "I O"),
-    Field("v_weight", "I O"),
-    Field("m_bias", "O"),
-    Field("v_bias", "O"),
+    Field("slots_weight", "Y I O"),  # the optimiser's
+    Field("slots_bias", "Y O"),
     Field("updates", "1", "0.."),
     Field("z_weight", "Z I O"),
     Field("z_bias", "Z O"),
@@ -49,9 +47,6 @@ SETTINGS = (
     ("rate", float),
     ("rate_end", float),
     ("anneal", float),
-    ("beta1", float),
-    ("beta2", float),
-    ("epsilon", float),
     ("power", float),
     ("after", int),  # feedback from the weights after (1) or before (0) their update
     ("tells", int),  # whether any input listens to feedback
@@ -250,9 +245,7 @@ def learn(v, c, slot, on, told):
     Inputs are taken some at a time, so that gradient, step and feedback of a weight follow each other while it is at hand.
     """
     v.updates[0] += 1.0
-    t = v.updates[0]
-    rate = annealed(c.rate, c.rate_end, c.anneal, t)
-    c1, c2 = corrections(t, c.beta1, c.beta2)
+    rate = annealed(c.rate, c.rate_end, c.anneal, v.updates[0])
     tells = c.tells == 1 and c.power > 0.0
     share = 1.0 / c.B
     gradient = v.gradient
@@ -267,8 +260,7 @@ def learn(v, c, slot, on, told):
                 gradient[n] *= share
         if tells and c.after == 0:
             tell_all(v, c, slot, on, first, last, told)
-        w, m, s = view(v.weight, at, size), view(v.m_weight, at, size), view(v.v_weight, at, size)
-        ascend(w, m, s, view(gradient, 0, size), rate, c.beta1, c.beta2, c.epsilon, c1, c2)
+        c.optimizer.ascend(v, c, view(v.weight, at, size), v.slots_weight, at, view(gradient, 0, size), rate)
         if tells and c.after == 1:
             tell_all(v, c, slot, on, first, last, told)
     for j in range(c.O):
@@ -279,5 +271,5 @@ def learn(v, c, slot, on, told):
                 e += v.carry[b] * v.z_bias[b, j]
             whole += e * v.credit[b, j]
         v.gradient_bias[j] = share * whole
-    ascend(v.bias, v.m_bias, v.v_bias, v.gradient_bias, rate, c.beta1, c.beta2, c.epsilon, c1, c2)
+    c.optimizer.ascend(v, c, v.bias, v.slots_bias, 0, v.gradient_bias, rate)
     return tells

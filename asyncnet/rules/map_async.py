@@ -19,7 +19,7 @@ one reward (or TD error), heard by every node. What it is multiplied with, throu
              "time"     a trace per unit of time:        z <- exp(-dt / tau) z + (dt / tau) x_i e_j
 
 Nobody reads another's weights: the layer above sends the product e W^T. Sources: Chung, MAP Propagation (2021), section 3.2 and algorithm 3 (one rule for
-all hidden nodes, the motion-gated trace); starts and stamps are this project's. Kernels: settling.py.
+all hidden nodes, the motion-gated trace); starts and stamps are this project's. Kernels: settling.py, settling_on_clocks.py.
 """
 
 from typing import Annotated, Literal
@@ -28,10 +28,13 @@ from pydantic import Field
 
 from asyncnet.rules import map_propagation
 from asyncnet.rules.settings import SettlingSettings, ValueNetwork
+from asyncnet.rules.settling_on_clocks import TRACES
 
 NAME = "map-propagation-async"
 LINE = "Gaussian hidden units settle towards their most probable values on their own clocks; all hear the one reward"
-KERNELS, UNITS, HEARS_REWARD, TELLS = map_propagation.KERNELS, map_propagation.UNITS, "all", True
+KERNELS = "asyncnet.rules.settling_on_clocks"
+MACHINE = "asyncnet.machines.settling"
+UNITS, HEARS_REWARD, TELLS = map_propagation.UNITS, "all", True
 
 
 class Settings(SettlingSettings):
@@ -50,7 +53,9 @@ class Critic(ValueNetwork, Settings):
 
 def values(settings: Settings, layer: int) -> dict[str, float]:
     """What this rule adds to the settings of a node of that layer."""
-    return map_propagation.values(settings, layer) | {
+    return map_propagation.common(settings, layer) | {
+        "gathers": TRACES.get(settings.credit, 0),
+        "lam": settings.lambda_,
         "beta": settings.beta,
         "kappa": settings.kappa,
         "floor": settings.floor,

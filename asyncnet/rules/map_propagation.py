@@ -4,11 +4,12 @@
     2. `rounds` times, all hidden layers at once from what they held:   h <- h + step * ((mean - h) + var * sum_k W_jk e_k of the layer above)
     3. dW_ij = alpha * R * x_i e_j at the values reached (with decay, its trace), through Adam; every node hears the one reward or TD error
 
-The synchronous phases are waves of messages between nodes on on-arrival clocks (agent.py): they need every message, in its order, and a world that waits. As
+The synchronous phases are waves of messages between nodes on on-arrival clocks (machines/phased.py): they need every message, in its order, and a world that
+waits. As
 in the released code the TD error of the decision before is learned from between 1 and 2. With `start = "zero"` hidden units go on from what they held and
 `decide` rounds draw the action anew: the released code's asynchronous path.
 
-Source: Chung, MAP Propagation (2021), algorithms 1 and 2; released code. Kernels: settling.py.
+Source: Chung, MAP Propagation (2021), algorithms 1 and 2; released code. Kernels: settling.py, settling_in_phases.py.
 """
 
 from typing import Annotated, Literal
@@ -16,11 +17,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from asyncnet.rules.settings import SettlingSettings, ValueNetwork, per_layer
-from asyncnet.rules.settling import GATES, STARTS, TRACES
+from asyncnet.rules.settling import GATES, STARTS
 
 NAME = "map-propagation"
 LINE = "Gaussian hidden units take their most probable values, in synchronous phases, before all learn from the one reward"
-KERNELS = "asyncnet.rules.settling"
+KERNELS = "asyncnet.rules.settling_in_phases"
+MACHINE = "asyncnet.machines.phased"
 UNITS = ("softplus", "relu", "linear")
 HEARS_REWARD = "all"
 TELLS = True
@@ -35,8 +37,13 @@ class Critic(ValueNetwork, Settings):
     pass
 
 
-def values(settings: SettlingSettings, layer: int) -> dict[str, float]:
+def values(settings: Settings, layer: int) -> dict[str, float]:
     """What this rule adds to the settings of a node of that layer."""
+    return common(settings, layer) | {"rounds": settings.rounds}
+
+
+def common(settings: SettlingSettings, layer: int) -> dict[str, float]:
+    """What both forms of the rule add."""
     return {
         "power": 0.0,
         "after": 1,
@@ -45,8 +52,4 @@ def values(settings: SettlingSettings, layer: int) -> dict[str, float]:
         "start": STARTS[settings.start],
         "decide": settings.decide,
         "gate": GATES[settings.gate],
-        "rounds": getattr(settings, "rounds", 0),
-        "gathers": TRACES.get(settings.credit, 0),
-        "lam": settings.lambda_,
-        **dict.fromkeys(("beta", "kappa", "floor", "each_tick", "tau"), 0.0),
     }

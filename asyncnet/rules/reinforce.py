@@ -13,6 +13,7 @@ from asyncnet.rules.settings import CoagentSettings
 NAME = "reinforce"
 LINE = "every unit correlates its own sample with the one broadcast reward; unbiased, high variance"
 KERNELS = "asyncnet.rules.coagent"
+MACHINE = "asyncnet.machines.sampled"
 UNITS = ("bernoulli", "sign")  # kinds of hidden units it is made for
 HEARS_REWARD = "all"  # which layers hear the reward: "all" or "output"
 TELLS = False  # whether nodes send feedback to their inputs

@@ -1,14 +1,11 @@
-"""The settings that every rule shares, and the strict model they are checked with."""
+"""The settings that every rule shares."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
-
-class Model(BaseModel):
-    """Strict and closed: no coercion between types, no unknown key, no NaN or infinity."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True, serialize_by_alias=True)
+from asyncnet.model import Model
+from asyncnet.optimizers import Optimizer, adam
 
 
 def _several(value: object) -> object:
@@ -21,20 +18,14 @@ Rate = Annotated[float, Field(ge=0.0, le=1e3)]
 PerLayer = Annotated[tuple[Rate, ...], BeforeValidator(_several), Field(min_length=1)]
 
 
-class AdamSettings(Model):
-    """Adam with a linearly annealed step size (optim.py)."""
+class LearnerSettings(Model):
+    """How a node follows its gradient, and how it gives credit to what it did."""
 
+    EPSILON: ClassVar[float] = 1e-8  # of Adam, as published for the rule
     learning_rate: PerLayer = Field(description="step size of each layer, first to output; one number: the same for all")
     learning_rate_end: PerLayer | None = Field(None, description="step size after `anneal` updates; absent: constant")
     anneal: Annotated[int, Field(ge=0)] = Field(0, description="updates over which the step size falls linearly")
-    beta1: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
-    beta2: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
-    epsilon: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-8
-
-
-class LearnerSettings(AdamSettings):
-    """How a node gives credit to what it did."""
-
+    optimizer: Optimizer = Field(adam.Settings(), description="how a weight follows its gradient: adam, rmsprop, sgd (optimizers/)")
     credit: Literal["stamped", "trace"] = Field("stamped", description="stamped: to the sample it belongs to; trace: to a decaying trace")
     lambda_: Annotated[float, Field(ge=0.0, le=1.0)] = Field(0.0, alias="lambda", description="trace decay per decision, times the task's gamma")
     ring: Annotated[int, Field(ge=0, le=4096)] = Field(0, description="samples kept for stamped credit; 0: as many as credit may be late (lateness.py)")
@@ -49,7 +40,7 @@ class CoagentSettings(LearnerSettings):
 class SettlingSettings(CoagentSettings):
     """Gaussian units that settle towards their most probable values (settling.py)."""
 
-    epsilon: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-9
+    EPSILON: ClassVar[float] = 1e-9
     variance: PerLayer = Field(
         (0.3, 1.0), description="of each hidden layer's units, first to last, and of an output of real numbers; one number: the same for all"
     )

@@ -11,28 +11,26 @@ What an output with a gate says is its mean; others say their sample. The gate, 
 it to the next has it from the one above. Potentials are reckoned only after inputs or weights have changed.
 
 Source: Chung, MAP Propagation (2021), sections 2 and 3; released code (the gate's first form; every logit of a softmax is free; cut-offs of softplus and
-sigmoid).
+sigmoid). When units do this is said in settling_on_clocks.py and settling_in_phases.py.
 """
 
 import numpy as np
 
-from asyncnet.arithmetic import exp, project, sigmoid, softplus, total
+from asyncnet.arithmetic import project, sigmoid, softplus, total
 from asyncnet.chance import RESAMPLE, SAMPLE, WEIGHT, normal, uniform
-from asyncnet.hearing import HEARD_STAMP, START, WIDTH
 from asyncnet.kernel import kernel, view
 from asyncnet.layout import STAMP, Field
+from asyncnet.machines.hearing import HEARD_STAMP, START, WIDTH
 from asyncnet.rules import coagent
-from asyncnet.rules.coagent import SOFTMAX, add_up, choose, expect, fold
+from asyncnet.rules.coagent import SOFTMAX, add_up, choose, expect
 from asyncnet.rules.coagent import learn as climb
 
 SOFTPLUS, RELU, LINEAR = 3, 4, 5  # codes of `units` beside those of coagent.py
 GAUSSIAN = SOFTPLUS  # and beyond
 STARTS = {"zero": 0, "sample": 1, "mean": 2}
 GATES = {"none": 0, "inverse": 1, "difference": 2}
-TRACES = {"motion": 1, "time": 2}  # codes of `gathers`
 _SAMPLE, _MEAN = STARTS["sample"], STARTS["mean"]
 _INVERSE = GATES["inverse"]
-_MOTION = TRACES["motion"]
 MOST_DRAWS = 4096  # for one observation
 LEAST = 1e-12  # distance that the inverse gate sees
 
@@ -47,8 +45,6 @@ FIELDS = (
     Field("slope", "B O"),  # f'(pot)
     Field("stale", "1", "0..1"),  # inputs or weights have changed since the potentials were reckoned
     Field("moved_by", "B O"),  # the last step
-    Field("motion", "B O"),  # its running mean
-    Field("gathered", "1", "0..now"),  # when the trace was last added to
 )
 SETTINGS = (
     *coagent.SETTINGS,
@@ -56,14 +52,7 @@ SETTINGS = (
     ("step", float),
     ("start", int),
     ("gate", int),
-    ("beta", float),  # of the motion's running mean
-    ("kappa", float),
-    ("floor", float),
-    ("lam", float),
-    ("gamma", float),
-    ("each_tick", int),  # motion: gamma multiplies the trace at each tick, else at each new observation
-    ("tau", float),  # time: in ticks of the scenario
-    ("tick", float),  # microseconds
+    ("decide", int),  # rounds or ticks after a new observation in which the output samples anew
 )
 
 
@@ -142,13 +131,13 @@ def keep(v, c, slot):
     if c.E == 0 and c.gate == _INVERSE:
         for b in range(c.B):
             off = v.drawn[b, 0] - v.mean[b, 0]
-            v.gate[0, b] = 1.0 / (off if np.abs(off) > LEAST else LEAST)
+            v.gate[b] = 1.0 / (off if np.abs(off) > LEAST else LEAST)
     for b in range(c.B):
         y, e, error, kept = v.y[b], v.ring_e[slot, b], v.error[b], v.ring_y[slot, b]
         for n in range(c.N):
             kept[n] = y[n]
         for j in range(c.O):
-            e[j] = v.gate[0, b] * error[j]
+            e[j] = v.gate[b] * error[j]
 
 
 @kernel
@@ -160,7 +149,7 @@ def place(v, c):
                 v.drawn[b, j] = v.y[b, j]
                 v.y[b, j] = v.mean[b, j]
                 if c.gate != _INVERSE:
-                    v.gate[0, b] = v.drawn[b, j] - v.mean[b, j]
+                    v.gate[b] = v.drawn[b, j] - v.mean[b, j]
 
 
 @kernel
@@ -176,16 +165,10 @@ def draw(v, c, purpose, n):
 
 
 @kernel
-def respond(v, c, slot, stamp):
-    """Begin with a new observation; ring_x holds its inputs."""
+def begin_anew(v, c, slot, stamp):
+    """Begin with a new observation, whose inputs are archived."""
     hidden = c.E > 0
-    goes_on = c.start == 0 and v.round[0] >= 0.0  # from what was held before
-    if hidden and c.gate > 0:
-        v.gate[:] = 0.0  # no credit before it is known
-    v.round[0] = 0.0
     v.stale[0] = 1.0
-    if goes_on and c.rounds > 0:
-        return  # in phases the first round takes the new inputs in
     for b in range(c.B):
         for j in range(c.O):
             v.moved_by[b, j] = -v.y[b, j]
@@ -201,6 +184,26 @@ def respond(v, c, slot, stamp):
     if c.tells == 1:
         judge(v, c)
     keep(v, c, slot)
+
+
+@kernel
+def no_credit_yet(v, c):
+    """Hidden units below a gate learn nothing before it is known."""
+    if c.E > 0 and c.gate > 0:
+        v.gate[:] = 0.0
+
+
+@kernel
+def draw_again(v, c, stamp, n):
+    """Sample once more for the same observation: draw n."""
+    for b in range(c.B):
+        for j in range(c.O):
+            v.moved_by[b, j] = -v.y[b, j]
+    draw(v, c, RESAMPLE, stamp * MOST_DRAWS + n)
+    for b in range(c.B):
+        for j in range(c.O):
+            v.moved_by[b, j] += v.y[b, j]
+    place(v, c)
 
 
 @kernel
@@ -224,84 +227,6 @@ def approach(v, c, stamp):
 
 
 @kernel
-def refresh(v, c, slot, stamp):
-    """Means and errors for what has come from below."""
-    if v.fresh[0] == 1.0:
-        v.fresh[0] = 0.0
-        v.stale[0] = 1.0
-        take_up(v, c, slot, stamp)
-    think(v, c, slot)
-    if c.tells == 1:  # else nobody hears of it before it is kept
-        judge(v, c)
-
-
-@kernel
-def redraw(v, c, stamp, n):
-    """Sample once more for the same observation: draw n."""
-    for b in range(c.B):
-        for j in range(c.O):
-            v.moved_by[b, j] = -v.y[b, j]
-    draw(v, c, RESAMPLE, stamp * MOST_DRAWS + n)
-    for b in range(c.B):
-        for j in range(c.O):
-            v.moved_by[b, j] += v.y[b, j]
-    place(v, c)
-
-
-@kernel
-def relax(v, c, slot, stamp):
-    """A tick: take in what has come, then one step towards the mode; the output samples anew while it decides, then holds."""
-    if v.fresh[0] == 1.0:
-        v.fresh[0] = 0.0
-        v.stale[0] = 1.0
-        take_up(v, c, slot, stamp)
-    think(v, c, slot)
-    if c.E > 0:
-        approach(v, c, stamp)
-    elif v.round[0] < c.decide:
-        v.round[0] += 1.0
-        redraw(v, c, stamp, int(v.round[0]))
-    else:
-        v.moved_by[:] = 0.0
-    if c.tells == 1:
-        judge(v, c)
-    keep(v, c, slot)
-
-
-@kernel
-def gather(v, c, slot, now):
-    """Add this tick's eligibility to the trace.
-
-    motion    g <- beta g + (1 - beta) dh;   z <- gamma lambda z + x (x) gate e / (floor + kappa g^2)
-    time      z <- exp(-dt / tau) z + (dt / tau) x (x) gate e
-    """
-    carry, share = c.lam, 1.0
-    if c.each_tick == 1 or v.since[0] == now:
-        carry *= c.gamma
-    if c.gathers != _MOTION:
-        share = (now - v.gathered[0]) / (c.tau * c.tick)
-        carry = exp(-min(share, 700.0))
-    v.gathered[0] = now
-    for b in range(c.B):
-        v.carry[b] = carry
-        if v.z_episode[b] != v.ring_episode[slot, b]:
-            v.z_episode[b] = v.ring_episode[slot, b]
-            v.carry[b] = 0.0
-            v.motion[b] = 0.0
-        e, error, g, moved = v.ring_e[slot, b], v.error[b], v.motion[b], v.moved_by[b]
-        together = 0.0
-        for j in range(c.O):
-            together += np.abs(moved[j])
-        for j in range(c.O):
-            if c.gathers == _MOTION:
-                step = moved[j] if c.units != SOFTMAX else (1.0 if together > 0.0 else 0.0)
-                g[j] = c.beta * g[j] + (1.0 - c.beta) * step
-                share = 1.0 / (c.floor + c.kappa * g[j] * g[j])
-            e[j] = share * v.gate[0, b] * error[j]
-    fold(v, c, slot)
-
-
-@kernel
 def learn(v, c, slot, on, told):
     """One update from v.credit and the eligibility, as sampled units do it."""
     v.stale[0] = 1.0
@@ -319,7 +244,7 @@ def feel(v, c, port, seq, stamp, payload):
     at = 0
     for b in range(c.B):
         if stamp == v.stamp[0]:
-            v.gate[0, b] = payload[at]
+            v.gate[b] = payload[at]
         at += 1
         if last - first == c.Q:  # this sender brings all the pieces, in the order in which they are kept
             size = c.O * c.Q

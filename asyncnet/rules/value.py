@@ -1,7 +1,7 @@
 """Kernels of the critic: a softplus value network inside one node, trained by backprop with traces.
 
     h_0 = x,  h_l = f(h_(l-1) W_l + b_l),  f = softplus, linear at the output,  v = h_L
-    g = dv/d(W, b)          z <- decay z + g          W <- W + Adam(credit * z), credit = TD error
+    g = dv/d(W, b)          z <- decay z + g          W <- W + optimiser(credit * z), credit = TD error
 
 One learning rate for each layer; parameters lie layer by layer as (W row-major, b) in one vector. Source: released code of Weight
 Maximization (its critic is an ordinary network; ALGORITHMS 4.1). As there, the gradient is reckoned with the potentials of the forward pass
@@ -12,17 +12,16 @@ import numpy as np
 
 from asyncnet.arithmetic import dot, sigmoid, softplus
 from asyncnet.chance import BIAS, WEIGHT, identity, uniform
-from asyncnet.kernel import kernel
+from asyncnet.kernel import kernel, view
 from asyncnet.layout import Field
-from asyncnet.optim import annealed, ascend, corrections
+from asyncnet.optimizers.parts import annealed
 
 FIELDS = (
     Field("sizes", "L", "fixed"),  # inputs, hidden units of each layer, 1
     Field("rate", "L", "fixed"),  # learning rate of the layer that ends here; entry 0 is unused
     Field("rate_end", "L", "fixed"),
     Field("weight", "P"),
-    Field("m_weight", "P"),
-    Field("v_weight", "P"),
+    Field("slots_weight", "Y P"),  # the optimiser's
     Field("updates", "1", "0.."),
     Field("z", "Z P"),
     Field("slope", "B A"),  # f'(pot) of the newest forward pass
@@ -30,7 +29,7 @@ FIELDS = (
     Field("ring_e", "K B A"),  # dv / d pot
     Field("gradient", "P"),
 )
-SETTINGS = (("layer0", int), ("anneal", float), ("beta1", float), ("beta2", float), ("epsilon", float))
+SETTINGS = (("layer0", int), ("anneal", float))
 _UNITS_PER_LAYER = identity(1, 0)
 AT_A_TIME = 512  # weights whose gradient and step follow each other while they are at hand
 
@@ -145,7 +144,6 @@ def learn(v, c, slot, on, told):
     """One update from the TD error v.credit; nothing to tell."""
     v.updates[0] += 1.0
     t = v.updates[0]
-    c1, c2 = corrections(t, c.beta1, c.beta2)
     at, before, out = 0, -1, 0
     for layer in range(1, c.L):
         n, m = int(v.sizes[layer - 1]), int(v.sizes[layer])
@@ -155,8 +153,8 @@ def learn(v, c, slot, on, told):
             last = min(n + 1, first + some)
             for b in range(c.B):
                 reckon(v, c, slot, b, at, before, out, m, first, last, on)
-            part = slice(at + first * m, at + last * m)
-            ascend(v.weight[part], v.m_weight[part], v.v_weight[part], v.gradient[part], rate, c.beta1, c.beta2, c.epsilon, c1, c2)
+            start, size = at + first * m, ((last - first) * m,)
+            c.optimizer.ascend(v, c, view(v.weight, start, size), v.slots_weight, start, view(v.gradient, start, size), rate)
         at += n * m + m
         before = out
         out += m

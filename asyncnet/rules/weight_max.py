@@ -16,6 +16,7 @@ from asyncnet.rules.settings import CoagentSettings
 NAME = "weight-max"
 LINE = "each hidden unit is rewarded by the change in the norm of its own outgoing weights, told by the layer above"
 KERNELS = "asyncnet.rules.coagent"
+MACHINE = "asyncnet.machines.sampled"
 UNITS = ("bernoulli", "sign")  # kinds of hidden units it is made for
 HEARS_REWARD = "output"
 TELLS = True

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
+from asyncnet.tasks.parts import Spaces
 
 if TYPE_CHECKING:
     from asyncnet.layout import Views
@@ -28,19 +28,6 @@ LINES = {
     "regression": "answer with the value of an unknown two-layer ReLU network; independent one-step questions, real-valued answers",
     "gymnasium": "any Gymnasium environment with flat observations and discrete or real-valued actions",
 }
-
-
-class Spaces(NamedTuple):
-    """Numbers in an observation; how many actions there are to choose from, or numbers in an action (real)."""
-
-    inputs: int
-    actions: int
-    real: bool
-
-
-class TaskFailed(Exception):
-    """What a task in Python did instead of a step; the run ends, and this is why."""
-
 
 COMPILED = {"CartPole-v1": ("asyncnet.tasks.cartpole", Spaces(4, 2, False))}
 
@@ -86,8 +73,3 @@ def build(task: Task, seed: int) -> Built:
 
     made = Gym(task, seed)
     return Built(found, fill=made.begin, outside=made)
-
-
-def seeds(seed: int, streams: int) -> list[int]:
-    """The seed of each copy of an environment, from the run's."""
-    return [int(s % 2**31) for s in np.random.SeedSequence(seed).generate_state(streams, np.uint64)]

@@ -10,7 +10,7 @@ import numpy as np
 
 from asyncnet.kernel import kernel
 from asyncnet.layout import Field, Views
-from asyncnet.tasks import seeds
+from asyncnet.tasks.parts import seeds
 
 FIELDS = (
     Field("physics", "B 4"),  # x, its speed, theta, its speed; what is shown is rounded to single precision
@@ -108,9 +108,3 @@ def fall(v, c, b):
         v.ended[b] = 1.0
     else:
         v.ended[b] = 2.0 if v.steps[b] >= _LIMIT else 0.0
-
-
-@kernel
-def grade(v, c, n, b, action):
-    """Never asked: its decisions depend on each other, and a scenario that asks for it is refused."""
-    return 0.0

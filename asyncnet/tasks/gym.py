@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
 
 from asyncnet.layout import Views
-from asyncnet.scenario import GymnasiumTask, ScenarioError
-from asyncnet.tasks import Spaces, TaskFailed, seeds
+from asyncnet.mistakes import ScenarioError
+from asyncnet.tasks.parts import Spaces, TaskFailed, seeds
 from asyncnet.text import in_a_line
+
+if TYPE_CHECKING:
+    from asyncnet.scenario import GymnasiumTask
 
 
 def _make(name: str) -> gymnasium.Env:
@@ -20,6 +24,7 @@ def _make(name: str) -> gymnasium.Env:
     return gymnasium.make(name, disable_env_checker=True)
 
 
+@functools.cache
 def spaces(name: str) -> Spaces:
     """What an environment shows and takes; raises ScenarioError if it cannot serve."""
     if ":" in name:  # "module:Name-v0" makes Gymnasium import the module, and a scenario is data: it executes nothing

@@ -54,9 +54,3 @@ def move(v, c):
 def grade(v, c, n, b, action):
     """The reward of an answer to question n."""
     return 1.0 if action[0] == question(c.seed, c.k, n, b, np.empty(c.I)) else -1.0
-
-
-@kernel
-def pay(v, c, b):
-    """What the team hears of stream b's reward: all of it."""
-    return v.reward[b]

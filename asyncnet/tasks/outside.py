@@ -15,9 +15,3 @@ def pose(v, c):
 def move(v, c):
     """Not done here."""
     return False
-
-
-@kernel
-def grade(v, c, n, b, action):
-    """Never asked: its decisions depend on each other, and a scenario that asks for it is refused."""
-    return 0.0

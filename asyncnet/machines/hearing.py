@@ -1,6 +1,6 @@
 """What a learning node hears, and what it is then ready for: the newest values of its inputs, and credit in pieces, summed stamp by stamp.
 
-Kernels of the learning node's machine (agent.py), which says when they are called. None of them knows a rule.
+Shared parts of the learning nodes' machines, which say when they are called. None of them knows a rule.
 """
 
 from asyncnet.kernel import kernel, view
@@ -95,10 +95,11 @@ def ready_credit(v, c):
 
 
 @kernel
-def ready_sample(v, c):
+def ready_sample(v, c, revise):
+    """Whether to sample for the newest stamp now; `revise`: at once, and again when more of it comes."""
     if v.newest[0] <= v.stamp[0]:
         return False
-    if c.revise == 1 or (c.on_arrival == 0 and v.waiting[0] >= c.patience):
+    if revise or (c.on_arrival == 0 and v.waiting[0] >= c.patience):
         return True
     for port in range(c.S):
         behind = v.newest[0] - v.port[port, HEARD_STAMP]

@@ -1,0 +1,118 @@
+"""The machine of units that settle in synchronous phases: waves of messages, which need neither a clock nor a barrier.
+
+The output tells its inputs its error; each hidden node that has heard from all above passes its own on, as it was, and takes a step; from below, new values go
+up again and refresh every mean. The output begins the next round when they have come, and says its action after the last. As published, the first round waits
+for the credit of the decision before (`awaits`). Every node acts after each message: what the messages heard so far allow, which may be nothing.
+"""
+
+from asyncnet.family import bound
+from asyncnet.family import unbound as cut
+from asyncnet.kernel import kernel
+from asyncnet.layout import STAMP, Field
+from asyncnet.machines import archive
+from asyncnet.machines.archive import MORE, TELL, clear, finish, sample, say, take_credit
+from asyncnet.machines.hearing import hear_activity, hear_credit, ready_credit, ready_sample
+from asyncnet.message import ACTIVITY, FEEDBACK, TICK
+
+PARTS = {"rule": ("asyncnet.rules.settling", "asyncnet.rules.coagent")}
+FIELDS = (
+    *archive.FIRST,
+    Field("gate", "B"),  # what feedback begins with (rules/settling.py): sent from here, one place behind its stamp
+    Field("round", "1", "-1.."),  # rounds done for the held stamp; -1: never yet
+    Field("came", "1", "0.."),  # messages of this round: activity from below
+    Field("pulled", "1", "0.."),  # and feedback from above
+    Field("stepped", "1", "0..1"),  # 1 between the step of a round and its refreshed means
+    Field("learned", "1", STAMP),  # the newest stamp whose credit has come
+    *archive.REST,
+)
+SETTINGS = (
+    *archive.SETTINGS,
+    ("rounds", int),  # steps for each observation
+    ("below", int),  # sources that are learning nodes
+    ("awaits", int),  # the output begins the first round when the credit for the decision before has come
+    ("foretells", int),  # the output says its value at once, not when all is settled
+    ("gated", int),  # a last wave of feedback tells the gate
+)
+
+
+@bound
+def begin(state, config):
+    """Fill a fresh state: nothing heard, nothing sampled, initial weights from keyed draws."""
+    v, c = cut(state, config)
+    clear(v)
+    v.round[0] = v.learned[0] = -1.0
+    c.rule.initialise(v, c)
+
+
+@kernel
+def tell(v, c, told):
+    """Tell the inputs what drives them, if any of them listens."""
+    v.told_stamp[0] = v.stamp[0]
+    return TELL if c.rule.pull(v, c, told) else 0
+
+
+@kernel
+def phase(v, c, now, said, told):
+    """What the messages heard so far allow a node to do, in synchronous phases (above); it may be nothing."""
+    if ready_sample(v, c, False) and (v.stamp[0] < 0.0 or v.round[0] == c.rounds + c.gated):
+        sample(v, c, now, int(v.newest[0]), False)
+        v.round[0], v.came[0], v.pulled[0], v.stepped[0] = 0.0, 0.0, 0.0, 0.0
+        speaks = c.E > 0 or c.foretells == 1
+    else:
+        speaks = False
+    if v.stamp[0] < 0.0:
+        return 0
+    flags = 0
+    stamp = int(v.stamp[0])
+    slot = stamp % c.K
+    if c.E > 0 and v.pulled[0] == c.E:  # a wave of feedback has come down: pass it on with the error as it was, then move
+        v.pulled[0] = 0.0
+        flags |= tell(v, c, told)
+        if v.round[0] < c.rounds:
+            c.rule.approach(v, c, stamp)
+            v.stepped[0] = 1.0
+        else:  # it was the last, which brought the gate
+            c.rule.keep(v, c, slot)
+            v.round[0] += 1.0
+    if v.stepped[0] == 1.0 and v.came[0] == c.below:  # a wave of activity has come up
+        v.came[0], v.stepped[0] = 0.0, 0.0
+        v.round[0] += 1.0
+        c.rule.refresh(v, c, slot, stamp)
+        if v.round[0] == c.rounds and (c.E == 0 or c.gated == 0):
+            c.rule.keep(v, c, slot)
+        if c.E > 0:
+            speaks = True
+        elif v.round[0] == c.rounds:
+            speaks = c.foretells == 0
+            if c.gated == 1:
+                flags |= tell(v, c, told)
+                v.round[0] += 1.0
+    if c.E == 0 and v.stepped[0] == 0.0 and v.round[0] < c.rounds and (c.awaits == 0 or v.learned[0] >= stamp - 1):
+        flags |= tell(v, c, told)
+        c.rule.redraw(v, c, stamp, int(v.round[0]))
+        v.stepped[0] = 1.0
+    return flags | (say(v, c, said) if speaks else 0)
+
+
+@bound
+def handle(state, config, now, kind, port, seq, stamp, payload, said, told):
+    """Take in one event; returns what to send (SAY | TELL | MORE)."""
+    v, c = cut(state, config)
+    if kind == ACTIVITY:
+        hear_activity(v, c, port, seq, stamp, payload)
+        if stamp == v.stamp[0]:
+            v.came[0] += 1.0
+    elif kind == FEEDBACK:
+        c.rule.feel(v, c, port, seq, stamp, payload)
+        v.pulled[0] += 1.0
+    elif kind != TICK:  # the host comes back for MORE
+        hear_credit(v, c, port, stamp, payload)
+    finish(v, c, now)
+    flags = 0
+    due = ready_credit(v, c)
+    if due >= 0:
+        v.learned[0] = v.due_stamp[due]
+        flags = take_credit(v, c, now, due, False, told)
+        if ready_credit(v, c) >= 0:
+            return flags | MORE
+    return flags | phase(v, c, now, said, told)

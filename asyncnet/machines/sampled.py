@@ -1,0 +1,82 @@
+"""The machine of units that act once on an observation and hold their sample.
+
+It hears messages and takes turns: at each tick of its clock or, on an on-arrival clock, after each message.
+
+    turn    1. learn from one complete credit          rule: learn      -> feedback to the inputs
+            2. sample for the newest ready stamp       rule: respond    -> activity
+            3. say the current activity again, so that loss of a message only delays (`repeats`; where it can change nothing it is not said)
+
+READY, when it samples for stamp s (ASYNCHRONY section 8):
+    revise  at the first turn that knows of s; when more pieces of s come, again with the *same* draws, and overwrite the archive
+    all     when every source carries s, but never waiting longer than `patience` own ticks since the first piece of something newer, nor
+            for a source more than `lag` stamps behind (so a team outlives a dead unit)
+"""
+
+from asyncnet.family import bound
+from asyncnet.family import unbound as cut
+from asyncnet.kernel import kernel
+from asyncnet.machines import archive
+from asyncnet.machines.archive import MORE, age, clear, finish, sample, say, take_credit
+from asyncnet.machines.hearing import hear_activity, hear_credit, ready_credit, ready_sample
+from asyncnet.message import ACTIVITY, TICK
+
+PARTS = {"rule": ("asyncnet.rules.coagent",)}  # where a part's kernels are that it does not bring
+FIELDS = (*archive.FIRST, *archive.REST)
+SETTINGS = (
+    *archive.SETTINGS,
+    ("revise", int),
+    ("repeats", int),
+)
+
+
+@bound
+def begin(state, config):
+    """Fill a fresh state: nothing heard, nothing sampled, initial weights from keyed draws."""
+    v, c = cut(state, config)
+    clear(v)
+    c.rule.initialise(v, c)
+
+
+@kernel
+def turn(v, c, now, ticked, said, told):
+    finish(v, c, now)
+    if ticked == 1:
+        age(v, c)
+    flags = 0
+    due = ready_credit(v, c)
+    if due >= 0:
+        flags = take_credit(v, c, now, due, False, told)
+        if ready_credit(v, c) >= 0:
+            return flags | MORE
+    speaks = ticked > 0 and c.repeats == 1 and v.stamp[0] >= 0.0
+    if ready_sample(v, c, c.revise == 1):
+        sample(v, c, now, int(v.newest[0]), False)
+        speaks = True
+    elif c.revise == 1 and v.fresh[0] == 1.0:
+        sample(v, c, now, int(v.stamp[0]), False)
+        speaks = True
+    elif c.on_arrival == 1 and v.repeats[0] >= c.S and v.stamp[0] >= 0.0:
+        speaks = True
+    if speaks:
+        flags |= say(v, c, said)
+    return flags
+
+
+@bound
+def handle(state, config, now, kind, port, seq, stamp, payload, said, told):
+    """Take in one event; returns what to send (SAY | TELL | MORE).
+
+    A message is heard; on an on-arrival clock the turn it calls for follows. At a TICK `port` says why there is a turn: 1 by the clock, 2 as the
+    host comes back for MORE of that, 0 for MORE after a message.
+    """
+    v, c = cut(state, config)
+    ticked = 0
+    if kind == TICK:
+        ticked = port
+    elif kind == ACTIVITY:
+        hear_activity(v, c, port, seq, stamp, payload)
+    else:
+        hear_credit(v, c, port, stamp, payload)
+    if kind == TICK or c.on_arrival == 1:
+        return turn(v, c, now, ticked, said, told)
+    return 0

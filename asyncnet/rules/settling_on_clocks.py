@@ -1,0 +1,91 @@
+"""Kernels of units that settle on clocks of their own (machines/settling.py): what a tick does, and traces over ticks."""
+
+import numpy as np
+
+from asyncnet.arithmetic import exp
+from asyncnet.kernel import kernel
+from asyncnet.layout import Field
+from asyncnet.rules import settling
+from asyncnet.rules.coagent import SOFTMAX, fold
+from asyncnet.rules.settling import approach, begin_anew, draw_again, judge, keep, no_credit_yet, take_up, think
+
+TRACES = {"motion": 1, "time": 2}  # codes of `gathers`
+_MOTION = TRACES["motion"]
+
+FIELDS = (
+    *settling.FIELDS,
+    Field("motion", "B O"),  # the running mean of the last steps
+    Field("gathered", "1", "0..now"),  # when the trace was last added to
+)
+SETTINGS = (
+    *settling.SETTINGS,
+    ("beta", float),  # of the motion's running mean
+    ("kappa", float),
+    ("floor", float),
+    ("lam", float),
+    ("gamma", float),
+    ("each_tick", int),  # motion: gamma multiplies the trace at each tick, else at each new observation
+    ("tau", float),  # time: in ticks of the scenario
+    ("tick", float),  # microseconds
+)
+
+
+@kernel
+def respond(v, c, slot, stamp):
+    """Begin with a new observation; ring_x holds its inputs."""
+    no_credit_yet(v, c)
+    v.round[0] = 0.0
+    begin_anew(v, c, slot, stamp)
+
+
+@kernel
+def relax(v, c, slot, stamp):
+    """A tick: take in what has come, then one step towards the mode; the output samples anew while it decides, then holds."""
+    if v.fresh[0] == 1.0:
+        v.fresh[0] = 0.0
+        v.stale[0] = 1.0
+        take_up(v, c, slot, stamp)
+    think(v, c, slot)
+    if c.E > 0:
+        approach(v, c, stamp)
+    elif v.round[0] < c.decide:
+        v.round[0] += 1.0
+        draw_again(v, c, stamp, int(v.round[0]))
+    else:
+        v.moved_by[:] = 0.0
+    if c.tells == 1:
+        judge(v, c)
+    keep(v, c, slot)
+
+
+@kernel
+def gather(v, c, slot, now):
+    """Add this tick's eligibility to the trace.
+
+    motion    g <- beta g + (1 - beta) dh;   z <- gamma lambda z + x (x) gate e / (floor + kappa g^2)
+    time      z <- exp(-dt / tau) z + (dt / tau) x (x) gate e
+    """
+    carry, share = c.lam, 1.0
+    if c.each_tick == 1 or v.since[0] == now:
+        carry *= c.gamma
+    if c.gathers != _MOTION:
+        share = (now - v.gathered[0]) / (c.tau * c.tick)
+        carry = exp(-min(share, 700.0))
+    v.gathered[0] = now
+    for b in range(c.B):
+        v.carry[b] = carry
+        if v.z_episode[b] != v.ring_episode[slot, b]:
+            v.z_episode[b] = v.ring_episode[slot, b]
+            v.carry[b] = 0.0
+            v.motion[b] = 0.0
+        e, error, g, moved = v.ring_e[slot, b], v.error[b], v.motion[b], v.moved_by[b]
+        together = 0.0
+        for j in range(c.O):
+            together += np.abs(moved[j])
+        for j in range(c.O):
+            if c.gathers == _MOTION:
+                step = moved[j] if c.units != SOFTMAX else (1.0 if together > 0.0 else 0.0)
+                g[j] = c.beta * g[j] + (1.0 - c.beta) * step
+                share = 1.0 / (c.floor + c.kappa * g[j] * g[j])
+            e[j] = share * v.gate[b] * error[j]
+    fold(v, c, slot)

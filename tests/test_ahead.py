@@ -1,0 +1,74 @@
+"""What a run will need is compiled in two processes, once, and the other process outlives nobody."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from conftest import small
+
+from asyncnet import ahead
+from asyncnet.compiled_loop import CompiledLoop
+from asyncnet.kernel import kept
+from asyncnet.scenario import check
+from asyncnet.timekeeper import Virtual
+
+
+def piece(name, cost):
+    return ahead.Piece(name, None, (), cost)
+
+
+def test_the_longest_pieces_are_shared_out_first_and_both_processes_have_about_as_much():
+    here, there = ahead.shares([piece("c", 3.0), piece("a", 12.0), piece("b", 7.0), piece("go", 15.0), piece("d", 0.5)])
+    assert {each.name for each in here + there} == {"a", "b", "c", "d", "go"}
+    assert abs(sum(each.cost for each in here) - sum(each.cost for each in there)) < 4.0
+    assert here[0].name == "go"
+
+
+def test_a_run_whose_code_is_there_starts_no_other_process(monkeypatch):
+    scenario = check(small(), "test")
+    CompiledLoop(scenario, Virtual()).prepare(wired=True)
+    names = [each.name for each in ahead.pieces(scenario, wired=True) if kept(each.entry, each.signature)]
+    assert names == ["world multiplexer", "sampled coagent adam", "compiled loop: go", "compiled loop: take_all_in", "compiled loop: admit"]
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("started"))
+    ahead.compile_ahead(scenario, wired=True)
+
+
+def begun(tmp_path, monkeypatch):
+    """A run with an empty cache, and the process that compiles for it."""
+    monkeypatch.setenv("ASYNCNET_CACHE", str(tmp_path / "cache"))
+    words = ["run", "cartpole-weight-max", "--set", "task.episodes=20", "--json", "--out", str(tmp_path)]
+    run = subprocess.Popen([sys.executable, "-m", "asyncnet", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert "in another process" in run.stderr.readline()
+    (other,) = psutil.Process(run.pid).children()
+    return run, other
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_other_process_ends_with_the_run(number, tmp_path, monkeypatch):
+    run, other = begun(tmp_path, monkeypatch)
+    time.sleep(1.0)
+    assert other.is_running()
+    run.send_signal(number)
+    run.communicate(timeout=60)
+    assert psutil.wait_procs([other], timeout=10.0)[1] == []
+
+
+@pytest.mark.study
+def test_every_piece_is_compiled_once_and_the_run_is_the_same(tmp_path, monkeypatch):
+    ours = subprocess.run(
+        [sys.executable, "-m", "asyncnet", "run", "cartpole-weight-max", "--set", "task.episodes=20", "--json", "--out", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    run, _ = begun(tmp_path, monkeypatch)
+    said, told = run.communicate(timeout=300)
+    assert json.loads(said)["digest"] == json.loads(ours.stdout)["digest"]
+    compiled = [line for line in told.splitlines() if line.startswith("compiling ") and "sampled" in line and "process" not in line]
+    assert len(compiled) < 2, "what the other process compiled is found"
+    files = [path.name for path in (tmp_path / "cache").rglob("*.nbc")]
+    assert len(files) == len(set(files)) > 10
