@@ -126,6 +126,12 @@ def _check(family: Family) -> None:
     """Refuse what the compiler would find out late and say at length, or never."""
     for names in ([field.name for field in family.fields], [name for name, _ in family.settings]):
         assert len(set(names)) == len(names), f"{family.name}: two fields or settings of one name among {sorted(names)}"
+    for field in family.fields:
+        for size in field.shape.split():
+            if not size.isdigit() and size not in DIMENSIONS:
+                raise NameError(
+                    f"{family.name}: field {field.name} has the shape {field.shape!r}, and {size} is no dimension; there are {', '.join(DIMENSIONS)}"
+                )
     known = {
         "v": {field.name for field in family.fields},
         "c": {*DIMENSIONS, *(name for name, _ in family.settings), *family.parts},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING
 
 from asyncnet import tasks
@@ -16,8 +17,20 @@ if TYPE_CHECKING:
     from asyncnet.scenario import Scenario
 
 
+_drawn: dict[int, tuple[weakref.ref[Scenario], Plan]] = {}
+
+
 def plan(scenario: Scenario) -> Plan:
-    """The team of a scenario; raises ScenarioError where its parts do not fit together."""
+    """The team of a scenario, drawn once for each; raises ScenarioError where its parts do not fit together."""
+    key = id(scenario)  # equal scenarios need not be the same, but this one never changes
+    known, made = _drawn.get(key, (None, None))
+    if known is None or known() is not scenario:
+        made = _draw(scenario)
+        _drawn[key] = weakref.ref(scenario, lambda _: _drawn.pop(key, None)), made
+    return made
+
+
+def _draw(scenario: Scenario) -> Plan:
     inputs, actions, real = tasks.spaces(scenario.task)
     actor = _actor(scenario, inputs, actions, real)
     layers = actor + _critic(scenario, len(actor), inputs)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import small
 
+from asyncnet.layout import DIMENSIONS
 from asyncnet.scenario import check
 from asyncnet.timekeeper import Virtual
 
@@ -165,6 +166,12 @@ def test_the_packages_kernels_count_everything_they_take_constants_from():
         ("rule.py", "v.x[0]", "v.xx[0]", "rule.first, line 10: v.xx is no field of this node; did you mean x?"),
         ("rule.py", "+ SHIFT", "+ c.decy", "rule.first, line 10: c.decy is no setting of this node; did you mean decay?"),
         ("machine.py", "c.rule.second", "c.rule.third", "rule: machine asks for third, and nobody brings it"),
+        (
+            "machine.py",
+            'Field("x", "1")',
+            'Field("x", "U")',
+            f"machine rule: field x has the shape 'U', and U is no dimension; there are {', '.join(DIMENSIONS)}",
+        ),
     ],
 )
 def test_a_name_that_nobody_knows_is_refused_in_one_line_before_anything_is_compiled(name, old, new, why, place):

@@ -12,6 +12,7 @@ import tomli_w
 from conftest import small
 
 import asyncnet
+from asyncnet import team
 from asyncnet.scenario import check
 
 ROOT = Path(__file__).parent.parent
@@ -109,3 +110,11 @@ def test_replace_takes_keys_as_toml_writes_them(file):
     for key in ("", "a b", "a = 1\nb", 'clocks."actor.1'):
         with pytest.raises(asyncnet.ScenarioError, match="not a dotted key"):
             scenario.replace({key: 1})
+
+
+def test_a_runs_team_is_drawn_once(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(team, "_draw", lambda scenario, draw=team._draw: drawn.append(scenario) or draw(scenario))
+    scenario = asyncnet.load("multiplexer2-units", settings=["task.decisions=20"])
+    assert asyncnet.run(scenario, out=None).summary()["decisions"] == 20
+    assert len([one for one in drawn if one is scenario]) == len(drawn) == 1
