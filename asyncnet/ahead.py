@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from asyncnet.team import plan
 # About how many seconds each takes: only the division of labour hangs on it. A machine that is not named takes as long as one for sampled units.
 _COSTS = {"sampled": 12.0, "settling": 22.0, "phased": 19.0, "world": 3.0, "dopamine": 0.5, "go": 15.0, "admit": 3.0, "take_all_in": 1.0}
 _STARTING = 1.0  # seconds until the other process compiles
+_LEAST_PATIENCE, _PATIENCE = 30.0, 3.0  # how long to wait for it: seconds, and for each second that its share takes
 _CHILD = "import sys; sys.path[:] = {path!r}; from asyncnet.ahead import main; main()"
 
 
@@ -67,7 +69,8 @@ def compile_ahead(scenario: Scenario, *, wired: bool = False) -> None:
             piece.entry.compile(piece.signature)
         if other.poll() is None:
             tell(f"waiting for {' and '.join(piece.name for piece in there)}")
-        while other.poll() is None:
+        until = time.monotonic() + _LEAST_PATIENCE + _PATIENCE * sum(piece.cost for piece in there)
+        while other.poll() is None and time.monotonic() < until:  # it may have been stopped: then all is compiled here after all
             with contextlib.suppress(subprocess.TimeoutExpired):
                 other.wait(0.1)  # a wait without end would not hear Ctrl-C
 

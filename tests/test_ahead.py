@@ -57,6 +57,27 @@ def test_the_other_process_ends_with_the_run(number, tmp_path, monkeypatch):
     assert psutil.wait_procs([other], timeout=10.0)[1] == []
 
 
+def test_an_other_process_that_is_stopped_is_not_waited_for_without_end(monkeypatch):
+    class Small:
+        """An entry that takes no time to compile."""
+
+        def compile(self, signature):
+            done.append(signature)
+
+    done, processes = [], []
+    several = [ahead.Piece(str(number), Small(), (number,), 0.1) for number in range(3)]
+    monkeypatch.setattr(ahead, "pieces", lambda *_, **__: several)
+    monkeypatch.setattr(ahead, "kept", lambda *_: False)
+    monkeypatch.setattr(ahead, "shares", lambda missing: (missing[:2], missing[2:]))
+    monkeypatch.setattr(ahead, "_LEAST_PATIENCE", 0.5)
+    monkeypatch.setattr(ahead, "_CHILD", "import time; time.sleep(1000) # {path}")
+    start = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda *words, **how: processes.append(start(*words, **how)) or processes[-1])
+    ahead.compile_ahead(check(small(), "test"))
+    assert done == [(0,), (1,)]
+    assert [process.poll() for process in processes] == [-signal.SIGKILL]
+
+
 @pytest.mark.study
 def test_every_piece_is_compiled_once_and_the_run_is_the_same(tmp_path, monkeypatch):
     ours = subprocess.run(
