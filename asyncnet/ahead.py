@@ -18,12 +18,13 @@ from typing import Any, NamedTuple
 from asyncnet import compiled_loop, interrupts
 from asyncnet.kernel import cache_folder, kept, tell
 from asyncnet.node import family_of
-from asyncnet.pointer import HANDLE
+from asyncnet.pointer import BEGIN, HANDLE
 from asyncnet.scenario import Scenario, check
 from asyncnet.team import plan
 
 # About how many seconds each takes: only the division of labour hangs on it. A machine that is not named takes as long as one for sampled units.
 _COSTS = {"sampled": 12.0, "settling": 22.0, "phased": 19.0, "world": 3.0, "dopamine": 0.5, "go": 15.0, "admit": 3.0, "take_all_in": 1.0}
+_BEGINNING = 0.8
 _STARTING = 1.0  # seconds until the other process compiles
 _LEAST_PATIENCE, _PATIENCE = 30.0, 3.0  # how long to wait for it: seconds, and for each second that its share takes
 _CHILD = "import sys; sys.path[:] = {path!r}; from asyncnet.ahead import main; main()"
@@ -39,10 +40,11 @@ class Piece(NamedTuple):
 
 
 def pieces(scenario: Scenario, *, wired: bool = False) -> list[Piece]:
-    """The large entries that a run in the compiled loop needs; `wired`: one whose messages come from other processes too."""
+    """The entries that a run in the compiled loop needs, but for a few small ones; `wired`: one whose messages come from other processes too."""
     team = plan(scenario)
     families = {family.name: family for family in (family_of(scenario, team, node) for node in team.nodes)}
     out = [Piece(name, family.handle, HANDLE, _COSTS.get(family.machine.__name__.rpartition(".")[2], _COSTS["sampled"])) for name, family in families.items()]
+    out += [Piece(f"{name}: begin", family.begin, BEGIN, _BEGINNING) for name, family in families.items()]
     loops = compiled_loop.ENTRIES if wired else compiled_loop.ENTRIES[:-1]
     return out + [Piece(f"compiled loop: {entry.__name__}", entry, signature, _COSTS[entry.__name__]) for entry, signature in loops]
 

@@ -20,6 +20,8 @@ _WHOLE = types.int64
 # handle(state, config, now, kind, port, seq, stamp, payload, said, told) -> flags
 HANDLE = (_FLAT, _FLAT, _WHOLE, _WHOLE, _WHOLE, _WHOLE, _WHOLE, _FLAT, _FLAT, types.Array(types.float64, 3, "C"))
 
+BEGIN = (_FLAT, _FLAT)  # begin(state, config)
+
 
 @functools.cache
 def address(handle: Any) -> int:

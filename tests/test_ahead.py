@@ -32,7 +32,8 @@ def test_a_run_whose_code_is_there_starts_no_other_process(monkeypatch):
     scenario = check(small(), "test")
     CompiledLoop(scenario, Virtual()).prepare(wired=True)
     names = [each.name for each in ahead.pieces(scenario, wired=True) if kept(each.entry, each.signature)]
-    assert names == ["world multiplexer", "sampled coagent adam", "compiled loop: go", "compiled loop: take_all_in", "compiled loop: admit"]
+    nodes = ["world multiplexer", "sampled coagent adam"]
+    assert names == [*nodes, *(f"{name}: begin" for name in nodes), "compiled loop: go", "compiled loop: take_all_in", "compiled loop: admit"]
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("started"))
     ahead.compile_ahead(scenario, wired=True)
 
