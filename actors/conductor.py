@@ -35,7 +35,7 @@ from .session import CONTROL_PATIENCE, Ground, Session, ground, joined, started,
 
 POLL = 0.25  # seconds between looks at processes
 FROZEN = 5.0  # seconds that a process may be stopped
-ACTOR_FROZEN = 20.0  # the same for an actor: before that it is named by the team, for it does not answer (engine.SILENT), with all that the others know
+ACTOR_FROZEN = 20.0  # the same for an actor: before that it is named by the team, for it does not answer (team.SILENT), with all that the others know
 PATIENCE = {"ray": 120.0, "kernels": 600.0, "team": 20.0}  # seconds without a word from the conductor at each stage; with a team it speaks all the time
 JOINING = 30.0  # seconds for joining a cluster that has answered
 WIND_UP = 60.0  # seconds for the end of a run that was interrupted

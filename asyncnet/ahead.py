@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from asyncnet import compiled_loop, interrupts
-from asyncnet.kernel import cache_folder, kept, tell
+from asyncnet.kernel import COMPILING, cache_folder, kept, quietly, tell
 from asyncnet.node import family_of
 from asyncnet.pointer import BEGIN, HANDLE
 from asyncnet.scenario import Scenario, check
@@ -46,7 +46,7 @@ def pieces(scenario: Scenario, *, wired: bool = False) -> list[Piece]:
     out = [Piece(name, family.handle, HANDLE, _COSTS.get(family.machine.__name__.rpartition(".")[2], _COSTS["sampled"])) for name, family in families.items()]
     out += [Piece(f"{name}: begin", family.begin, BEGIN, _BEGINNING) for name, family in families.items()]
     loops = compiled_loop.ENTRIES if wired else compiled_loop.ENTRIES[:-1]
-    return out + [Piece(f"compiled loop: {entry.__name__}", entry, signature, _COSTS[entry.__name__]) for entry, signature in loops]
+    return out + [Piece(f"the loop: {entry.__name__}", entry, signature, _COSTS[entry.__name__]) for entry, signature in loops]
 
 
 def shares(missing: list[Piece]) -> tuple[list[Piece], list[Piece]]:
@@ -65,10 +65,12 @@ def compile_ahead(scenario: Scenario, *, wired: bool = False) -> None:
     if len(missing) < 2 or cache_folder() is None or (os.cpu_count() or 1) < 2:
         return  # each is compiled where it is first needed
     here, there = shares(missing)
+    tell(COMPILING)
     with _other(scenario, wired, [piece.name for piece in there]) as other:
         for done, piece in enumerate(here):
             tell(f"compiling {piece.name}: {done + 1} of {len(here)} here, {len(there)} in another process")
-            piece.entry.compile(piece.signature)
+            with quietly():
+                piece.entry.compile(piece.signature)
         if other.poll() is None:
             tell(f"waiting for {' and '.join(piece.name for piece in there)}")
         until = time.monotonic() + _LEAST_PATIENCE + _PATIENCE * sum(piece.cost for piece in there)

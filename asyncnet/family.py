@@ -20,7 +20,7 @@ import numpy as np
 from asyncnet.cut import cutter
 from asyncnet.kernel import entry_kept
 from asyncnet.layout import DIMENSIONS, Field, places
-from asyncnet.mistakes import near
+from asyncnet.mistakes import ScenarioError, near
 from asyncnet.reach import reached, remember, text_of
 
 
@@ -85,6 +85,9 @@ class Family:
 
     def config(self, dims: Mapping[str, int], values: Mapping[str, float]) -> np.ndarray:
         """The array that the kernels read: dimensions, settings (every declared one must be given), where each field starts."""
+        for name, _ in self.settings:
+            if name not in values:
+                raise ScenarioError(self.name, f"setting {name}", "nobody gives it a value; values() of the file that declares it has to")
         starts = (place[0] for place in places(self.fields, tuple(dims.items())).values())
         return np.array([*(dims.get(d, 0) for d in DIMENSIONS), *(values[name] for name, _ in self.settings), *starts], dtype=np.float64)
 
@@ -93,7 +96,7 @@ _families: dict[tuple[str, ...], Family] = {}
 
 
 def bind(machine: ModuleType, **parts: ModuleType) -> Family:
-    """The family of a machine and its parts; raises NameError if a part's kernel is one that nobody asks for."""
+    """The family of a machine and its parts; raises ScenarioError if a part's file names what nobody knows, or lacks what is asked for."""
     key = (machine.__name__, *(f"{name}={part.__name__}" for name, part in parts.items()))
     if key not in _families:
         _families[key] = Family(machine, parts)
@@ -129,9 +132,8 @@ def _check(family: Family) -> None:
     for field in family.fields:
         for size in field.shape.split():
             if not size.isdigit() and size not in DIMENSIONS:
-                raise NameError(
-                    f"{family.name}: field {field.name} has the shape {field.shape!r}, and {size} is no dimension; there are {', '.join(DIMENSIONS)}"
-                )
+                why = f"has the shape {field.shape!r}, and {size} is no dimension; there are {', '.join(DIMENSIONS)}"
+                raise ScenarioError(family.name, f"field {field.name}", why)
     known = {
         "v": {field.name for field in family.fields},
         "c": {*DIMENSIONS, *(name for name, _ in family.settings), *family.parts},
@@ -141,7 +143,7 @@ def _check(family: Family) -> None:
         asked = _asked(family, part)
         for name in sorted(asked):
             if family.kernel(part, name) is None:
-                raise NameError(f"{module.__name__}: {family.machine.__name__} asks for {name}, and nobody brings it")
+                raise ScenarioError(module.__name__, "", f"{family.machine.__name__} asks for {name}, and nobody brings it")
         _check_fields(module, known)
         _check_kernels(family.machine, module, asked)
 
@@ -153,7 +155,8 @@ def _check_kernels(machine: ModuleType, module: ModuleType, asked: set[str]) -> 
     for statement in text.body:
         if isinstance(statement, ast.FunctionDef) and statement.decorator_list and statement.name not in asked | used and statement.name[0] != "_":
             hint = near(statement.name, sorted(asked), "it asks for")
-            raise NameError(f"{module.__name__}.{statement.name}: {machine.__name__} asks for no kernel of that name, and nothing there uses it; {hint}")
+            why = f"{machine.__name__} asks for no kernel of that name, and nothing there uses it; {hint}"
+            raise ScenarioError(f"{module.__name__}.{statement.name}", "", why)
 
 
 def _check_fields(module: ModuleType, known: Mapping[str, set[str]]) -> None:
@@ -165,4 +168,5 @@ def _check_fields(module: ModuleType, known: Mapping[str, set[str]]) -> None:
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.attr not in known.get(node.value.id, (node.attr,)):
                 what, label = ("field", "fields") if node.value.id == "v" else ("setting", "settings")
                 hint = near(node.attr, sorted(known[node.value.id]), f"its {label} are")
-                raise NameError(f"{module.__name__}.{kernel.name}, line {node.lineno}: {node.value.id}.{node.attr} is no {what} of this node; {hint}")
+                why = f"{node.value.id}.{node.attr} is no {what} of this node; {hint}"
+                raise ScenarioError(f"{module.__name__}.{kernel.name}, line {node.lineno}", "", why)

@@ -37,7 +37,9 @@ _HOW = {"error_model": "numpy", "nogil": True, "fastmath": False}
 
 _VERSIONS = f"numba {numba.__version__} numpy {np.__version__} boundscheck {numba.config.BOUNDSCHECK} "
 
+COMPILING = "compiling what this run needs and has not been compiled here yet: up to a minute"
 _hears: ContextVar[Callable[[str], None] | None] = ContextVar("hears", default=None)
+_quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 _untold: list[str] = []
 _troubles: list[str] = []
 
@@ -52,6 +54,16 @@ def telling(hear: Callable[[str], None]) -> Iterator[None]:
         yield
     finally:
         _hears.reset(token)
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Within, nobody is told what is being compiled: the caller has said it."""
+    token = _quiet.set(True)
+    try:
+        yield
+    finally:
+        _quiet.reset(token)
 
 
 def _not_kept(why: str) -> None:
@@ -142,8 +154,8 @@ class _Told:
             found = super().load_overload(sig, target_context)
         except Exception:  # whatever unpickling a damaged file raises
             found = None
-        if found is None and (hear := _hears.get()):
-            hear("compiling what this run needs and has not been compiled here yet: up to a minute")
+        if found is None and not _quiet.get() and (hear := _hears.get()):
+            hear(COMPILING)
             hear(f"compiling {self.name}")
         return found
 

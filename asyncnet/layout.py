@@ -20,6 +20,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from asyncnet.mistakes import ScenarioError
+
 DIMENSIONS = ("B", "I", "O", "N", "K", "C", "S", "D", "J", "M", "Z", "P", "A", "L", "R", "G", "W", "E", "Q", "X", "Y")
 
 
@@ -39,6 +41,9 @@ class Field(NamedTuple):
     holds: str = "any"
 
     def sizes(self, dims: Mapping[str, int]) -> tuple[int, ...]:
+        for d in self.shape.split():
+            if not d.isdigit() and d not in dims:
+                raise ScenarioError(f"field {self.name}", "", f"has the shape {self.shape!r}, and a node of this kind has no {d}; it has {', '.join(dims)}")
         return tuple(int(d) if d.isdigit() else dims[d] for d in self.shape.split())
 
 

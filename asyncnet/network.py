@@ -1,6 +1,6 @@
-"""From a scenario to a team: which nodes there are, what each is made of, and which links join them.
+"""What a plan of a team is: which nodes there are, which links join them, and what follows from that for the shape of each.
 
-`plan` is plain data and the same on every machine. Both engines call it, and `build` makes the nodes that a loop hosts. Nodes are numbered in the
+A plan is plain data and the same on every machine; team.py draws it, node.py builds the nodes that a loop hosts. Nodes are numbered in the
 order world, layers from first to output, critic, dopamine; that number, not the order of construction, breaks ties between simultaneous events.
 """
 

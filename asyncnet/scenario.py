@@ -345,7 +345,7 @@ def _settling(scenario: Scenario) -> list[tuple[str, Any]]:
 
 def _check_settling(scenario: Scenario, table: str, learner: Any, where: str) -> None:
     """What units need that settle tick by tick, or in synchronous phases."""
-    ticks = learner.name == map_async.NAME
+    ticks = RULES[learner.name].MACHINE != map_propagation.MACHINE
     clocks = {name: clock.kind for name, clock in scenario.clocks.items()}
     if ticks and ("default" not in clocks or "on-arrival" in clocks.values()):
         raise ScenarioError(

@@ -33,7 +33,7 @@ def test_a_run_whose_code_is_there_starts_no_other_process(monkeypatch):
     CompiledLoop(scenario, Virtual()).prepare(wired=True)
     names = [each.name for each in ahead.pieces(scenario, wired=True) if kept(each.entry, each.signature)]
     nodes = ["world multiplexer", "sampled coagent adam"]
-    assert names == [*nodes, *(f"{name}: begin" for name in nodes), "compiled loop: go", "compiled loop: take_all_in", "compiled loop: admit"]
+    assert names == [*nodes, *(f"{name}: begin" for name in nodes), "the loop: go", "the loop: take_all_in", "the loop: admit"]
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("started"))
     ahead.compile_ahead(scenario, wired=True)
 
@@ -43,6 +43,7 @@ def begun(tmp_path, monkeypatch):
     monkeypatch.setenv("ASYNCNET_CACHE", str(tmp_path / "cache"))
     words = ["run", "cartpole-weight-max", "--set", "task.episodes=20", "--json", "--out", str(tmp_path)]
     run = subprocess.Popen([sys.executable, "-m", "asyncnet", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert run.stderr.readline().startswith("compiling what this run needs")
     assert "in another process" in run.stderr.readline()
     (other,) = psutil.Process(run.pid).children()
     return run, other

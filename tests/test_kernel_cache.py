@@ -170,7 +170,7 @@ def test_the_packages_kernels_count_everything_they_take_constants_from():
             "machine.py",
             'Field("x", "1")',
             'Field("x", "U")',
-            f"machine rule: field x has the shape 'U', and U is no dimension; there are {', '.join(DIMENSIONS)}",
+            f"machine rule: field x: has the shape 'U', and U is no dimension; there are {', '.join(DIMENSIONS)}",
         ),
     ],
 )
@@ -179,7 +179,7 @@ def test_a_name_that_nobody_knows_is_refused_in_one_line_before_anything_is_comp
     edit(place, name, old, new)
     made, _, err = told(place)
     assert made is None
-    assert err.splitlines()[-1] == f"NameError: {why}"
+    assert err.splitlines()[-1] == f"asyncnet.mistakes.ScenarioError: {why}"
     assert not list((place / "cache").rglob("*.nbc"))
 
 

@@ -94,7 +94,7 @@ def test_every_setting_of_a_rule_has_a_type_and_a_source_of_its_value(rule, monk
     assert all(kind is float or found[name] == int(found[name]) for name, kind in node.bound.settings)
     for name in given.keys() & dict(importlib.import_module(module.KERNELS).SETTINGS).keys():
         monkeypatch.setattr(module, "values", lambda settings, layer, name=name: {key: value for key, value in given.items() if key != name})
-        with pytest.raises(KeyError, match=name):  # nobody else gives it, and none is taken for granted
+        with pytest.raises(ScenarioError, match=f"setting {name}: nobody gives it a value"):  # nobody else gives it, and none is taken for granted
             one(team(rule, "stamped"), "actor.1")
 
 

@@ -14,7 +14,7 @@ from asyncnet.machines.archive import MORE, TELL, clear, finish, sample, say, ta
 from asyncnet.machines.hearing import hear_activity, hear_credit, ready_credit, ready_sample
 from asyncnet.message import ACTIVITY, FEEDBACK, TICK
 
-PARTS = {"rule": ("asyncnet.rules.settling", "asyncnet.rules.coagent")}
+PARTS = {"rule": ("asyncnet.rules.settling_in_phases", "asyncnet.rules.settling")}
 FIELDS = (
     *archive.FIRST,
     Field("gate", "B"),  # what feedback begins with (rules/settling.py): sent from here, one place behind its stamp

@@ -25,6 +25,7 @@ from asyncnet.rules import coagent
 from asyncnet.rules.coagent import SOFTMAX, add_up, choose, expect
 from asyncnet.rules.coagent import learn as climb
 
+fold, settle = coagent.fold, coagent.settle  # a trace, and the end of a sample's instant, are what they are for sampled units
 SOFTPLUS, RELU, LINEAR = 3, 4, 5  # codes of `units` beside those of coagent.py
 GAUSSIAN = SOFTPLUS  # and beyond
 STARTS = {"zero": 0, "sample": 1, "mean": 2}
