@@ -66,6 +66,7 @@ def compile_ahead(scenario: Scenario, *, wired: bool = False) -> None:
         return  # each is compiled where it is first needed
     here, there = shares(missing)
     tell(COMPILING)
+    until = time.monotonic() + _LEAST_PATIENCE + _PATIENCE * sum(piece.cost for piece in there)
     with _other(scenario, wired, [piece.name for piece in there]) as other:
         for done, piece in enumerate(here):
             tell(f"compiling {piece.name}: {done + 1} of {len(here)} here, {len(there)} in another process")
@@ -73,10 +74,11 @@ def compile_ahead(scenario: Scenario, *, wired: bool = False) -> None:
                 piece.entry.compile(piece.signature)
         if other.poll() is None:
             tell(f"waiting for {' and '.join(piece.name for piece in there)}")
-        until = time.monotonic() + _LEAST_PATIENCE + _PATIENCE * sum(piece.cost for piece in there)
         while other.poll() is None and time.monotonic() < until:  # it may have been stopped: then all is compiled here after all
             with contextlib.suppress(subprocess.TimeoutExpired):
                 other.wait(0.1)  # a wait without end would not hear Ctrl-C
+        if other.poll() is None:
+            tell("the other process takes too long: compiling here")
 
 
 @contextlib.contextmanager

@@ -130,6 +130,10 @@ def _check(family: Family) -> None:
     for names in ([field.name for field in family.fields], [name for name, _ in family.settings]):
         assert len(set(names)) == len(names), f"{family.name}: two fields or settings of one name among {sorted(names)}"
     for field in family.fields:
+        if not isinstance(field.shape, str) or not field.shape.split():
+            raise ScenarioError(
+                family.name, f"field {field.name}", f"its shape is a string of dimension letters and numbers, such as 'B O'; got {field.shape!r}"
+            )
         for size in field.shape.split():
             if not size.isdigit() and size not in DIMENSIONS:
                 why = f"has the shape {field.shape!r}, and {size} is no dimension; there are {', '.join(DIMENSIONS)}"
@@ -142,7 +146,9 @@ def _check(family: Family) -> None:
     for part, module in family.parts.items():
         asked = _asked(family, part)
         for name in sorted(asked):
-            if family.kernel(part, name) is None:
+            if not hasattr(family.kernel(part, name) or _check, "py_func"):
+                if hasattr(module, name):
+                    raise ScenarioError(f"{module.__name__}.{name}", "", "is no kernel: @kernel is missing")
                 raise ScenarioError(module.__name__, "", f"{family.machine.__name__} asks for {name}, and nobody brings it")
         _check_fields(module, known)
         _check_kernels(family.machine, module, asked)

@@ -103,7 +103,7 @@ def _note(function: Callable) -> None:
     numba tells the functions in compiled code apart by module, name, types and a number that counts what a process has compiled. Two that a factory makes
     have one name, and may in two processes get each other's number: code of both, kept on disk and loaded into a third, would then call the wrong one.
     """
-    if "." in function.__qualname__:
+    if not function.__qualname__.isidentifier():  # nested in another, or a lambda
         raise TypeError(f"{function.__module__}.{function.__qualname__}: a kernel is a function of a module, not made inside another")
     remember(function.__module__)
 

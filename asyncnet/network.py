@@ -207,7 +207,8 @@ def dimensions(plan: Plan, node: NodePlan, scenario: Scenario) -> dict[str, int]
         return dims | {"L": len(sizes), "A": sum(sizes[1:]), "P": sum((n + 1) * m for n, m in pairwise(sizes))}
     sources, senders = source_slices(scenario, plan, node), credit_slices(plan, node)
     above = drive_slices(plan, node)
-    dims |= {"E": len(above), "Q": sum(width for _, width in above)}
+    if plan.layers[node.layer].settles:
+        dims |= {"E": len(above), "Q": sum(width for _, width in above)}
     dims |= {"I": sum(width for _, width, _ in sources), "S": len(sources), "D": len(senders), "J": sum(width for _, width in senders)}
     units = node.part[1]
     return dims | {"O": units, "N": values_of(plan, node), "M": pieces(plan, node), "R": units * max(1, min(AT_A_TIME // units, dims["I"]))}

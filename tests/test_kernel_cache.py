@@ -166,6 +166,7 @@ def test_the_packages_kernels_count_everything_they_take_constants_from():
         ("rule.py", "v.x[0]", "v.xx[0]", "rule.first, line 10: v.xx is no field of this node; did you mean x?"),
         ("rule.py", "+ SHIFT", "+ c.decy", "rule.first, line 10: c.decy is no setting of this node; did you mean decay?"),
         ("machine.py", "c.rule.second", "c.rule.third", "rule: machine asks for third, and nobody brings it"),
+        ("rule.py", "@kernel\ndef", "def", "rule.first: is no kernel: @kernel is missing"),
         (
             "machine.py",
             'Field("x", "1")',
@@ -279,6 +280,10 @@ def test_a_kernel_that_a_factory_makes_is_refused():
 
     with pytest.raises(TypeError, match=r"factory\.<locals>\.scaled: a kernel is a function of a module"):
         factory(2.0)
+    nameless = lambda x: x  # noqa: E731
+    nameless.__qualname__ = "<lambda>"  # as one in a module has it
+    with pytest.raises(TypeError, match="lambda>: a kernel is a function of a module"):
+        kernel(nameless)
 
 
 def test_no_two_functions_in_compiled_code_have_one_name():
