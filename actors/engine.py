@@ -1,4 +1,4 @@
-"""The Ray engine: refuse what cannot be run, run the rest in a process of its own (conductor.py) or in a session that is held already."""
+"""The Ray engine: refuse what cannot be run, run the rest (team.py) in a process of its own (conductor.py)."""
 
 from __future__ import annotations
 

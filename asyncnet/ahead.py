@@ -60,7 +60,7 @@ def shares(missing: list[Piece]) -> tuple[list[Piece], list[Piece]]:
 
 
 def compile_ahead(scenario: Scenario, *, wired: bool = False) -> None:
-    """Have everything large on disk that the run will need; costs nothing where it is there already."""
+    """Have everything large on disk that the run will need; costs about a millisecond where it is there already."""
     missing = [piece for piece in pieces(scenario, wired=wired) if not kept(piece.entry, piece.signature)]
     if len(missing) < 2 or cache_folder() is None or (os.cpu_count() or 1) < 2:
         return  # each is compiled where it is first needed

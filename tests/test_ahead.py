@@ -1,6 +1,7 @@
 """What a run will need is compiled in two processes, once, and the other process outlives nobody."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -49,6 +50,7 @@ def begun(tmp_path, monkeypatch):
     return run, other
 
 
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core compiles alone")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_the_other_process_ends_with_the_run(number, tmp_path, monkeypatch):
     run, other = begun(tmp_path, monkeypatch)
