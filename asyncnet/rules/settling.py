@@ -110,6 +110,16 @@ def think(v, c, slot):
 
 
 @kernel
+def take_in(v, c, slot, stamp):
+    """Potentials, means and slopes (B, O) for what has come from below about observation `stamp`, kept in archive slot `slot`."""
+    if v.fresh[0] == 1.0:
+        v.fresh[0] = 0.0
+        v.stale[0] = 1.0
+        take_up(v, c, slot, stamp)
+    think(v, c, slot)
+
+
+@kernel
 def judge(v, c):
     """The error of what is held, d log p(h | below) / d pot."""
     if c.units == SOFTMAX:

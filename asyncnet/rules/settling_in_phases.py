@@ -2,7 +2,7 @@
 
 from asyncnet.kernel import kernel
 from asyncnet.rules import settling
-from asyncnet.rules.settling import begin_anew, draw_again, judge, no_credit_yet, take_up, think
+from asyncnet.rules.settling import begin_anew, draw_again, judge, no_credit_yet, take_in
 
 FIELDS, SETTINGS = settling.FIELDS, settling.SETTINGS
 
@@ -20,11 +20,7 @@ def respond(v, c, slot, stamp):
 @kernel
 def refresh(v, c, slot, stamp):
     """Means and errors for what has come from below."""
-    if v.fresh[0] == 1.0:
-        v.fresh[0] = 0.0
-        v.stale[0] = 1.0
-        take_up(v, c, slot, stamp)
-    think(v, c, slot)
+    take_in(v, c, slot, stamp)
     if c.tells == 1:  # else nobody hears of it before it is kept
         judge(v, c)
 

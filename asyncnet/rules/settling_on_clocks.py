@@ -7,7 +7,7 @@ from asyncnet.kernel import kernel
 from asyncnet.layout import Field
 from asyncnet.rules import settling
 from asyncnet.rules.coagent import SOFTMAX, fold
-from asyncnet.rules.settling import approach, begin_anew, draw_again, judge, keep, no_credit_yet, take_up, think
+from asyncnet.rules.settling import approach, begin_anew, draw_again, judge, keep, no_credit_yet, take_in
 
 TRACES = {"motion": 1, "time": 2}  # codes of `gathers`
 _MOTION = TRACES["motion"]
@@ -41,11 +41,7 @@ def respond(v, c, slot, stamp):
 @kernel
 def relax(v, c, slot, stamp):
     """A tick: take in what has come, then one step towards the mode; the output samples anew while it decides, then holds."""
-    if v.fresh[0] == 1.0:
-        v.fresh[0] = 0.0
-        v.stale[0] = 1.0
-        take_up(v, c, slot, stamp)
-    think(v, c, slot)
+    take_in(v, c, slot, stamp)
     if c.E > 0:
         approach(v, c, stamp)
     elif v.round[0] < c.decide:
