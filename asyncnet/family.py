@@ -73,7 +73,7 @@ class Family:
 
     @functools.cached_property
     def handle(self) -> Any:
-        """Takes in one event: handle(state, config, now, kind, port, seq, stamp, payload, said, told)."""
+        """Takes in one event: handle(state, config, now, kind, port, seq, stamp, payload, out, numbers)."""
         return self._entry(self.machine.handle)
 
     def _entry(self, function: Any) -> Any:
@@ -121,7 +121,7 @@ def _asked(family: Family, part: str) -> set[str]:
         node.attr
         for text in family.texts.values()
         for node in ast.walk(_parsed(text))
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute) and node.value.attr == part
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == f"c.{part}"
     }
 
 

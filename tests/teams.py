@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from asyncnet import embedded
+from asyncnet.build import build
 from asyncnet.compiled_loop import CompiledLoop
 from asyncnet.loop import Loop
 from asyncnet.message import ACTIVITY, OUTCOME
-from asyncnet.node import build
 from asyncnet.reading import shipped
 from asyncnet.scenario import check, read
 from asyncnet.team import plan
@@ -39,7 +39,7 @@ def multiplexer(rule="weight-max", changes=None, /, **more):
         "rule": {"name": rule, "learning_rate": RATES.get(rule, [0.01])},
     }
     if rule.startswith("map"):
-        base["network"]["units"] = "softplus"
+        base["network"] |= {"units": "softplus", "output": "softmax"}
     if rule == "map-propagation-async":
         base["clocks"], base["task"]["world"]["interval"] = TICKING, 8.0
     return check(base, "test").replace(changes or {}, **more)
@@ -69,7 +69,7 @@ def run(scenario, loop=Loop, **how):
 
 def learners(loop):
     """The nodes of units and the critic, in the order of their numbers."""
-    return [loop.nodes[i] for i in sorted(loop.nodes) if i and loop.nodes[i].role in ("agent", "critic")]
+    return [loop.nodes[i] for i in sorted(loop.nodes) if i and loop.plan.layer_of(i).learns]
 
 
 def assert_moved(scenario, weights):

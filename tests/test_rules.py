@@ -11,17 +11,18 @@ from scripted import Team
 from teams import Taped, learners, multiplexer, play, run
 
 from asyncnet import layout
+from asyncnet.build import build
 from asyncnet.loop import Loop
 from asyncnet.machines.hearing import COUNT_NAMES
 from asyncnet.message import ACTIVITY, REWARD
-from asyncnet.node import build
+from asyncnet.ports import INPUTS, RELATIONS
 from asyncnet.rules import RULES, coagent
 from asyncnet.rules.settings import LearnerSettings
 from asyncnet.scenario import ScenarioError
 from asyncnet.team import plan
 from asyncnet.timekeeper import Virtual
 
-COAGENTS = [name for name, rule in RULES.items() if rule.KERNELS == "asyncnet.rules.coagent"]
+COAGENTS = [name for name, rule in RULES.items() if rule.HIDDEN.kernels == "asyncnet.rules.coagent"]
 CREDITS = {"stamped": {}, "stamped-lambda": {"rule.lambda": 0.8}, "trace": {"rule.credit": "trace", "rule.lambda": 0.8}}
 UNHEARD = {"loss": 1.0, "reliable": False}
 
@@ -44,7 +45,7 @@ def one(scenario, name):
 
 
 def output_node(scenario):
-    return one(scenario, plan(scenario).layers[-1].name)
+    return one(scenario, plan(scenario).learning[-1].name)
 
 
 def say(node, now, stamp, seq, x):
@@ -69,9 +70,12 @@ def test_a_rule_says_its_name_its_line_its_kernels_and_whom_it_listens_to(rule):
     assert rule == module.NAME
     assert 20 < len(module.LINE) <= 120
     assert module.__doc__.count("\n") >= 3, "its equations and its source"
-    assert module.HEARS_REWARD in ("all", "output")
-    assert isinstance(module.TELLS, bool)
-    kernels = importlib.import_module(module.KERNELS)
+    for kind in (module.HIDDEN, module.OUTPUT):
+        assert kind.hearing("inputs") == INPUTS
+        assert kind.hearing("credit").out in ("reward", "feedback")
+        assert all(port.relation in RELATIONS for port in kind.hears)
+        assert "activity" in [out.name for out in kind.says]
+    kernels = importlib.import_module(module.HIDDEN.kernels)
     assert all(isinstance(field, layout.Field) for field in kernels.FIELDS)
     for field in kernels.FIELDS:
         assert all(part.isdigit() or part in layout.DIMENSIONS for part in field.shape.split()), field
@@ -92,7 +96,7 @@ def test_every_setting_of_a_rule_has_a_type_and_a_source_of_its_value(rule, monk
     given = module.values(team(rule, "stamped").rule, 0)
     assert {name: found[name] for name in given} == given, "what the rule says is what its kernels read"
     assert all(kind is float or found[name] == int(found[name]) for name, kind in node.bound.settings)
-    for name in given.keys() & dict(importlib.import_module(module.KERNELS).SETTINGS).keys():
+    for name in given.keys() & dict(importlib.import_module(module.HIDDEN.kernels).SETTINGS).keys():
         monkeypatch.setattr(module, "values", lambda settings, layer, name=name: {key: value for key, value in given.items() if key != name})
         with pytest.raises(ScenarioError, match=f"setting {name}: nobody gives it a value"):  # nobody else gives it, and none is taken for granted
             one(team(rule, "stamped"), "actor.1")
@@ -128,7 +132,7 @@ def test_a_rule_that_tells_moves_hidden_weights_only_by_what_it_is_told(rule):
     scenario = team(rule, "stamped", {"links.feedback": UNHEARD})
     before, after = learners(Taped(scenario)), learners(run(scenario))
     moved = [not np.array_equal(weights(a), weights(b)) for a, b in zip(before, after, strict=True)]
-    assert moved == ([False, False, True] if RULES[rule].TELLS and RULES[rule].HEARS_REWARD == "output" else [True, True, True])
+    assert moved == ([False, False, True] if RULES[rule].HIDDEN.hearing("credit").relation == "above" else [True, True, True])
 
 
 @every_credit
@@ -365,7 +369,7 @@ def test_units_with_a_reach_hear_those_nearest_to_them_and_learn():
     named["world"].act = lambda now: (act(now), shows.append(named["world"].view.observation[0].copy()))[0]
     loop.run()
     sources = {
-        name: [loop.plan.nodes[src].name for src in loop.plan.senders(node.index, ACTIVITY)] for name, node in named.items() if name not in ("world", "critic")
+        name: [loop.plan.nodes[src].name for src in loop.plan.senders(node.index, "inputs")] for name, node in named.items() if name not in ("world", "critic")
     }
     assert sources["actor.2.0"] == ["actor.1.0", "actor.1.1", "actor.1.2"]
     assert sources["actor.2.3"] == ["actor.1.6", "actor.1.7", "actor.1.8"]
