@@ -136,7 +136,7 @@ def _agent(site: Site) -> Node:
     for port in layer.kind.hears:
         if port.table and (brought := network.brings(scenario, plan, node, port)):
             table = getattr(view, port.table)
-            columns = min(table.shape[1], 3)
+            columns = 3 if port.relation == "below" else 2
             table[:, :columns] = np.array(brought)[:, :columns]
     if fill := getattr(importlib.import_module(layer.kind.kernels), "fill", None):
         fill(view, site)

@@ -1,6 +1,6 @@
 """Where a node keeps its state: named arrays cut from one flat float64 array.
 
-A node type declares fields, `("weight", "I O")`, and settings, `("decay", float)`. The letters are dimensions:
+A node type declares fields, `("weight", "I O")`, and settings, `("decay", float)`. The letters are dimensions; a machine may have others of its own:
 
     B streams          I inputs             O units (columns)      N values emitted
     K archived samples C credits in wait    S sources              D credit senders

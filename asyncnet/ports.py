@@ -50,7 +50,8 @@ class In(NamedTuple):
 
     `senders` and `width` are letters of the node's layout (layout.py): how many nodes it hears here, and how many numbers these bring together for each stream
     (from below), for each unit of its own (pieces from above). `table` is the field that says which of these each sender brings: first, how many.
-    `waits`: for all of them, up to `network.patience` ticks, else it takes the newest.
+    `waits`: for all of them, up to `network.patience` ticks, else it takes the newest. `age` 1: what it hears is of the step before, as it must be where nodes
+    hear each other in a circle.
     """
 
     name: str
@@ -60,6 +61,7 @@ class In(NamedTuple):
     width: str = ""
     table: str = ""
     waits: bool = False
+    age: int = 0
 
 
 class Kind(NamedTuple):

@@ -190,6 +190,7 @@ class Backprop(LearnerSettings):
 
     name: Literal["backprop"] = "backprop"
     hidden: Annotated[tuple[Size, ...], Field(min_length=1, max_length=16)] = (64, 32)
+    units: Literal["softplus", "relu"] = Field("softplus", description="hidden units of the value network")
 
 
 def _named(value: object) -> object:

@@ -15,7 +15,6 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from asyncnet import clock, ledger, network, world
 from asyncnet.checkpoint import MANIFEST, STATE, Checkpoint
-from asyncnet.layout import DIMENSIONS
 from asyncnet.loop import Loop
 from asyncnet.message import OUTCOME, TICK, TURN
 from asyncnet.model import Model
@@ -138,7 +137,7 @@ class _Check:
         """What a node's declared fields may hold, as places in its state."""
         key = id(node.places), id(node.config)
         if key not in self._limits:
-            names = [*DIMENSIONS, *(name for name, _ in node.bound.settings)]
+            names = [*node.bound.dimensions, *(name for name, _ in node.bound.settings)]
             known = dict(zip(names, node.config.tolist(), strict=False)) | {"now": self.now, "decision": self.decision}
             fixed, places, low, high = [], [], [], []
             for field in node.bound.fields:

@@ -40,7 +40,9 @@ def multiplexer(rule="weight-max", changes=None, /, **more):
     }
     if rule.startswith("map"):
         base["network"] |= {"units": "softplus", "output": "softmax"}
-    if rule == "map-propagation-async":
+    if rule == "coordinated-exploration":
+        base["network"]["hidden"] = [8]
+    if rule in ("map-propagation-async", "coordinated-exploration"):
         base["clocks"], base["task"]["world"]["interval"] = TICKING, 8.0
     return check(base, "test").replace(changes or {}, **more)
 
@@ -54,6 +56,8 @@ def runnable():
 def brief(name):
     """A shipped scenario, much shorter."""
     whole = read(shipped()[name])
+    if "coordinated" in name:  # where 64 units hear each other, a decision is ten thousand messages
+        return whole.replace({"task.decisions": 40})
     if whole.task.decisions:
         return whole.replace({"task.decisions": max(40, 1500 // whole.task.streams)})
     return whole.replace({"task.decisions": 500} if "mountaincar" in name else {"task.episodes": 4 if "map" in name else 15})  # an episode there takes 1,000

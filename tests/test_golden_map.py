@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from reference import sections
 
-from asyncnet.layout import DIMENSIONS
 from asyncnet.loop import Loop
 from asyncnet.message import ACTIVITY, REWARD, TURN, Letter
 from asyncnet.outbox import LOOK
@@ -79,7 +78,7 @@ class Replay(Loop):
         for level in range(self.depth):
             node = self.nodes[level + 1]
             node.config = node.config.copy()
-            node.config[len(DIMENSIONS) + [name for name, _ in node.bound.settings].index("awaits")] = float(reward_first)
+            node.config[len(node.bound.dimensions) + [name for name, _ in node.bound.settings].index("awaits")] = float(reward_first)
             node.view.weight[:], node.view.bias[:] = section[f"W0_l{level}"], section[f"b0_l{level}"]
             node.hear = self._watched(node, level, node.hear)
 

@@ -1,6 +1,6 @@
-"""Kernels of the critic: a softplus value network inside one node, trained by backprop with traces.
+"""Kernels of the critic: a value network inside one node, trained by backprop with traces.
 
-    h_0 = x,  h_l = f(h_(l-1) W_l + b_l),  f = softplus, linear at the output,  v = h_L
+    h_0 = x,  h_l = f(h_(l-1) W_l + b_l),  f = softplus or ReLU, linear at the output,  v = h_L
     g = dv/d(W, b)          z <- decay z + g          W <- W + optimiser(credit * z), credit = TD error
 
 One learning rate for each layer; parameters lie layer by layer as (W row-major, b) in one vector. Source: released code of Weight
@@ -43,14 +43,14 @@ FIELDS = (
     Field("ring_e", "K B A"),  # dv / d pot
     Field("gradient", "P"),
 )
-SETTINGS = (("anneal", float),)
+SETTINGS = (("anneal", float), ("relu", int))
 _UNITS_PER_LAYER = identity(1, 0)
 AT_A_TIME = 512  # weights whose gradient and step follow each other while they are at hand
 
 
 def values(settings: Backprop, layer: int) -> dict[str, float]:
-    """What this rule adds to the settings of its node: nothing."""
-    return {}
+    """What this rule adds to the settings of its node."""
+    return {"relu": int(settings.units == "relu")}
 
 
 def dimensions(site: Site) -> dict[str, int]:
@@ -106,6 +106,10 @@ def respond(v, c, slot, stamp):
             slope = v.slope[b, out : out + m]
             if layer == c.L - 1:
                 slope[:] = 1.0
+            elif c.relu == 1:
+                for j in range(m):
+                    slope[j] = 1.0 if here[j] >= 0.0 else 0.0
+                    here[j] = max(here[j], 0.0)
             else:
                 for j in range(m):
                     slope[j] = sigmoid(here[j])
