@@ -23,6 +23,7 @@ from asyncnet.memory import most_events
 from asyncnet.message import CHANNEL_NAMES, CHANNELS, TICK, WORLD, Letter
 from asyncnet.network import DST, PORT, Plan
 from asyncnet.node import Node, build, clock_of
+from asyncnet.plain import as_python
 from asyncnet.scenario import Links, Scenario
 from asyncnet.tasks.parts import TaskFailed
 from asyncnet.team import plan
@@ -205,7 +206,7 @@ class Loop:
             self._asked.popleft()()
 
     def _note(self, now: int, kind: int, dst: int, src: int, seq: int) -> None:
-        self._noted.append((now, int(who.py_func(kind, dst, src)), seq))
+        self._noted.append((now, int(as_python(who)(kind, dst, src)), seq))
         if len(self._noted) >= 1000:
             self._write_tape()
 

@@ -156,7 +156,8 @@ def test_the_packages_kernels_count_everything_they_take_constants_from():
     assert "asyncnet.scenario" not in loop
     team = bind(sampled, rule=coagent, optimizer=adam).texts
     assert {
-        f"asyncnet.{name}" for name in ("rules.coagent", "optimizers.adam", "arithmetic", "chance", "cut", "machines.archive", "machines.hearing", "layout")
+        f"asyncnet.{name}"
+        for name in ("rules.coagent", "optimizers.adam", "arithmetic", "chance", "cut", "machines.archive", "machines.hearing", "layout")
     } <= team.keys()
 
 
@@ -292,6 +293,7 @@ def test_no_two_functions_in_compiled_code_have_one_name():
     from asyncnet.family import bind
     from asyncnet.machines import phased, sampled, settling
     from asyncnet.optimizers import adam
+    from asyncnet.plain import as_python
     from asyncnet.pointer import address
     from asyncnet.rules import coagent, settling_in_phases, settling_on_clocks, value
     from asyncnet.tasks import cartpole
@@ -303,7 +305,7 @@ def test_no_two_functions_in_compiled_code_have_one_name():
     for handle in handles:
         address(handle)
     for made in (*handles, compiled_loop.go, compiled_loop.take_all_in, compiled_loop.admit):
-        (kept,) = Path(made._cache.cache_path).glob(f"*.{made.py_func.__qualname__}-*.{'?' * 20}.nbc")
+        (kept,) = Path(made._cache.cache_path).glob(f"*.{as_python(made).__qualname__}-*.{'?' * 20}.nbc")
         names = set(re.findall(rb"_ZN\d+asyncnet[^\0]+", kept.read_bytes()))
         assert names
         assert len({re.sub(rb"B\d+v\d+", b"", name) for name in names}) == len(names), made
