@@ -46,7 +46,7 @@ def run(
 
     loop = loop_of(loop)
     if PLAIN:
-        tell(f"{SLOWLY}; so does the compiled loop, slower than the readable one" if loop == "compiled" else SLOWLY)
+        tell(f"{SLOWLY}; the compiled loop, asked for, too" if loop == "compiled" else SLOWLY)
     elif loop == "compiled":
         from asyncnet.ahead import compile_ahead
 

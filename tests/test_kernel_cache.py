@@ -152,12 +152,16 @@ def test_the_packages_kernels_count_everything_they_take_constants_from():
     from asyncnet.rules import coagent
 
     loop = reached(compiled_loop.__name__)
-    assert {f"asyncnet.{name}" for name in ("message", "timekeeper", "posting", "agenda", "inbox", "chance", "link", "world", "kernel")} <= loop.keys()
+    assert {
+        f"asyncnet.{name}"
+        for name in ("message", "timekeeper", "posting", "agenda", "inbox", "chance", "link", "world", "kernel", "pointer", "numba_internals.calls")
+    } <= loop.keys()
     assert "asyncnet.scenario" not in loop
+    generators = [f"numba_internals.{name}" for name in ("arrays", "attributes", "sums")]
     team = bind(sampled, rule=coagent, optimizer=adam).texts
     assert {
         f"asyncnet.{name}"
-        for name in ("rules.coagent", "optimizers.adam", "arithmetic", "chance", "cut", "machines.archive", "machines.hearing", "layout")
+        for name in ("rules.coagent", "optimizers.adam", "arithmetic", "chance", "cut", "machines.archive", "machines.hearing", "layout", *generators)
     } <= team.keys()
 
 

@@ -7,7 +7,7 @@ the memory keeps it alive, as Python does for the arguments of an entry.
 from typing import Any
 
 from llvmlite import ir
-from numba.core import types
+from numba import types
 from numba.np.arrayobj import make_array, populate_array
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from llvmlite import ir
-from numba.core import types
+from numba import types
 
 
 def address(made: Any, signature: tuple[types.Type, ...], returns: types.Type) -> int:

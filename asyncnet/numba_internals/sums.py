@@ -4,7 +4,8 @@ import functools
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba import types
+from numba.core import cgutils
 from numba.np.arrayobj import make_array
 
 
