@@ -63,19 +63,18 @@ def cutter(
     first += len(settings)
     arrays = {name: (tuple(places.get(d, d) for d in shape.split()), first + i) for i, (name, shape) in enumerate(fields)}
     if PLAIN:
-        return _plain(family, numbers, arrays, parts)
+        return plain_cut(numbers, arrays, parts)
     c = attributes.Settings(family, numbers, {name: attributes.Part(family, name, kernel) for name, kernel in parts.items()})
     return intrinsic(attributes.cut(attributes.Fields(family, arrays), c))
 
 
-def _plain(
-    family: str,
+def plain_cut(
     numbers: Mapping[str, tuple[int, bool]],
     arrays: Mapping[str, tuple[tuple[int | str, ...], int]],
     parts: Mapping[str, Callable[[str], Any]],
 ) -> Any:
     """The same in plain Python."""
-    kernels = {name: _Part(f"{name} of {family}", kernel) for name, kernel in parts.items()}
+    kernels = {name: _Part(f"c.{name}", kernel) for name, kernel in parts.items()}
     names, fields = (*numbers, *kernels), tuple(arrays)
 
     def cut(state: np.ndarray, config: np.ndarray) -> tuple[_Names, _Names]:
@@ -91,6 +90,6 @@ def _plain(
             place, whole = numbers[name]
             return int(config[place]) if whole else config[place]  # a float64, whose division by zero is inf
 
-        return _Names(f"v of {family}", fields, field), _Names(f"c of {family}", names, setting)
+        return _Names("v", fields, field), _Names("c", names, setting)
 
     return cut
