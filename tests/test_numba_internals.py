@@ -19,9 +19,8 @@ from numba import types
 from test_boundaries import PYTHON, SHIPPED, imported, named
 
 from asyncnet import arithmetic, numba_internals
-from asyncnet.kernel import entry
+from asyncnet.kernel import _HOW, entry
 from asyncnet.numba_internals import calls
-from asyncnet.plain import as_python
 from asyncnet.pointer import HANDLE, address, call
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -175,7 +174,6 @@ def test_the_key_of_kept_code_is_of_types_machine_and_byte_code():
     assert not re.search(r" at 0x[0-9a-f]+", repr(key)), "another process has to come to the same"
 
 
-@entry
 def sum_of(a, b):
     """A sum and products, as kernels have them."""
     s = arithmetic.total(a) + arithmetic.dot(a, b)
@@ -186,19 +184,14 @@ def sum_of(a, b):
 
 def test_no_instruction_has_leave_to_change_a_sum():
     """Neither order nor rounding: no `fast`, `reassoc` or `contract`, so plain Python comes to the same bits."""
-    sum_of(np.ones(9), np.ones(9))
-    (text,) = sum_of.inspect_llvm().values() if sum_of._cache is None else (_compiled_anew(sum_of),)
+    made = numba.njit(**_HOW)(sum_of)
+    made(np.ones(9), np.ones(9))
+    (text,) = made.inspect_llvm().values()
     added = re.findall(r"= f(?:add|mul|sub|div)\b[^\n]*", text)
     assert any("<4 x double>" in line for line in added)
     assert not [line for line in added if re.search(r"\b(fast|reassoc|contract|nnan|ninf|nsz|arcp|afn)\b", line)]
     assert "llvm.fmuladd" not in text
     assert "llvm.fma." not in text
-
-
-def _compiled_anew(made):
-    fresh = numba.njit(error_model="numpy", nogil=True, fastmath=False)(as_python(made))
-    fresh(np.ones(9), np.ones(9))
-    return next(iter(fresh.inspect_llvm().values()))
 
 
 UNTOUCHED = """
