@@ -31,7 +31,8 @@ from asyncnet.record import Keeper, Record, Reporter
 from asyncnet.scenario import Scenario, ScenarioError, check
 from asyncnet.team import plan
 
-from .session import CONTROL_PATIENCE, Ground, Session, ground, joined, started, unanswered
+from .ray_internals import ACTOR, CONTROL_PATIENCE, ESSENTIAL
+from .session import Ground, Session, ground, joined, started, unanswered
 
 POLL = 0.25  # seconds between looks at processes
 FROZEN = 5.0  # seconds that a process may be stopped
@@ -43,7 +44,6 @@ ONCE_MORE = 5.0  # seconds after which another interrupt ends that too
 LEAVING = 10.0  # seconds for leaving a cluster
 CAUSE = 2.0  # seconds to find out why the conductor has ended
 WAITING = 8  # words of the conductor that wait to be heard; then it waits
-ESSENTIAL = {"raylet": "the raylet", "gcs_server": "the control store (gcs_server)"}
 STARTING = "an actor that was starting"
 MOST_NAMED = 12  # nodes
 NEVER = float("inf")
@@ -301,7 +301,7 @@ class Eyes:
                     name = process.name()  # a process just forked has another until it becomes what it is
                     self._seen[process.pid] = process
                     if process.pid not in self._actors:
-                        self._names[process.pid] = ESSENTIAL.get(name) or (STARTING if name.startswith("ray::") else f"Ray's process {name}")
+                        self._names[process.pid] = ESSENTIAL.get(name) or (STARTING if name.startswith(ACTOR) else f"Ray's process {name}")
 
     def _whoever(self, pid: int) -> str:
         """Which nodes an actor must host that has not said so."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from asyncnet.checkpoint import Checkpoint
 from asyncnet.loop import Way
 from asyncnet.message import CHANNELS
+from asyncnet.plain import PLAIN
 from asyncnet.record import Keeper, Record, Reporter
 from asyncnet.scenario import Scenario, ScenarioError
 from asyncnet.team import plan
@@ -24,6 +25,8 @@ def check(scenario: Scenario, *, time: str = "wall", pack: int = 1, wire: str = 
         raise ScenarioError("--wire", "", f"no wire {wire!r}; there are {', '.join(COURIERS)}")
     if pack < 1:
         raise ScenarioError("--pack", "", f"at least one node an actor, got {pack}")
+    if PLAIN:
+        raise ScenarioError("--engine ray", "", "NUMBA_DISABLE_JIT is set, and a breakpoint has no terminal in an actor; the embedded engine runs plain Python")
     team = plan(scenario)
     if time == "virtual":
         parts = groups(team, pack)

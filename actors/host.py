@@ -23,6 +23,7 @@ from asyncnet.embedded import weights
 from asyncnet.ledger import IN_FLIGHT, REFUSED, account
 from asyncnet.loop import Loop
 from asyncnet.message import CHANNEL_NAMES
+from asyncnet.plain import as_python
 from asyncnet.recorder import Recorder, digest_of
 from asyncnet.scenario import check
 from asyncnet.timekeeper import Wall
@@ -190,7 +191,7 @@ class Host:
 
     def _link(self, code: int) -> int | None:
         """The link of a message; None if there is no such link."""
-        kind, dst, src = (int(part) for part in of_who.py_func(np.int64(code)))
+        kind, dst, src = (int(part) for part in as_python(of_who)(np.int64(code)))
         try:
             return self.loop.plan.link(kind, src, dst) if kind in CHANNEL_NAMES else None
         except (KeyError, IndexError):

@@ -13,7 +13,7 @@ import tempfile
 import threading
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from asyncnet import interrupts
 from asyncnet.scenario import ScenarioError
 
 from . import reaper
+from .ray_internals import QUIET, environment, forget_token, found, knocked, loopback
 from .reaper import leftovers
 
 __all__ = ["Session", "leftovers", "session"]
@@ -34,28 +35,8 @@ OBJECT_STORE = 80_000_000
 # One thread each: the loops are the parallelism, and sums over several threads would not repeat bit by bit.
 _THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
-_QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    # Processes nobody uses cost a second of start on a small machine: every actor gets a fresh one anyway.
-    "RAY_enable_worker_prestart": "0",
-    "RAY_prestart_worker_first_driver": "0",
-    "RAY_enable_metrics_collection": "0",
-    "RAY_task_events_report_interval_ms": "0",
-    # Ray's processes rename themselves; without this they do so over their environment, and the mark is gone.
-    "SPT_NOENV": "1",
-}
-
-CONTROL_PATIENCE = {"RAY_gcs_rpc_server_reconnect_timeout_s": "20"}
-"""How long a guest of a cluster lives on without its control store; Ray's own 60 s are more than anybody should wait for the news."""
-
 KNOCK = 5.0
 """Seconds in which a cluster must answer at its address."""
-
-_KNOCK = """
-import sys
-from ray._raylet import GcsClient
-GcsClient(address=sys.argv[1]).internal_kv_get(b"asyncnet", timeout=3)
-"""
 
 _REAPER_PATIENCE = 20.0  # seconds; it gives up by itself well before
 _LONGEST_PARENT = 20  # characters; Ray puts sockets 84 characters deeper, and their paths may have 107
@@ -88,7 +69,7 @@ def ground() -> Iterator[Ground]:
     directory = Path(tempfile.mkdtemp(prefix=reaper.PREFIX, dir=parent if len(parent) <= _LONGEST_PARENT else "/tmp"))
     helper = _start_reaper(mark, directory)
     try:
-        yield Ground(mark, directory, {**_QUIET, **_THREADS, reaper.MARK: mark, **_authentication(), **_token(directory)})
+        yield Ground(mark, directory, {**QUIET, **_THREADS, reaper.MARK: mark, **_authentication(), **_token(directory)})
     finally:
         _finish(helper, mark)
 
@@ -128,8 +109,8 @@ def _local(cpus: int | None, imported_before: bool) -> Iterator[Session]:
         if mode is not None and not imported_before:
             os.environ["RAY_AUTH_MODE"] = mode
         try:
-            with _environment(here.environment), _handlers_kept():
-                _forget_token()
+            with environment(here.environment), _handlers_kept():
+                forget_token()
                 running = started(here, cpus)
             yield running
         finally:
@@ -137,7 +118,7 @@ def _local(cpus: int | None, imported_before: bool) -> Iterator[Session]:
                 import ray
 
                 ray.shutdown()
-                _forget_token()
+                forget_token()
 
 
 def started(here: Ground, cpus: int | None = None) -> Session:
@@ -145,7 +126,7 @@ def started(here: Ground, cpus: int | None = None) -> Session:
     import ray
 
     namespace = f"asyncnet-{uuid.uuid4().hex}"
-    with _loopback():
+    with loopback():
         context = ray.init(
             address="local",  # unlike None, which RAY_ADDRESS could point elsewhere
             num_cpus=cpus,
@@ -166,7 +147,7 @@ def started(here: Ground, cpus: int | None = None) -> Session:
 def unanswered(address: str) -> str:
     """Why nobody can be reached at a cluster's address, or "" if somebody answers there."""
     try:
-        host, _, port = _found(address).removeprefix("ray://").rpartition(":")
+        host, _, port = found(address).removeprefix("ray://").rpartition(":")
         socket.create_connection((host.strip("[]"), int(port)), KNOCK).close()
     except (OSError, ValueError, OverflowError) as error:
         return getattr(error, "strerror", None) or str(error)
@@ -179,25 +160,13 @@ def knock(address: str) -> None:
         raise ScenarioError("--address", "", f"no Ray cluster answers at {address}: {why}")
     if address.startswith("ray://"):
         return
-    try:  # in a process of its own: without a token Ray aborts
-        done = subprocess.run([sys.executable, "-c", _KNOCK, _found(address)], capture_output=True, text=True, timeout=2 * KNOCK, check=False)
+    try:
+        against = knocked(found(address), 2 * KNOCK)
     except subprocess.TimeoutExpired:
         raise ScenarioError("--address", "", f"what answers at {address} is no Ray cluster") from None
-    if done.returncode and "authentication" in done.stderr.lower():
+    if "authentication" in against.lower():
         why = "it wants a token, the one this process has is missing or another; set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to a file that holds it"
         raise ScenarioError("--address", "", f"the Ray cluster at {address} does not let us in: {why}")
-
-
-def _found(address: str) -> str:
-    """The address that `auto` means, found as Ray does it."""
-    if address != "auto":
-        return address
-    if named := os.environ.get("RAY_ADDRESS"):
-        return named
-    try:
-        return Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster").read_text().strip()
-    except OSError:
-        raise ValueError("no cluster was started on this machine") from None
 
 
 @contextmanager
@@ -264,47 +233,6 @@ def _token(directory: Path) -> dict[str, str]:
     with os.fdopen(descriptor, "w") as file:
         file.write(secrets.token_hex(32))
     return {"RAY_AUTH_TOKEN_PATH": str(path)}
-
-
-def _forget_token() -> None:
-    """Make Ray read the token anew: it keeps that of the first session of a process for good."""
-    with suppress(ImportError, AttributeError):
-        from ray._raylet import AuthenticationTokenLoader
-
-        AuthenticationTokenLoader.instance().reset_cache()
-
-
-@contextmanager
-def _loopback() -> Iterator[None]:
-    """Keep a local Ray on the loopback interface; otherwise it listens on all of them, whatever address it is given.
-
-    Ray does this by default on macOS and Windows. The variable tells the processes it starts, the constant this one, where Ray may
-    have been imported already and may later have to join a real cluster.
-    """
-    from ray._private import ray_constants
-
-    with _environment({"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}):
-        before = getattr(ray_constants, "ENABLE_RAY_CLUSTER", True)
-        ray_constants.ENABLE_RAY_CLUSTER = False
-        try:
-            yield
-        finally:
-            ray_constants.ENABLE_RAY_CLUSTER = before
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set variables for what is started in the block, and put the old ones back for what the user starts later."""
-    old = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in old.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _exit_on_sigterm(number: int, frame: FrameType | None) -> NoReturn:

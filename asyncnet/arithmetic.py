@@ -7,16 +7,11 @@ on them, and loops over units vectorise, which calls into a library would not. T
 Sources: Cody & Waite 1980 for the reduction of exp, with the Pade form of Moshier's Cephes; log1p by the series of the inverse hyperbolic tangent.
 """
 
-import functools
-from typing import Any
-
 import numpy as np
-from llvmlite import ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic
-from numba.np.arrayobj import make_array
 
 from asyncnet.kernel import inlined
+from asyncnet.numba_internals import sums
+from asyncnet.plain import compiled_as
 
 _LOG2E, _LN2_HIGH, _LN2_LOW = 1.4426950408889634, 6.93145751953125e-1, 1.42860682030941723212e-6
 _P0, _P1 = 1.26177193074810590878e-4, 3.02994407707441961300e-2
@@ -75,50 +70,27 @@ def softplus(x):
     return 0.0 if x < -30.0 else s
 
 
-def _partial_sums(context: Any, builder: ir.IRBuilder, whole: ir.Value, sets: list[list[ir.Value]]) -> list[ir.Value]:
-    """For each set of arrays the sum over the first `whole` products of their elements: four partial sums, then over those from the first to the last."""
-    four = ir.VectorType(ir.DoubleType(), 4)
-    sums = [cgutils.alloca_once_value(builder, ir.Constant(four, [0.0] * 4)) for _ in sets]
-    with cgutils.for_range_slice(builder, whole.type(0), whole, whole.type(4)) as (i, _):
-        for at, arrays in zip(sums, sets, strict=True):
-            parts = []
-            for data in arrays:
-                part = builder.load(builder.bitcast(builder.gep(data, [i]), four.as_pointer()))
-                part.align = 8
-                parts.append(part)
-            builder.store(builder.fadd(builder.load(at), functools.reduce(builder.fmul, parts)), at)
-    lanes = [[builder.extract_element(builder.load(at), ir.IntType(32)(k)) for k in range(4)] for at in sums]
-    return [functools.reduce(builder.fadd, others, first) for first, *others in lanes]
+def _in_fours(products):
+    """The sum of them (n,), n a multiple of four: four interleaved partial sums, then over those from the first to the last."""
+    lanes = np.zeros(4)
+    for four in products.reshape(-1, 4):
+        lanes += four
+    return ((lanes[0] + lanes[1]) + lanes[2]) + lanes[3]
 
 
-def _data(context: Any, builder: ir.IRBuilder, kinds: Any, values: Any) -> list[ir.Value]:
-    return [make_array(kind)(context, builder, value).data for kind, value in zip(kinds, values, strict=True)]
+@compiled_as(sums.total)
+def _total(a, whole):
+    return _in_fours(a[:whole])
 
 
-@intrinsic
-def _total(typingctx, a, whole):
-    def generate(context, builder, signature, args):
-        return _partial_sums(context, builder, args[1], [_data(context, builder, signature.args[:1], args[:1])])[0]
-
-    return types.float64(a, types.int64), generate
+@compiled_as(sums.dot)
+def _dot(a, b, whole):
+    return _in_fours(a[:whole] * b[:whole])
 
 
-@intrinsic
-def _dot(typingctx, a, b, whole):
-    def generate(context, builder, signature, args):
-        return _partial_sums(context, builder, args[2], [_data(context, builder, signature.args[:2], args[:2])])[0]
-
-    return types.float64(a, b, types.int64), generate
-
-
-@intrinsic
-def _dots(typingctx, a, b0, b1, b2, b3, whole):
-    def generate(context, builder, signature, args):
-        first, *others = _data(context, builder, signature.args[:5], args[:5])
-        sums = _partial_sums(context, builder, args[5], [[first, other] for other in others])
-        return context.make_tuple(builder, signature.return_type, sums)
-
-    return types.UniTuple(types.float64, 4)(a, b0, b1, b2, b3, types.int64), generate
+@compiled_as(sums.dots)
+def _dots(a, b0, b1, b2, b3, whole):
+    return _dot(a, b0, whole), _dot(a, b1, whole), _dot(a, b2, whole), _dot(a, b3, whole)
 
 
 @inlined

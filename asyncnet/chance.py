@@ -17,6 +17,8 @@ seed is the key; the counter holds (a, b, n mod 2^32, n div 2^32 + 2^24 purpose)
 A unit's identity is (layer, index), and a node's is that of its first unit, whichever node hosts it: cutting a layer into nodes changes no sample.
 """
 
+import math
+
 import numpy as np
 
 from asyncnet.kernel import entry, inlined, kernel
@@ -70,7 +72,7 @@ def normal(seed, purpose, a, b, n):
     w0, w1, w2, w3 = words(seed, purpose, a, b, n)
     u = (np.float64(((w0 >> _5) << _26) | (w1 >> _6)) + 0.5) * (1.0 / 9007199254740992.0)
     v = np.float64(((w2 >> _5) << _26) | (w3 >> _6)) * (1.0 / 9007199254740992.0)
-    return np.sqrt(-2.0 * np.log(u)) * np.cos(2.0 * np.pi * v)
+    return np.sqrt(-2.0 * math.log(u)) * math.cos(2.0 * np.pi * v)  # the C library's: NumPy may have a log of its own, with other last bits
 
 
 @entry

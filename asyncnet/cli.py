@@ -61,7 +61,7 @@ class Run:
     workers: int = 1
     """Embedded: replicas run at a time, a core each."""
     loop: Literal["compiled", "readable"] | None = None
-    """Embedded: which of the two equal loops; default: compiled."""
+    """Embedded: which of the two equal loops; default: compiled, and with NUMBA_DISABLE_JIT=1 readable."""
     pack: int = 1
     """Ray: nodes for each actor."""
     wire: Literal["zmq", "ray"] = "zmq"
@@ -297,7 +297,7 @@ def _main(arguments: list[str] | None) -> None:
     except ScenarioError as error:
         print(f"asyncnet: {error}", file=sys.stderr)
         sys.exit(USAGE)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, bdb.BdbQuit):  # "q" in the debugger
         sys.exit(INTERRUPTED)
     finally:
         interrupts.ignore()

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
-from numba.core import types
+from numba import types
 
 from asyncnet import clock
 from asyncnet import posting as p
@@ -45,6 +45,7 @@ from asyncnet.ledger import REFUSED
 from asyncnet.loop import Loop
 from asyncnet.message import TICK, TURN
 from asyncnet.outbox import AGAIN, COUNT, LOOK, STEP, USED
+from asyncnet.plain import as_python
 from asyncnet.pointer import call, fetch
 from asyncnet.scenario import Scenario
 from asyncnet.tables import count, directory, grown, lay_out, under_way, write_back
@@ -378,7 +379,7 @@ class CompiledLoop(Loop):
                 self._make_room()
 
     def _refused(self, rows: np.ndarray) -> None:
-        for kind, dst, src in zip(*of_who.py_func(rows[:, 1]), strict=True):
+        for kind, dst, src in zip(*as_python(of_who)(rows[:, 1]), strict=True):
             self.ledger[REFUSED, self.plan.link(int(kind), int(src), int(dst))] += 1
 
     def _flush(self) -> None:

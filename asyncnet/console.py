@@ -84,8 +84,10 @@ def _show_cursor() -> None:
 
 
 def reporter() -> Plain | Terminal:
-    """The one that suits where standard error goes."""
-    return Terminal() if sys.stderr.isatty() else Plain()
+    """The one that suits where standard error goes: no bar beside a debugger's prompt."""
+    from asyncnet.plain import PLAIN  # imports numba
+
+    return Terminal() if sys.stderr.isatty() and not PLAIN else Plain()
 
 
 def show_summary(summary: dict[str, Any]) -> None:

@@ -1,115 +1,56 @@
 """How kernels see a node: `v.weight` and `c.decay`, read from two flat arrays where they are used, and `c.rule.learn`, a kernel of a part.
 
-`v` and `c` are a pair of addresses. A field becomes an array, a setting a number, only where a kernel names it, so a kernel costs (to compile and to
-call) what it uses, not what its node's type declares. Settings never change while compiled code runs; the compiler is told so. A part is nothing but a type.
+A field becomes an array, a setting a number, only where a kernel names it, so a kernel costs (to compile and to call) what it uses, not what its node's type
+declares. What compiled code makes of them is in numba_internals/attributes.py; in plain Python (plain.py) they are objects.
 
     config      dimensions, then settings, then where each field starts in the state
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
-from llvmlite import ir
-from numba.core import cgutils, types
-from numba.core.typing.templates import AttributeTemplate
-from numba.extending import infer_getattr, intrinsic, lower_getattr_generic, models, register_model
-from numba.np.arrayobj import make_array
+import numpy as np
+from numba.extending import intrinsic
 
-from asyncnet.kernel import array_value
-
-
-class Fields(types.Type):
-    """The type of a family's `v`: shape and place of its start in config of each field; a shape is of places in config or plain numbers ("1")."""
-
-    def __init__(self, family: str, fields: Mapping[str, tuple[tuple[int | str, ...], int]]) -> None:
-        self.fields = fields
-        super().__init__(f"v of {family}")
+from asyncnet.mistakes import near
+from asyncnet.numba_internals import attributes
+from asyncnet.plain import PLAIN
 
 
-class Part(types.Type):
-    """The type of a part of `c`; `kernel` finds its kernels by name."""
+class _Names:
+    """What `v`, `c` and the parts are in plain Python: each name is looked up once, where a kernel first asks for it."""
 
-    def __init__(self, family: str, name: str, kernel: Callable[[str], Any]) -> None:
-        self.kernel = kernel
-        super().__init__(f"{name} of {family}")
+    def __init__(self, label: str, names: Sequence[str], find: Callable[[str], Any]) -> None:
+        vars(self).update(_label=label, _names=names, _find=find)
 
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name not in self._names:
+            raise AttributeError(f"{self._label} has no {name}; {near(name, self._names)}")
+        found = vars(self)[name] = self._find(name)
+        return found
 
-class Settings(types.Type):
-    """The type of a family's `c`: place in config of each setting, and whether it is a whole number; and the parts."""
+    def __setattr__(self, name: str, value: Any) -> NoReturn:
+        raise AttributeError(f"{self._label}.{name} cannot be another; write into an array, as in v.{name}[0] = ...")
 
-    def __init__(self, family: str, settings: Mapping[str, tuple[int, bool]], parts: Mapping[str, Part]) -> None:
-        self.settings, self.parts = settings, parts
-        super().__init__(f"c of {family}")
+    def __dir__(self) -> Sequence[str]:
+        return self._names
 
-
-register_model(Part)(models.OpaqueModel)
-
-
-@register_model(Fields)
-@register_model(Settings)
-class _Addresses(models.StructModel):
-    def __init__(self, manager: Any, kind: types.Type) -> None:
-        super().__init__(manager, kind, [("state", types.CPointer(types.float64)), ("config", types.CPointer(types.float64))])
+    def __repr__(self) -> str:
+        return f"<{self._label}: {', '.join(self._names)}>"
 
 
-@infer_getattr
-class _FieldTypes(AttributeTemplate):
-    key = Fields
+class _Part:
+    """A part of `c` in plain Python: its kernels by name."""
 
-    def generic_resolve(self, kind: Fields, name: str) -> types.Type | None:
-        return types.Array(types.float64, len(kind.fields[name][0]), "C") if name in kind.fields else None
+    def __init__(self, label: str, kernel: Callable[[str], Any]) -> None:
+        self._label, self._kernel = label, kernel
 
-
-@infer_getattr
-class _SettingTypes(AttributeTemplate):
-    key = Settings
-
-    def generic_resolve(self, kind: Settings, name: str) -> types.Type | None:
-        if name in kind.parts:
-            return kind.parts[name]
-        return (types.int64 if kind.settings[name][1] else types.float64) if name in kind.settings else None
-
-
-@infer_getattr
-class _KernelTypes(AttributeTemplate):
-    key = Part
-
-    def generic_resolve(self, kind: Part, name: str) -> types.Type | None:
-        found = kind.kernel(name)
-        return None if found is None else types.Dispatcher(found)
-
-
-def _number(builder: ir.IRBuilder, config: ir.Value, place: int) -> ir.Value:
-    read = builder.load(builder.gep(config, [ir.Constant(ir.IntType(64), place)]))
-    read.set_metadata("invariant.load", builder.module.add_metadata([]))
-    return read
-
-
-def _whole(builder: ir.IRBuilder, config: ir.Value, place: int) -> ir.Value:
-    return builder.fptosi(_number(builder, config, place), ir.IntType(64))
-
-
-@lower_getattr_generic(Part)
-def _kernel(context: Any, builder: ir.IRBuilder, kind: Part, value: ir.Value, name: str) -> ir.Value:
-    return context.get_dummy_value()
-
-
-@lower_getattr_generic(Settings)
-def _setting(context: Any, builder: ir.IRBuilder, kind: Settings, value: ir.Value, name: str) -> ir.Value:
-    if name in kind.parts:
-        return context.get_dummy_value()
-    config = cgutils.create_struct_proxy(kind)(context, builder, value=value).config
-    place, whole = kind.settings[name]
-    return (_whole if whole else _number)(builder, config, place)
-
-
-@lower_getattr_generic(Fields)
-def _field(context: Any, builder: ir.IRBuilder, kind: Fields, value: ir.Value, name: str) -> ir.Value:
-    node = cgutils.create_struct_proxy(kind)(context, builder, value=value)
-    shape, start = kind.fields[name]
-    sizes = [context.get_constant(types.intp, int(d)) if isinstance(d, str) else _whole(builder, node.config, d) for d in shape]
-    data = builder.gep(node.state, [_whole(builder, node.config, start)])
-    return array_value(context, builder, types.Array(types.float64, len(shape), "C"), data, sizes)
+    def __getattr__(self, name: str) -> Any:
+        found = None if name.startswith("__") else self._kernel(name)
+        if found is None:
+            raise AttributeError(f"{self._label} has no kernel {name}")
+        return found
 
 
 def cutter(
@@ -119,23 +60,36 @@ def cutter(
     places = {d: place for place, d in enumerate(dimensions)}
     first = len(dimensions)
     numbers = {d: (place, True) for d, place in places.items()} | {name: (first + i, whole) for i, (name, whole) in enumerate(settings)}
-    c = Settings(family, numbers, {name: Part(family, name, kernel) for name, kernel in parts.items()})
     first += len(settings)
-    v = Fields(family, {name: (tuple(places.get(d, d) for d in shape.split()), first + i) for i, (name, shape) in enumerate(fields)})
+    arrays = {name: (tuple(places.get(d, d) for d in shape.split()), first + i) for i, (name, shape) in enumerate(fields)}
+    if PLAIN:
+        return plain_cut(numbers, arrays, parts)
+    c = attributes.Settings(family, numbers, {name: attributes.Part(family, name, kernel) for name, kernel in parts.items()})
+    return intrinsic(attributes.cut(attributes.Fields(family, arrays), c))
 
-    @intrinsic
-    def cut(typingctx, state, config):
-        signature = types.Tuple((v, c))(state, config)
 
-        def generate(context, builder, signature, args):
-            made = []
-            for kind in (v, c):
-                node = cgutils.create_struct_proxy(kind)(context, builder)
-                node.state = make_array(state)(context, builder, args[0]).data
-                node.config = make_array(config)(context, builder, args[1]).data
-                made.append(node._getvalue())
-            return context.make_tuple(builder, signature.return_type, made)
+def plain_cut(
+    numbers: Mapping[str, tuple[int, bool]],
+    arrays: Mapping[str, tuple[tuple[int | str, ...], int]],
+    parts: Mapping[str, Callable[[str], Any]],
+) -> Any:
+    """The same in plain Python."""
+    kernels = {name: _Part(f"c.{name}", kernel) for name, kernel in parts.items()}
+    names, fields = (*numbers, *kernels), tuple(arrays)
 
-        return signature, generate
+    def cut(state: np.ndarray, config: np.ndarray) -> tuple[_Names, _Names]:
+        def field(name: str) -> np.ndarray:
+            shape, start = arrays[name]
+            sizes = [int(d) if isinstance(d, str) else int(config[d]) for d in shape]
+            first = int(config[start])
+            return state[first : first + math.prod(sizes)].reshape(sizes)
+
+        def setting(name: str) -> Any:
+            if name in kernels:
+                return kernels[name]
+            place, whole = numbers[name]
+            return int(config[place]) if whole else config[place]  # a float64, whose division by zero is inf
+
+        return _Names("v", fields, field), _Names("c", names, setting)
 
     return cut

@@ -10,7 +10,9 @@ import numpy as np
 
 from asyncnet import interrupts, ledger, snapshot
 from asyncnet.checkpoint import Checkpoint
+from asyncnet.kernel import tell
 from asyncnet.loop import Loop
+from asyncnet.plain import PLAIN, SLOWLY
 from asyncnet.record import Keeper, Record, Reporter
 from asyncnet.recorder import Recorder, digest_of
 from asyncnet.scenario import Scenario, ScenarioError
@@ -19,17 +21,22 @@ from asyncnet.team import plan
 LOOPS = {"compiled": "asyncnet.compiled_loop:CompiledLoop", "readable": "asyncnet.loop:Loop"}
 
 
-def check(scenario: Scenario, *, time: str = "virtual", loop: str = "compiled") -> None:
+def loop_of(loop: str | None) -> str:
+    """The loop that runs unless another is asked for: the compiled one, or in plain Python the one to read."""
+    return loop or ("readable" if PLAIN else "compiled")
+
+
+def check(scenario: Scenario, *, time: str = "virtual", loop: str | None = None) -> None:
     """Refuse, with a ScenarioError, what cannot be run."""
     if time not in ("virtual", "wall"):
         raise ScenarioError("--time", "", f"virtual or wall, got {time!r}")
-    if loop not in LOOPS:
+    if loop_of(loop) not in LOOPS:
         raise ScenarioError("--loop", "", f"no loop {loop!r}; there are {', '.join(LOOPS)}")
     plan(scenario)
 
 
 def run(
-    scenario: Scenario, reporter: Reporter, *, time: str = "virtual", loop: str = "compiled", kept: Keeper | None = None, begin: Checkpoint | None = None
+    scenario: Scenario, reporter: Reporter, *, time: str = "virtual", loop: str | None = None, kept: Keeper | None = None, begin: Checkpoint | None = None
 ) -> Record:
     """Run a scenario to its end or to KeyboardInterrupt; time is "virtual" or "wall", loop "compiled" or "readable".
 
@@ -37,7 +44,10 @@ def run(
     """
     from asyncnet.timekeeper import Virtual, Wall
 
-    if loop == "compiled":
+    loop = loop_of(loop)
+    if PLAIN:
+        tell(f"{SLOWLY}; the compiled loop, asked for, too" if loop == "compiled" else SLOWLY)
+    elif loop == "compiled":
         from asyncnet.ahead import compile_ahead
 
         compile_ahead(scenario)

@@ -21,6 +21,7 @@ from asyncnet.cut import cutter
 from asyncnet.kernel import entry_kept
 from asyncnet.layout import DIMENSIONS, Field, places
 from asyncnet.mistakes import ScenarioError, near
+from asyncnet.plain import is_kernel
 from asyncnet.reach import reached, remember, text_of
 
 
@@ -147,7 +148,7 @@ def _check(family: Family) -> None:
     for part, module in family.parts.items():
         asked = _asked(family, part)
         for name in sorted(asked):
-            if not hasattr(family.kernel(part, name) or _check, "py_func"):
+            if not is_kernel(family.kernel(part, name)):
                 if hasattr(module, name):
                     raise ScenarioError(f"{module.__name__}.{name}", "", "is no kernel: @kernel is missing")
                 raise ScenarioError(module.__name__, "", f"{family.machine.__name__} asks for {name}, and nobody brings it")

@@ -11,24 +11,22 @@ says so, and what is being compiled.
 import atexit
 import functools
 import hashlib
+import math
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
-from numba.core import types
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, NullCache, UserProvidedCacheLocator
-from numba.extending import intrinsic
-from numba.np.arrayobj import make_array, populate_array
 
 from asyncnet.interrupts import leaving
+from asyncnet.numba_internals import arrays, caches
+from asyncnet.plain import PLAIN, compiled_as, marked, silent
 from asyncnet.reach import remember, seal
 
 # error_model="numpy": a division by zero gives inf, as in NumPy, and costs no branch. No fastmath: sums keep their written order, which
@@ -106,18 +104,22 @@ def _note(function: Callable) -> None:
     if not function.__qualname__.isidentifier():  # nested in another, or a lambda
         raise TypeError(f"{function.__module__}.{function.__qualname__}: a kernel is a function of a module, not made inside another")
     remember(function.__module__)
+    marked(function)
+
+
+def _compiled(function: Callable, **how: bool) -> Callable:
+    _note(function)
+    return function if PLAIN else numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **how, **_HOW)(function)
 
 
 def kernel(function: Callable) -> Callable:
-    """Compile an inner kernel: called from other kernels only (from Python its text is `.py_func`)."""
-    _note(function)
-    return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_HOW)(function)
+    """Compile an inner kernel: called from other kernels only (from Python: plain.as_python)."""
+    return _compiled(function)
 
 
 def inlined(function: Callable) -> Callable:
     """Compile a kernel so small and frequent that it must become part of whoever calls it."""
-    _note(function)
-    return numba.njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **_HOW)(function)
+    return _compiled(function, forceinline=True)
 
 
 def entry(function: Callable) -> Callable:
@@ -128,14 +130,18 @@ def entry(function: Callable) -> Callable:
 
 def entry_kept(function: Callable, digest: str, name: str) -> Callable:
     """The same for a function of which `digest` says all that it is made of, and `name` what it is."""
+    if PLAIN:
+        return silent(function)
     made = numba.njit(no_cfunc_wrapper=True, **_HOW)(function)
-    made._cache = _cache(function, hashlib.sha256((_VERSIONS + digest).encode()).hexdigest(), name)
+    folder = cache_folder()
+    part = folder / hashlib.sha256((_VERSIONS + digest).encode()).hexdigest()[:20] if folder else None
+    caches.keep(made, part, functools.partial(_missing, name), lambda error: _not_kept(f"{folder}: {error.strerror}"))
     return made
 
 
 def kept(made: Any, signature: tuple[Any, ...]) -> bool:
-    """Whether an entry's machine code for these types of arguments is in the cache folder, or compiled in this process."""
-    return signature in made.overloads or made._cache.holds(signature, made.targetctx)
+    """Whether nothing has to be compiled for an entry with these types of arguments."""
+    return PLAIN or caches.kept(made, signature)
 
 
 def tell(text: str) -> None:
@@ -144,107 +150,16 @@ def tell(text: str) -> None:
         hear(text)
 
 
-class _Told:
-    """A cache of numba's for which a file that cannot be read or written is one that is not there, and which tells what it does not hold."""
-
-    name: str
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        try:
-            found = super().load_overload(sig, target_context)
-        except Exception:  # whatever unpickling a damaged file raises
-            found = None
-        if found is None and not _quiet.get() and (hear := _hears.get()):
-            hear(COMPILING)
-            hear(f"compiling {self.name}")
-        return found
-
-    def save_overload(self, sig: Any, data: Any) -> None:
-        try:
-            super().save_overload(sig, data)
-        except OSError as error:
-            _not_kept(f"{cache_folder()}: {error.strerror}")
+def _missing(name: str) -> None:
+    """Say what has to be compiled now."""
+    if not _quiet.get() and (hear := _hears.get()):
+        hear(COMPILING)
+        hear(f"compiling {name}")
 
 
-class _InFolder(CompileResultCacheImpl):
-    _locator_classes = [UserProvidedCacheLocator]  # nowhere else: not beside the source
-
-
-class _ByWhatItHolds(IndexDataCacheFile):
-    """A file for the code of each signature, named by all that tells it from others.
-
-    numba numbers them and keeps an index: two processes that compile at once may both give out a number, and one then loads code for other arguments.
-    """
-
-    def holds(self, key: Any) -> bool:
-        return os.path.exists(self._data_path(self._name(key)))
-
-    def save(self, key: Any, data: Any) -> None:
-        self._save_data(self._name(key), data)
-
-    def load(self, key: Any) -> Any:
-        with suppress(FileNotFoundError):
-            return self._load_data(self._name(key))
-
-    def _name(self, key: Any) -> str:
-        return f"{self._index_name.removesuffix('.nbi')}.{hashlib.sha256(repr(key).encode()).hexdigest()[:20]}.nbc"
-
-
-class _Kept(_Told, FunctionCache):
-    _impl_class = _InFolder
-
-    def __init__(self, function: Callable) -> None:
-        super().__init__(function)
-        self._cache_file = _ByWhatItHolds(self.cache_path, self._impl.filename_base, None)
-
-    def holds(self, signature: tuple[Any, ...], context: Any) -> bool:
-        return self._cache_file.holds(self._index_key(signature, context.codegen()))
-
-
-class _InMemory(_Told, NullCache):
-    def holds(self, signature: tuple[Any, ...], context: Any) -> bool:
-        return False
-
-
-def _cache(function: Callable, digest: str, name: str) -> _Told:
-    folder, before = cache_folder(), numba.config.CACHE_DIR
-    try:
-        numba.config.CACHE_DIR = str(folder / digest[:20]) if folder else ""  # read now, not later
-        made = _Kept(function)
-    except RuntimeError:  # there is no such place, or it cannot be written
-        _not_kept(f"{folder}: cannot be written")
-        made = _InMemory()
-    finally:
-        numba.config.CACHE_DIR = before
-    made.name = name
-    return made
-
-
-def array_value(context: Any, builder: ir.IRBuilder, kind: types.Array, data: ir.Value, sizes: list[ir.Value]) -> ir.Value:
-    """For code that generates code: a contiguous array of that type over `data`, without a share in its ownership."""
-    width = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(kind.dtype)))
-    step, steps = width, []
-    for size in reversed(sizes):
-        steps.insert(0, step)
-        step = builder.mul(step, size)
-    made = make_array(kind)(context, builder)
-    populate_array(made, data=data, shape=sizes, strides=steps, itemsize=width, meminfo=None)
-    return made._getvalue()
-
-
-@intrinsic
-def view(typingctx, base, at, shape):
-    """A contiguous array of that shape (a tuple of ints) over base[at:], without a share in its ownership; base holds float64 or int64.
-
-    Slices of NumPy arrays count references, atomically and for every field; these are plain arithmetic, which the compiler drops where unused.
-    The caller keeps `base` alive, as Python does for the arguments of an entry.
-    """
-    dims = len(shape)
-    signature = types.Array(base.dtype, dims, "C")(base, types.int64, types.UniTuple(types.int64, dims))
-
-    def generate(context, builder, signature, args):
-        whole = make_array(signature.args[0])(context, builder, args[0])
-        sizes = [builder.extract_value(args[2], i) for i in range(dims)]
-        return array_value(context, builder, signature.return_type, builder.gep(whole.data, [args[1]]), sizes)
-
-    return signature, generate
+@compiled_as(arrays.view)
+def view(base, at, shape):
+    """A contiguous array of that shape (a tuple of ints) over base[at:], without a share in its ownership; base holds float64 or int64."""
+    if at < 0 or not base.flags.c_contiguous:
+        raise ValueError(f"view from element {at} of an array of shape {base.shape} and strides {base.strides}")
+    return base.reshape(-1)[at : at + math.prod(shape)].reshape(shape)

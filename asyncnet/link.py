@@ -8,6 +8,8 @@ Conditions compose: delays add up, one loss is enough. Each draw belongs to (sou
 fate is the same wherever and whenever it is drawn. Nodes never see conditions.
 """
 
+import math
+
 import numpy as np
 
 from asyncnet.chance import HOP, normal, uniform
@@ -39,7 +41,7 @@ def fate(conditions, seed, src, dst, channel, seq, retry):
         elif code == UNIFORM:
             delay += a + (b - a) * uniform(seed, HOP, src, dst, key)
         elif code == EXPONENTIAL:
-            delay -= a * np.log(1.0 - uniform(seed, HOP, src, dst, key))
+            delay -= a * math.log(1.0 - uniform(seed, HOP, src, dst, key))
         else:
-            delay += np.exp(np.log(a) - 0.5 * b * b + b * normal(seed, HOP, src, dst, key))
+            delay += math.exp(math.log(a) - 0.5 * b * b + b * normal(seed, HOP, src, dst, key))
     return np.int64(np.round(delay)), copies

@@ -25,6 +25,7 @@ from asyncnet.message import CHANNEL_NAMES, CHANNELS, TICK, TURN, Letter
 from asyncnet.network import DST, PORT, Plan
 from asyncnet.node import Node
 from asyncnet.outbox import LOOK
+from asyncnet.plain import as_python
 from asyncnet.scenario import Links, Scenario
 from asyncnet.tasks.parts import TaskFailed
 from asyncnet.team import plan
@@ -203,7 +204,7 @@ class Loop:
             self._asked.popleft()()
 
     def _note(self, now: int, kind: int, dst: int, src: int, seq: int) -> None:
-        self._noted.append((now, int(who.py_func(kind, dst, src)), seq))
+        self._noted.append((now, int(as_python(who)(kind, dst, src)), seq))
         if len(self._noted) >= 1000:
             self._write_tape()
 

@@ -23,6 +23,7 @@ from asyncnet.message import CHANNEL_NAMES, TICK, TURN
 from asyncnet.network import CHANNEL, DST, SRC
 from asyncnet.node import Node
 from asyncnet.outbox import LOOK
+from asyncnet.plain import as_python
 from asyncnet.recorder import differing, digest_of, put_outcome
 from asyncnet.scenario import Scenario, ScenarioError
 from asyncnet.timekeeper import Virtual
@@ -141,8 +142,8 @@ class Replayed(Loop):
         self.hosts = {str(i) for i in self.nodes}  # names that loops can have had: there were no more of them than nodes
         # Whatever can be heard: messages of the plan's links, ticks, the world's turn.
         links = self.plan.links.astype(np.int64)
-        self.messages = who.py_func(links[:, CHANNEL], links[:, DST], links[:, SRC])
-        self.turns = np.array([who.py_func(TICK if i else TURN, i, i) for i in self.nodes])
+        self.messages = as_python(who)(links[:, CHANNEL], links[:, DST], links[:, SRC])
+        self.turns = np.array([as_python(who)(TICK if i else TURN, i, i) for i in self.nodes])
         self.outcomes: _Outcomes | None = None
         world = self.nodes[0]
         if world.outside is not None:
@@ -353,7 +354,7 @@ class _Stream:
         last = segment.first + len(segment.events)
         if not all(segment.first <= digest.event <= last and digest.node in loop.nodes for digest in segment.digests):
             return "a digest of no node or no event of this segment"
-        self.nodes.update(np.unique(of_who.py_func(heard)[1]).tolist(), (digest.node for digest in segment.digests))
+        self.nodes.update(np.unique(as_python(of_who)(heard)[1]).tolist(), (digest.node for digest in segment.digests))
         return ""
 
 
@@ -361,4 +362,4 @@ def _rows(events: np.ndarray) -> Iterator[Row]:
     """The rows of a segment; as Python's numbers they take ten times the room, so there are a few at a time."""
     for at in range(0, len(events), AT_ONCE):
         now, codes, seqs = events[at : at + AT_ONCE].T
-        yield from zip(*(column.tolist() for column in (now, *of_who.py_func(codes), seqs)), strict=True)
+        yield from zip(*(column.tolist() for column in (now, *as_python(of_who)(codes), seqs)), strict=True)

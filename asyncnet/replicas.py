@@ -17,6 +17,7 @@ from typing import Any
 
 from asyncnet import api, interrupts
 from asyncnet.api import Quiet, Result
+from asyncnet.embedded import loop_of
 from asyncnet.kernel import telling
 from asyncnet.memory import GIB, check
 from asyncnet.record import Reporter
@@ -48,7 +49,7 @@ def replicate(
     variants = [made.replace(seed=seed) for seed in seeds]
     allowed = check(made, memory, min(workers, len(variants) or 1)) / GIB
     shared = _Shared(reporter or Quiet(), len(variants))
-    if variants and options.get("loop", "compiled") == "compiled":
+    if variants and loop_of(options.get("loop")) == "compiled":
         from asyncnet.ahead import compile_ahead
         from asyncnet.compiled_loop import CompiledLoop
         from asyncnet.timekeeper import Virtual

@@ -32,6 +32,7 @@ from asyncnet.agenda import (
 )
 from asyncnet.inbox import NEXT, NONE, PARCEL_COLUMNS, mark_free
 from asyncnet.message import CHANNELS, TICK, Letter
+from asyncnet.plain import as_python
 from asyncnet.pointer import address
 from asyncnet.timekeeper import Virtual
 from asyncnet.underway import UnderWay
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from asyncnet.loop import Loop
 
 TAPE = 4096  # events that are written down before Python takes them
-_who, _of_who, _which, _of_which = who.py_func, of_who.py_func, which.py_func, of_which.py_func
+_who, _of_who, _which, _of_which = map(as_python, (who, of_who, which, of_which))
 
 
 class _Shelf:

@@ -28,8 +28,9 @@ from asyncnet.actors.session import session
 from asyncnet.agenda import who
 from asyncnet.benchmarks import Row, faster, shorter, show, whole
 from asyncnet.message import ACTIVITY
+from asyncnet.plain import as_python
 
-WHO = who.py_func(ACTIVITY, 1, 0)
+WHO = as_python(who)(ACTIVITY, 1, 0)
 SIZE = 2  # an episode number and one value
 
 

@@ -152,11 +152,16 @@ def test_the_packages_kernels_count_everything_they_take_constants_from():
     from asyncnet.rules import coagent
 
     loop = reached(compiled_loop.__name__)
-    assert {f"asyncnet.{name}" for name in ("message", "timekeeper", "posting", "agenda", "inbox", "chance", "link", "world", "kernel")} <= loop.keys()
+    assert {
+        f"asyncnet.{name}"
+        for name in ("message", "timekeeper", "posting", "agenda", "inbox", "chance", "link", "world", "kernel", "pointer", "numba_internals.calls")
+    } <= loop.keys()
     assert "asyncnet.scenario" not in loop
+    generators = [f"numba_internals.{name}" for name in ("arrays", "attributes", "sums")]
     team = bind(sampled, rule=coagent, optimizer=adam).texts
     assert {
-        f"asyncnet.{name}" for name in ("rules.coagent", "optimizers.adam", "arithmetic", "chance", "cut", "machines.archive", "machines.hearing", "layout")
+        f"asyncnet.{name}"
+        for name in ("rules.coagent", "optimizers.adam", "arithmetic", "chance", "cut", "machines.archive", "machines.hearing", "layout", *generators)
     } <= team.keys()
 
 
@@ -292,6 +297,7 @@ def test_no_two_functions_in_compiled_code_have_one_name():
     from asyncnet.family import bind
     from asyncnet.machines import phased, sampled, settling
     from asyncnet.optimizers import adam
+    from asyncnet.plain import as_python
     from asyncnet.pointer import address
     from asyncnet.rules import coagent, settling_in_phases, settling_on_clocks, value
     from asyncnet.tasks import cartpole
@@ -303,7 +309,7 @@ def test_no_two_functions_in_compiled_code_have_one_name():
     for handle in handles:
         address(handle)
     for made in (*handles, compiled_loop.go, compiled_loop.take_all_in, compiled_loop.admit):
-        (kept,) = Path(made._cache.cache_path).glob(f"*.{made.py_func.__qualname__}-*.{'?' * 20}.nbc")
+        (kept,) = Path(made._cache.cache_path).glob(f"*.{as_python(made).__qualname__}-*.{'?' * 20}.nbc")
         names = set(re.findall(rb"_ZN\d+asyncnet[^\0]+", kept.read_bytes()))
         assert names
         assert len({re.sub(rb"B\d+v\d+", b"", name) for name in names}) == len(names), made

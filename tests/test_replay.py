@@ -34,6 +34,7 @@ from asyncnet.journal import Digest, Reader, Writer, encode
 from asyncnet.ledger import DELIVERED, DUPLICATED, EXPIRED, LOST, SENT
 from asyncnet.loop import Loop, digest
 from asyncnet.message import ACTIVITY, CHANNEL_NAMES, TICK, TURN
+from asyncnet.plain import as_python
 from asyncnet.playback import replay
 from asyncnet.recorder import WIDTH, Recorder, fields_of
 from asyncnet.rundir import RunDirectory, recordings
@@ -68,7 +69,7 @@ def on_real_clocks(scenario, folder, loop="compiled"):
 def rows_of(folder):
     """All that was recorded, of all loops: rows (now, kind, receiver, sender, sequence number)."""
     rows = np.concatenate([segment.events for path in sorted(folder.glob("*.anr")) for segment in Reader(path)])
-    return np.column_stack((rows[:, 0], *of_who.py_func(rows[:, 1]), rows[:, 2]))
+    return np.column_stack((rows[:, 0], *as_python(of_who)(rows[:, 1]), rows[:, 2]))
 
 
 def assert_identical(report, events, loops=1):
@@ -519,7 +520,7 @@ def test_a_changed_digest_is_named_by_node_event_and_array(run, command):
 def test_a_tick_at_another_time_is_named_by_the_first_node_and_array_that_differ(timed, tmp_path):
     run = Path(shutil.copytree(timed.run_dir, tmp_path / "run"))
     segments = list(Reader(file_of(run)))
-    ticks = [(n, row) for n, segment in enumerate(segments) for row in np.flatnonzero(segment.events[:, 1] == who.py_func(TICK, 2, 2)).tolist()]
+    ticks = [(n, row) for n, segment in enumerate(segments) for row in np.flatnonzero(segment.events[:, 1] == as_python(who)(TICK, 2, 2)).tolist()]
     for at, row in (ticks[5], ticks[-1]):
         events = segments[at].events.copy()
         events[row, 0] += 1
@@ -538,7 +539,7 @@ def test_a_tick_at_another_time_is_named_by_the_first_node_and_array_that_differ
 def test_another_sequence_number_is_named_by_its_message(run):
     segments = list(Reader(file_of(run)))
     events = segments[1].events.copy()
-    at = np.flatnonzero((events[:, 1] == who.py_func(ACTIVITY, 2, 1)) & (events[:, 2] >= 0))[3]  # not a loss
+    at = np.flatnonzero((events[:, 1] == as_python(who)(ACTIVITY, 2, 1)) & (events[:, 2] >= 0))[3]  # not a loss
     events[at, 2] += 100_000
     rewrite(run, 1, events=events)
     same, found = api.replay(run)
@@ -558,7 +559,7 @@ def test_another_loss_is_named(how, run):
     at, row = losses(segments)[-1]
     events = segments[at].events
     _, code, seq = events[row].tolist()
-    kind, dst, src = of_who.py_func(code)
+    kind, dst, src = as_python(of_who)(code)
     name, to = f"{CHANNEL_NAMES[kind]} {-seq} from {team.nodes[src].name}", f" to {team.nodes[dst].name}"
     digests = segments[at].digests
     if how == "removed":
@@ -579,7 +580,7 @@ def test_another_loss_is_named(how, run):
 
 
 TEAM = 4
-CODES = {"of no node": who.py_func(TICK, TEAM, TEAM), "by no link": who.py_func(ACTIVITY, 1, 3), "of no kind": who.py_func(7, 1, 1), "-1": -1}
+CODES = {"of no node": as_python(who)(TICK, TEAM, TEAM), "by no link": as_python(who)(ACTIVITY, 1, 3), "of no kind": as_python(who)(7, 1, 1), "-1": -1}
 
 
 @pytest.mark.parametrize("code", CODES)
@@ -666,7 +667,7 @@ def test_the_reader_in_the_document_reads_a_recording(short, tmp_path):
         assert len(read) == len(segments) > 1
         for (loop, last, rows, outcomes, digests), segment in zip(read, segments, strict=True):
             assert (loop, last) == (segment.loop, segment.last)
-            assert rows == list(zip(segment.events[:, 0], *of_who.py_func(segment.events[:, 1]), segment.events[:, 2], strict=True))
+            assert rows == list(zip(segment.events[:, 0], *as_python(of_who)(segment.events[:, 1]), segment.events[:, 2], strict=True))
             assert outcomes == segment.outcomes.tolist()
             assert digests == list(segment.digests)
     assert sum(len(segment.outcomes) for segment in segments) > 50

@@ -16,6 +16,7 @@ from asyncnet.build import build
 from asyncnet.loop import Loop
 from asyncnet.machines.hearing import COUNT_NAMES
 from asyncnet.message import ACTIVITY, REWARD
+from asyncnet.plain import as_python
 from asyncnet.ports import INPUTS, RELATIONS
 from asyncnet.rules import RULES, coagent
 from asyncnet.rules.settings import LearnerSettings
@@ -93,7 +94,7 @@ def test_a_rule_says_its_name_its_line_its_kernels_and_whom_it_listens_to(rule):
     for field in kernels.FIELDS:
         assert all(part.isdigit() or part in known for part in field.shape.split()), field
     for name in ("initialise", "respond", "settle", "fold", "learn"):
-        assert inspect.getdoc(getattr(kernels, name, getattr(coagent, name)).py_func), f"{name} says what it does"
+        assert inspect.getdoc(as_python(getattr(kernels, name, getattr(coagent, name)))), f"{name} says what it does"
 
 
 @every_rule

@@ -11,6 +11,7 @@ from thinkable import scenarios
 from asyncnet.agenda import of_who, who
 from asyncnet.ledger import DELIVERED, LOST
 from asyncnet.message import CHANNEL_NAMES, TICK
+from asyncnet.plain import as_python
 from asyncnet.scenario import ScenarioError, check
 from asyncnet.timekeeper import Virtual, Wall
 
@@ -30,7 +31,7 @@ def taped(kind, scenario):
     made.run()
     assert made.stopped == "finished"
     rows = np.concatenate(taken)
-    _, dst, src = of_who.py_func(rows[:, 1])
+    _, dst, src = as_python(of_who)(rows[:, 1])
     lost = rows[:, 2] < 0
     return made, *({i: rows[which & (end == i)].tolist() for i in made.nodes} for which, end in ((~lost, dst), (lost, src)))
 
@@ -43,9 +44,9 @@ def test_both_loops_write_down_the_same_for_every_node(name):
     heard, gone = one
     assert all(len(rows) > 50 for rows in heard.values())
     assert any(gone.values()) == ("loss" in str(TAPED[name]))
-    rows = [(now, who.py_func(kind, dst, src), seq) for i in heard for now, code, seq in heard[i] for kind, dst, src in [of_who.py_func(code)]]
+    rows = [(now, as_python(who)(kind, dst, src), seq) for i in heard for now, code, seq in heard[i] for kind, dst, src in [as_python(of_who)(code)]]
     assert sum(len(rows) for rows in gone.values()) == readable.ledger[LOST].sum()
-    kinds = [of_who.py_func(code)[0] for _, code, _ in rows]
+    kinds = [as_python(of_who)(code)[0] for _, code, _ in rows]
     assert kinds.count(TICK) == sum(readable.ticks.values())
     assert sum(kind in CHANNEL_NAMES for kind in kinds) == readable.ledger[DELIVERED].sum()
 

@@ -6,6 +6,8 @@ Sources: Barto, Sutton & Anderson 1983; gymnasium.envs.classic_control.cartpole,
 numbers U(-0.05, 0.05) of NumPy's PCG64 (O'Neill 2014: a 128-bit congruential generator, output XSL-RR), whose state is kept as 32-bit words.
 """
 
+import math
+
 import numpy as np
 
 from asyncnet.kernel import kernel
@@ -95,7 +97,7 @@ def move(v, c):
 def fall(v, c, b):
     x, x_dot, theta, theta_dot = v.physics[b, 0], v.physics[b, 1], v.physics[b, 2], v.physics[b, 3]
     force = _FORCE if v.action[b, 0] == 1.0 else -_FORCE
-    cosine, sine = np.cos(theta), np.sin(theta)
+    cosine, sine = math.cos(theta), math.sin(theta)
     temp = (force + _POLE_LENGTH * (theta_dot * theta_dot) * sine) / _TOTAL
     theta_acc = (_GRAVITY * sine - cosine * temp) / (_LENGTH * (4.0 / 3.0 - _POLE * (cosine * cosine) / _TOTAL))
     x_acc = temp - _POLE_LENGTH * theta_acc * cosine / _TOTAL
