@@ -8,7 +8,8 @@ A node type declares fields, `("weight", "I O")`, and settings, `("decay", float
     P, A, L            parameters, activations and layers of a network inside one node
     R weights learned at a time
     E nodes above whose feedback drives this one, Q its pieces per unit
-    G answers graded at once         W decisions logged before Python takes them      X numbers in an action      Y slots of the optimiser
+    G answers graded at once         W decisions logged before Python takes them      X numbers in an action
+    Y slots of the optimiser, V squared eligibilities that it asks for at a time (0: none)
 
 Snapshot, digest and shipping a node are then one copy of one array; a whole number is exact in float64 up to 2^53.
 """
@@ -22,7 +23,7 @@ import numpy as np
 
 from asyncnet.mistakes import ScenarioError
 
-DIMENSIONS = ("B", "I", "O", "N", "K", "C", "S", "D", "J", "M", "Z", "P", "A", "L", "R", "G", "W", "E", "Q", "X", "Y")
+DIMENSIONS = ("B", "I", "O", "N", "K", "C", "S", "D", "J", "M", "Z", "P", "A", "L", "R", "G", "W", "E", "Q", "X", "Y", "V")
 
 
 STAMP = "-1..decision"  # what a field that names a decision holds

@@ -199,19 +199,22 @@ def dimensions(plan: Plan, node: NodePlan, scenario: Scenario) -> dict[str, int]
     learner = scenario.critic if node.role == "critic" else learner_of(scenario, plan.layers[node.layer])
     stamped = learner.credit == "stamped"
     ring = learner.ring or plan.archives["critic" if node.role == "critic" else plan.layers[node.layer].name]
-    dims = {"Y": OPTIMIZERS[learner.optimizer.name].SLOTS}
+    optimizer = OPTIMIZERS[learner.optimizer.name]
+    dims = {"Y": optimizer.SLOTS, "V": 0}
     dims |= {"B": streams, "K": ring if stamped else 1, "C": ring, "Z": streams if not stamped or learner.lambda_ > 0.0 else 0}
     if node.role == "critic":
         sizes = critic_sizes(plan, scenario)
         dims |= {"I": plan.inputs, "O": 1, "N": 1, "S": 1, "D": 1, "J": 1, "M": 1}
-        return dims | {"L": len(sizes), "A": sum(sizes[1:]), "P": sum((n + 1) * m for n, m in pairwise(sizes))}
+        weights = sum((n + 1) * m for n, m in pairwise(sizes))
+        return dims | {"L": len(sizes), "A": sum(sizes[1:]), "P": weights, "V": weights * optimizer.SQUARES}
     sources, senders = source_slices(scenario, plan, node), credit_slices(plan, node)
     above = drive_slices(plan, node)
     if plan.layers[node.layer].settles:
         dims |= {"E": len(above), "Q": sum(width for _, width in above)}
     dims |= {"I": sum(width for _, width, _ in sources), "S": len(sources), "D": len(senders), "J": sum(width for _, width in senders)}
     units = node.part[1]
-    return dims | {"O": units, "N": values_of(plan, node), "M": pieces(plan, node), "R": units * max(1, min(AT_A_TIME // units, dims["I"]))}
+    some = units * max(1, min(AT_A_TIME // units, dims["I"]))
+    return dims | {"O": units, "N": values_of(plan, node), "M": pieces(plan, node), "R": some, "V": some * optimizer.SQUARES}
 
 
 def critic_sizes(plan: Plan, scenario: Scenario) -> list[int]:

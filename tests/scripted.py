@@ -40,14 +40,14 @@ def adam_steps(gradients, rates, eps, out):
     for t in range(out.shape[0]):
         v.updates[0] += 1.0
         w[:] = 0.0
-        ascend(v, c, w, slots, 0, gradients[t], rates[t])
+        ascend(v, c, w, slots, 0, gradients[t], w, rates[t])
         out[t] = w
 
 
 def _made(level, rule, dims, settings, *, streams, credit, decay, betas, values, told, tells):
     """An on-arrival node that hears one source and one sender of credit."""
     stamped = credit == "stamped"
-    dims = {"B": streams, "K": RING if stamped else 1, "C": RING, "S": 1, "D": 1, "J": 1, "M": 1, "Z": streams if decay or not stamped else 0} | dims
+    dims = {"V": 0, "B": streams, "K": RING if stamped else 1, "C": RING, "S": 1, "D": 1, "J": 1, "M": 1, "Z": streams if decay or not stamped else 0} | dims
     settings |= {
         "seed": 1,
         "patience": 4,

@@ -28,6 +28,7 @@ FIELDS = (
     Field("ring_h", "K B A"),
     Field("ring_e", "K B A"),  # dv / d pot
     Field("gradient", "P"),
+    Field("squares", "V"),  # of some weights' eligibilities, for an optimiser that asks
 )
 SETTINGS = (("layer0", int), ("anneal", float))
 _UNITS_PER_LAYER = identity(1, 0)
@@ -119,6 +120,20 @@ def reckon(v, c, slot, b, at, before, out, m, first, last, on):
 
 
 @kernel
+def square(v, c, slot, at, before, out, m, first, last, on):
+    """The squared eligibilities of the same weights, mean over streams, into v.squares."""
+    for b in range(c.B):
+        below = v.ring_x[slot, b] if before < 0 else v.ring_h[slot, b, before:out]
+        for i in range(first, last):
+            x, row = on * below[i] if i < below.size else on, view(v.squares, (i - first) * m, (m,))
+            for j in range(m):
+                q = x * v.ring_e[slot, b, out + j]
+                if c.Z > 0:
+                    q += v.carry[b] * v.z[b, at + i * m + j]
+                row[j] = q * q / c.B + (row[j] if b > 0 else 0.0)
+
+
+@kernel
 def fold(v, c, slot):
     """z <- carry z + dv/dW of sample `slot`."""
     for b in range(c.B):
@@ -153,8 +168,10 @@ def learn(v, c, slot, on, told):
             last = min(n + 1, first + some)
             for b in range(c.B):
                 reckon(v, c, slot, b, at, before, out, m, first, last, on)
+            if c.V > 0:
+                square(v, c, slot, at, before, out, m, first, last, on)
             start, size = at + first * m, ((last - first) * m,)
-            c.optimizer.ascend(v, c, view(v.weight, start, size), v.slots_weight, start, view(v.gradient, start, size), rate)
+            c.optimizer.ascend(v, c, view(v.weight, start, size), v.slots_weight, start, view(v.gradient, start, size), v.squares, rate)
         at += n * m + m
         before = out
         out += m
