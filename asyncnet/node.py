@@ -263,7 +263,7 @@ def _world(scenario: Scenario, plan: Plan, node: NodePlan) -> Node:
         **task.values,
     }
     told = 1 + 3 * b if scenario.critic else b
-    score = Score(scenario.task.decisions, scenario.task.episodes)
+    score = Score(scenario.task.decisions, scenario.task.episodes, squared_error=getattr(task.kernels, "SQUARED_ERROR", False))
     made = World(node, family_of(scenario, plan, node), dims, values, b + b * plan.inputs, (1, 1, told), outside=task.outside, score=score)
     if task.fill:
         task.fill(made.view)

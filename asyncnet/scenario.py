@@ -157,6 +157,16 @@ class RegressionTask(Task):
     reward: Literal["square", "error"] = Field("square", description="square: -(a - y)^2; error: y - a, what a net with a gate learns from")
 
 
+class TrackingTask(Task):
+    """Real-valued answers while the target drifts (tasks/tracking.py)."""
+
+    name: Literal["tracking"]
+    reward: Literal["error", "square"] = Field("error", description="error: y* - y, what a supervised net learns from; square: -(y* - y)^2")
+    inputs: Annotated[int, Field(ge=1, le=65_536)] = Field(20, description="how many the team hears")
+    relevant: Annotated[int, Field(ge=1, le=65_536)] = Field(5, description="how many of them, the first, the target is a sum of")
+    flip_every: Count = Field(20, description="examples after which one of their signs changes")
+
+
 class GymnasiumTask(Task):
     name: Literal["gymnasium"]
     id: Annotated[str, Field(min_length=1, max_length=128)]
@@ -169,7 +179,7 @@ class GymnasiumTask(Task):
 
 
 class Network(Model):
-    hidden: Annotated[tuple[Size, ...], Field(min_length=1, max_length=64)] = Field(description="units of each hidden layer, first to last")
+    hidden: Annotated[tuple[Size, ...], Field(max_length=64)] = Field(description="units of each hidden layer, first to last; lms has none: []")
     split: Literal["layer", "unit"] | Size = Field("layer", description="what is a node: a layer, a unit, or a group of so many units")
     units: Literal["bernoulli", "sign", "softplus", "relu", "linear"] = Field(
         "bernoulli", description="hidden units: {0,1}, {-1,+1}, or Gaussian about a softplus, ReLU or linear mean"
@@ -207,7 +217,7 @@ class Scenario(Model):
     question: str = ""
     seed: Annotated[int, Field(ge=0, lt=2**53)]
     tick: Annotated[int, Field(ge=1, le=10**6)] = Field(description="microseconds of one tick")
-    task: Annotated[MultiplexerTask | RegressionTask | GymnasiumTask, Field(discriminator="name")]
+    task: Annotated[MultiplexerTask | RegressionTask | TrackingTask | GymnasiumTask, Field(discriminator="name")]
     network: Network
     rule: Rule
     critic: Critic | None = None
@@ -295,10 +305,10 @@ def _check_whole(scenario: Scenario, where: str) -> None:
     from asyncnet.team import plan  # imports the task's libraries; a file with a plain mistake never gets here
 
     task, network, rule = scenario.task, scenario.network, RULES[scenario.rule.name]
-    independent = task.name != "gymnasium"
+    independent = task.name in ("multiplexer", "regression")
     if (task.decisions is None) == (task.episodes is None):
         raise ScenarioError(where, "task", "give either decisions or episodes")
-    if independent and task.decisions is None:
+    if task.name != "gymnasium" and task.decisions is None:
         raise ScenarioError(where, "task.episodes", f"the {task.name} task has no episodes; give decisions")
     if task.world.late == "grade-by-stamp" and not independent:
         raise ScenarioError(where, "task.world.late", "grade-by-stamp needs a task of independent questions (multiplexer, regression)")
@@ -306,10 +316,15 @@ def _check_whole(scenario: Scenario, where: str) -> None:
         raise ScenarioError(where, "task.world.late", "grade-by-stamp rewards answers directly; a critic needs use or withhold")
     if task.world.waits and task.world.late != "use":
         raise ScenarioError(where, "task.world.late", "a world that waits never sees a late action")
-    if network.units not in rule.UNITS:
+    if task.name == "tracking" and task.relevant > task.inputs:
+        raise ScenarioError(where, "task.relevant", f"{task.relevant} of {task.inputs} inputs")
+    if rule.UNITS and not network.hidden:
+        raise ScenarioError(where, "network.hidden", f"must have at least 1 values; {rule.NAME} is made for hidden layers")
+    if network.hidden and not rule.UNITS:
+        raise ScenarioError(where, "network.hidden", f"{rule.NAME} knows no hidden units; give []")
+    if network.hidden and network.units not in rule.UNITS:
         raise ScenarioError(where, "network.units", f"{rule.NAME} is made for {' or '.join(rule.UNITS)} units, got {network.units}")
-    if network.output == "linear" and not settles(rule):
-        raise ScenarioError(where, "network.output", f"{rule.NAME} has no units for real-valued actions; MAP Propagation has")
+    _check_output(scenario, where)
     for table, learner in _settling(scenario):
         _check_settling(scenario, table, learner, where)
     layers = len(scenario.network.hidden) + 1
@@ -333,6 +348,21 @@ def _check_whole(scenario: Scenario, where: str) -> None:
         plan(scenario)
     except ScenarioError as error:
         raise ScenarioError(where, error.key, error.why) from None
+
+
+def _check_output(scenario: Scenario, where: str) -> None:
+    """That the rule has units for the actions, and that one which learns from an error is told one."""
+    rule, output = RULES[scenario.rule.name], scenario.network.output
+    outputs = getattr(rule, "OUTPUTS", ("softmax", "bernoulli", "sign"))  # those of a rule that says nothing
+    if output not in outputs:
+        others = " and ".join(name for name, other in RULES.items() if output in getattr(other, "OUTPUTS", ()))
+        why = f"has no units for real-valued actions; there are {others}" if output == "linear" else f"is made for {' or '.join(outputs)} output, got {output}"
+        raise ScenarioError(where, "network.output", f"{rule.NAME} {why}")
+    if getattr(rule, "SUPERVISED", False):
+        if getattr(scenario.task, "reward", "") != "error":
+            raise ScenarioError(where, "task.reward", f'{rule.NAME} learns from the signed error; needed: a task with reward = "error" (tracking, regression)')
+        if scenario.critic:
+            raise ScenarioError(where, "critic", f"{rule.NAME} learns from the signed error itself; a critic has no place")
 
 
 def _settling(scenario: Scenario) -> list[tuple[str, Any]]:

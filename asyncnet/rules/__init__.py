@@ -3,6 +3,6 @@
 To add a rule, write its file and name it here (docs/rules.md).
 """
 
-from asyncnet.rules import map_async, map_propagation, reinforce, weight_max
+from asyncnet.rules import lms, map_async, map_propagation, reinforce, weight_max
 
-RULES = {module.NAME: module for module in (reinforce, weight_max, map_propagation, map_async)}
+RULES = {module.NAME: module for module in (reinforce, weight_max, map_propagation, map_async, lms)}

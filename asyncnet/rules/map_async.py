@@ -34,7 +34,7 @@ NAME = "map-propagation-async"
 LINE = "Gaussian hidden units settle towards their most probable values on their own clocks; all hear the one reward"
 KERNELS = "asyncnet.rules.settling_on_clocks"
 MACHINE = "asyncnet.machines.settling"
-UNITS, HEARS_REWARD, TELLS = map_propagation.UNITS, "all", True
+UNITS, OUTPUTS, HEARS_REWARD, TELLS = map_propagation.UNITS, map_propagation.OUTPUTS, "all", True
 
 
 class Settings(SettlingSettings):

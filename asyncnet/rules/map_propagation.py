@@ -24,6 +24,7 @@ LINE = "Gaussian hidden units take their most probable values, in synchronous ph
 KERNELS = "asyncnet.rules.settling_in_phases"
 MACHINE = "asyncnet.machines.phased"
 UNITS = ("softplus", "relu", "linear")
+OUTPUTS = ("softmax", "bernoulli", "sign", "linear")
 HEARS_REWARD = "all"
 TELLS = True
 
