@@ -301,7 +301,6 @@ def check(data: Mapping[str, Any], where: str) -> Scenario:
 
 def _check_whole(scenario: Scenario, where: str) -> None:
     """What no single key shows: the network's shape, names of nodes, lengths of lists, the environment's spaces."""
-    from asyncnet.network import settles
     from asyncnet.team import plan  # imports the task's libraries; a file with a plain mistake never gets here
 
     task, network, rule = scenario.task, scenario.network, RULES[scenario.rule.name]

@@ -1,6 +1,6 @@
 """The optimisers: how a weight follows its gradient. One file each: its settings, how many slots it keeps for each weight, and its kernel.
 
-    ascend(v, c, w, slots, at, gradient, squares, rate)      one step of the weights w (n,) along their gradient (n,), an ascent direction, at that learning rate
+    ascend(v, c, w, slots, at, gradient, squares, rate)      one step of the weights w (n,) along their gradient (n,), an ascent direction, at that rate
 
     gradient = mean over streams of credit * q        squares = mean over streams of q^2        q = a weight's eligibility: x, x e, or its trace
 

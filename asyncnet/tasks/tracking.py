@@ -2,8 +2,8 @@
 
     x ~ N(0, I),  y* = sum over the relevant inputs of s_i x_i,  s_i = +-1; every so many examples one s_i, drawn at random, changes its sign
 
-The team hears the signed error y* - y (`reward = "square"`: minus its square); the score is minus the squared error either way. All streams track one target, each
-with inputs of its own; an example of each is one decision. Inputs, signs and changes are keyed draws. Source: Sutton 1992, "Adapting bias by gradient
+The team hears the signed error y* - y (`reward = "square"`: minus its square); the score is minus the squared error either way. All streams track one target,
+each with inputs of its own; an example of each is one decision. Inputs, signs and changes are keyed draws. Source: Sutton 1992, "Adapting bias by gradient
 descent", with 20 inputs, 5 of them relevant, and a change every 20 examples.
 """
 
