@@ -110,8 +110,7 @@ def show_summary(summary: dict[str, Any]) -> None:
     }
     for key, name in names.items():
         value = summary[key]
-        told_better = key.endswith("mean_reward") and summary["mean_squared_error"] is not None
-        if value is None or told_better or (key in ("episodes", "missing") and value == 0):
+        if value is None or _said_better(key, summary) or (key in ("episodes", "missing") and value == 0):
             continue
         shown.add_row(name, _number(key, value))
     for channel, row in summary["links"].items():
@@ -124,9 +123,14 @@ def show_summary(summary: dict[str, Any]) -> None:
     _output().print(shown)
 
 
+def _said_better(key: str, figures: dict[str, Any]) -> bool:
+    """Whether a figure is another's with the sign changed, and that one says what it is."""
+    return key.endswith("mean_reward") and figures.get("mean_squared_error") is not None
+
+
 def show_replicas(summary: dict[str, Any]) -> None:
     """Replicas as a table on standard output: a line for each seed, then mean and standard error."""
-    figures = list(summary["mean"])
+    figures = [key for key in summary["mean"] if not _said_better(key, summary["mean"])]
     shown = Table(box=None, pad_edge=False, header_style="")
     for name in ("seed", *figures, "digest", "verdict"):
         shown.add_column(name.replace("_", " "), justify="right")

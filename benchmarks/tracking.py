@@ -1,4 +1,4 @@
-"""Step sizes on Sutton's tracking task: the error of LMS by step size, of IDBD by meta step size, and the step sizes that IDBD finds.
+"""Step sizes on Sutton's tracking task: the error of LMS and others by step size, of IDBD by meta step size, and the step sizes that IDBD finds.
 
     python benchmarks/tracking.py [--seeds 20]
 
@@ -22,7 +22,11 @@ from asyncnet.scenario import Scenario
 from asyncnet.timekeeper import Virtual
 
 BURN_IN, MEASURED, LONG = 20_000, 10_000, 250_000
-RATES = (0.01, 0.02, 0.03, 0.035, 0.04, 0.045, 0.05, 0.06, 0.08)
+RATES = {
+    "sgd": (0.01, 0.02, 0.03, 0.035, 0.04, 0.045, 0.05, 0.06, 0.08),
+    "rmsprop": (0.03, 0.05, 0.07, 0.1),
+    "adam": (0.02, 0.04, 0.06, 0.1),
+}
 THETAS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.015, 0.02)
 
 
@@ -56,11 +60,12 @@ def main(seeds: int = 20) -> None:
         seeds: so many runs for each line, at least 2.
     """
     scenario, all_seeds = asyncnet.load("tracking-idbd"), range(1, seeds + 1)
-    for rate in RATES:
-        lms = scenario.replace({"rule.optimizer": {"name": "sgd"}, "rule.learning_rate": rate})
-        line(f"LMS, alpha {rate}", (squared_error(lms, seed) for seed in all_seeds))
+    for name, rates in RATES.items():
+        for rate in rates:
+            fixed = scenario.replace({"rule.optimizer": {"name": name}, "rule.learning_rate": rate})
+            line(f"{name}, step size {rate}", (squared_error(fixed, seed) for seed in all_seeds))
     for theta in THETAS:
-        line(f"IDBD, theta {theta}", (squared_error(scenario.replace({"rule.optimizer.theta": theta}), seed) for seed in all_seeds))
+        line(f"idbd, theta {theta}", (squared_error(scenario.replace({"rule.optimizer.theta": theta}), seed) for seed in all_seeds))
     found = np.array([step_sizes(scenario.replace({"task.decisions": LONG}), seed) for seed in all_seeds])
     relevant, others = found[:, : scenario.task.relevant], found[:, scenario.task.relevant :]
     line("relevant step sizes, mean", relevant.mean(axis=1))

@@ -10,7 +10,7 @@ from asyncnet.api import Quiet
 from asyncnet.compiled_loop import CompiledLoop
 from asyncnet.loop import Loop
 from asyncnet.message import ACTIVITY, REWARD
-from asyncnet.scenario import ScenarioError
+from asyncnet.scenario import ScenarioError, check
 from asyncnet.timekeeper import Virtual
 
 SEEDS = (1, 2, 3)
@@ -181,6 +181,18 @@ def test_the_error_is_what_is_said_of_a_supervised_run(capsys):
     shown = capsys.readouterr().out
     assert "mean squared error, last 10 %" in shown
     assert "reward" not in shown
+
+
+def test_a_linear_unit_fits_what_is_linear_in_another_task():
+    """Of the regression task's ReLU network: so much of its variance as a straight line explains."""
+    changes = {"name": "regression", "reward": "error", "streams": 16, "decisions": 4000, "world": {"waits": True, "interval": 1.0}}
+    scenario = check(tracking().data() | {"task": changes, "rule": {"name": "lms", "learning_rate": 0.02}}, "test")
+    loop = shown(scenario)
+    x, y = np.array(loop.x[2000:4000]).reshape(-1, 8), np.array(loop.wanted[2000:4000]).ravel()
+    line = np.column_stack((x, np.ones(len(x))))
+    best = np.mean((y - line @ np.linalg.lstsq(line, y)[0]) ** 2)
+    assert best < 0.8 * y.var()
+    assert -np.mean(loop.score.rewards[2000:]) == pytest.approx(best, rel=0.1)
 
 
 @pytest.mark.parametrize(
