@@ -26,6 +26,8 @@ def line(row: dict[str, Any]) -> str:
     words = [f"{row['decisions']:>9,} decisions"]
     if "rollout/ep_rew_mean" in row:
         words.append(f"episode {row['rollout/episodes']:,}, mean return of the last 100: {row['rollout/ep_rew_mean']:.1f}")
+    elif "rollout/mean_squared_error" in row:
+        words.append(f"mean squared error lately: {row['rollout/mean_squared_error']:.3g}")
     else:
         words.append(f"mean reward lately: {row['rollout/mean_reward']:+.3f}")
     words.append(f"on time {row['world/on_time']:.0%}")
@@ -97,6 +99,8 @@ def show_summary(summary: dict[str, Any]) -> None:
         "decisions": "decisions",
         "mean_reward": "mean reward",
         "last_mean_reward": "mean reward, last 10 %",
+        "mean_squared_error": "mean squared error",
+        "last_mean_squared_error": "mean squared error, last 10 %",
         "episodes": "episodes",
         "mean_return": "mean return",
         "last_mean_return": "mean return, last 100 episodes",
@@ -108,7 +112,7 @@ def show_summary(summary: dict[str, Any]) -> None:
     }
     for key, name in names.items():
         value = summary[key]
-        if value is None or (key in ("episodes", "missing") and value == 0):
+        if value is None or _said_better(key, summary) or (key in ("episodes", "missing") and value == 0):
             continue
         shown.add_row(name, _number(key, value))
     for channel, row in summary["links"].items():
@@ -121,9 +125,14 @@ def show_summary(summary: dict[str, Any]) -> None:
     _output().print(shown)
 
 
+def _said_better(key: str, figures: dict[str, Any]) -> bool:
+    """Whether a figure is another's with the sign changed, and that one says what it is."""
+    return key.endswith("mean_reward") and figures.get("mean_squared_error") is not None
+
+
 def show_replicas(summary: dict[str, Any]) -> None:
     """Replicas as a table on standard output: a line for each seed, then mean and standard error."""
-    figures = list(summary["mean"])
+    figures = [key for key in summary["mean"] if not _said_better(key, summary["mean"])]
     shown = Table(box=None, pad_edge=False, header_style="")
     for name in ("seed", *figures, "digest", "verdict"):
         shown.add_column(name.replace("_", " "), justify="right")

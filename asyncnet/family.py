@@ -117,11 +117,17 @@ def _parsed(text: bytes) -> ast.Module:
     return ast.parse(text)
 
 
+def _is_machine(text: bytes) -> bool:
+    return any(isinstance(statement, ast.FunctionDef) and "bound" in map(ast.unparse, statement.decorator_list) for statement in _parsed(text).body)
+
+
 def _asked(family: Family, part: str) -> set[str]:
-    """Which kernels the machine and the other parts ask of a part: NAME in c.part.NAME."""
+    """Which kernels the machine and the other parts ask of a part: NAME in c.part.NAME; what other machines ask, which a file may name, is not asked here."""
+    mine = family.texts[family.machine.__name__]
     return {
         node.attr
         for text in family.texts.values()
+        if text == mine or not _is_machine(text)
         for node in ast.walk(_parsed(text))
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) == f"c.{part}"
     }

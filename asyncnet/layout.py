@@ -9,7 +9,8 @@ A node type declares fields, `("weight", "I O")`, and settings, `("decay", float
     R weights learned at a time
     E nodes above whose feedback drives this one, Q its pieces per unit
     F inputs that listen to feedback
-    G answers graded at once         W decisions logged before Python takes them      X numbers in an action      Y slots of the optimiser
+    G answers graded at once         W decisions logged before Python takes them      X numbers in an action
+    Y slots of the optimiser, V squared eligibilities that it asks for at a time (0: none)
 
 Snapshot, digest and shipping a node are then one copy of one array; a whole number is exact in float64 up to 2^53.
 """
@@ -23,7 +24,7 @@ import numpy as np
 
 from asyncnet.mistakes import ScenarioError
 
-DIMENSIONS = ("B", "I", "O", "N", "K", "C", "S", "D", "J", "M", "Z", "P", "A", "L", "R", "G", "W", "E", "Q", "X", "Y", "F")
+DIMENSIONS = ("B", "I", "O", "N", "K", "C", "S", "D", "J", "M", "Z", "P", "A", "L", "R", "G", "W", "E", "Q", "X", "Y", "F", "V")
 
 
 STAMP = "-1..decision"  # what a field that names a decision holds

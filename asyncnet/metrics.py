@@ -11,9 +11,13 @@ from asyncnet.layout import Views
 
 
 class Score:
-    """Rewards, returns and punctuality, taken from the world's state when it asks for it, and one row of progress now and then."""
+    """Rewards, returns and punctuality, taken from the world's state when it asks for it, and one row of progress now and then.
 
-    def __init__(self, decisions: int | None, episodes: int | None, rows: int = 200) -> None:
+    Where a reward is minus a squared error (`squared_error`), that error is what is said of it.
+    """
+
+    def __init__(self, decisions: int | None, episodes: int | None, rows: int = 200, *, squared_error: bool = False) -> None:
+        self.squared_error = squared_error
         self.decisions = self.episodes = 0
         self.goal_decisions, self.goal_episodes = decisions, episodes
         self.rewards = array("d")  # mean over streams, for each decision
@@ -68,15 +72,20 @@ class Score:
         row = {"decisions": self.decisions, "time/simulated_s": now / 1e6, "rollout/mean_reward": float(np.mean(window)) if window else 0.0}
         if self.returns:
             row |= {"rollout/episodes": self.episodes, "rollout/ep_rew_mean": float(np.mean(self.returns[-100:]))}
+        if self.squared_error:
+            row["rollout/mean_squared_error"] = -row["rollout/mean_reward"]
         return row | {"world/on_time": self.on_time / max(1, self.decisions), "done": self.done}
 
     def summary(self) -> dict[str, Any]:
         rewards = np.array(self.rewards)
         used = self.on_time + self.late
+        mean, last = (float(rewards.mean()), float(rewards[-max(1, rewards.size // 10) :].mean())) if rewards.size else (None, None)
         return {
             "decisions": self.decisions,
-            "mean_reward": float(rewards.mean()) if rewards.size else None,
-            "last_mean_reward": float(rewards[-max(1, rewards.size // 10) :].mean()) if rewards.size else None,
+            "mean_reward": mean,
+            "last_mean_reward": last,
+            "mean_squared_error": -mean if self.squared_error and rewards.size else None,
+            "last_mean_squared_error": -last if self.squared_error and rewards.size else None,
             "episodes": self.episodes,
             "mean_return": float(np.mean(self.returns)) if self.returns else None,
             "last_mean_return": float(np.mean(self.returns[-100:])) if self.returns else None,

@@ -239,7 +239,7 @@ def dimensions(site: Site) -> dict[str, int]:
     if layer.learns:
         archive = learner.ring or plan.archives[layer.name]
         stamped = learner.credit == "stamped"
-        dims |= {"O": node.part[1], "N": values_of(plan, node), "M": pieces(plan, node), "Y": OPTIMIZERS[learner.optimizer.name].SLOTS}
+        dims |= {"O": node.part[1], "N": values_of(plan, node), "M": pieces(plan, node), "Y": OPTIMIZERS[learner.optimizer.name].SLOTS, "V": 0}
         dims |= {"K": archive if stamped else 1, "C": archive, "Z": dims["B"] if not stamped or learner.lambda_ > 0.0 else 0}
         dims["F"] = int((plan.leaving(node.index)[:, CHANNEL] == FEEDBACK).sum())
     for port in layer.kind.hears:
@@ -249,6 +249,7 @@ def dimensions(site: Site) -> dict[str, int]:
             dims[port.width] = layer.columns if port.relation == "layer" else sum(width for _, width, _ in brought)
     if "O" in dims:
         dims["R"] = dims["O"] * max(1, min(AT_A_TIME // dims["O"], dims["I"]))
+        dims["V"] = dims["R"] * OPTIMIZERS[learner.optimizer.name].SQUARES
     for name in (layer.kind.machine, layer.kind.kernels):
         if name and hasattr(module := importlib.import_module(name), "dimensions"):
             dims |= module.dimensions(site)

@@ -23,7 +23,16 @@ from asyncnet.memory import GIB, check
 from asyncnet.record import Reporter
 from asyncnet.scenario import Scenario
 
-FIGURES = ("mean_reward", "last_mean_reward", "mean_return", "last_mean_return", "on_time", "decisions_per_second")
+FIGURES = (
+    "mean_reward",
+    "last_mean_reward",
+    "mean_squared_error",
+    "last_mean_squared_error",
+    "mean_return",
+    "last_mean_return",
+    "on_time",
+    "decisions_per_second",
+)
 
 
 def replicate(

@@ -158,6 +158,16 @@ class RegressionTask(Task):
     reward: Literal["square", "error"] = Field("square", description="square: -(a - y)^2; error: y - a, what a net with a gate learns from")
 
 
+class TrackingTask(Task):
+    """Real-valued answers while the target drifts (tasks/tracking.py)."""
+
+    name: Literal["tracking"]
+    reward: Literal["error", "square"] = Field("error", description="error: y* - y, what a supervised net learns from; square: -(y* - y)^2")
+    inputs: Annotated[int, Field(ge=1, le=65_536)] = Field(20, description="how many the team hears")
+    relevant: Annotated[int, Field(ge=1, le=65_536)] = Field(5, description="how many of them, the first, the target is a sum of")
+    flip_every: Count = Field(20, description="examples after which one of their signs changes")
+
+
 class GymnasiumTask(Task):
     name: Literal["gymnasium"]
     id: Annotated[str, Field(min_length=1, max_length=128)]
@@ -170,7 +180,7 @@ class GymnasiumTask(Task):
 
 
 class Network(Model):
-    hidden: Annotated[tuple[Size, ...], Field(min_length=1, max_length=64)] = Field(description="units of each hidden layer, first to last")
+    hidden: Annotated[tuple[Size, ...], Field(max_length=64)] = Field(description="units of each hidden layer, first to last; lms has none: []")
     split: Literal["layer", "unit"] | Size = Field("layer", description="what is a node: a layer, a unit, or a group of so many units")
     units: Literal["bernoulli", "sign", "softplus", "relu", "linear"] = Field(
         "bernoulli", description="hidden units: {0,1}, {-1,+1}, or Gaussian about a softplus, ReLU or linear mean"
@@ -209,7 +219,7 @@ class Scenario(Model):
     question: str = ""
     seed: Annotated[int, Field(ge=0, lt=2**53)]
     tick: Annotated[int, Field(ge=1, le=10**6)] = Field(description="microseconds of one tick")
-    task: Annotated[MultiplexerTask | RegressionTask | GymnasiumTask, Field(discriminator="name")]
+    task: Annotated[MultiplexerTask | RegressionTask | TrackingTask | GymnasiumTask, Field(discriminator="name")]
     network: Network
     rule: Rule
     critic: Critic | None = None
@@ -296,10 +306,10 @@ def _check_whole(scenario: Scenario, where: str) -> None:
     from asyncnet.team import plan  # imports the task's libraries; a file with a plain mistake never gets here
 
     task, network, rule = scenario.task, scenario.network, RULES[scenario.rule.name]
-    independent = task.name != "gymnasium"
+    independent = task.name in ("multiplexer", "regression")
     if (task.decisions is None) == (task.episodes is None):
         raise ScenarioError(where, "task", "give either decisions or episodes")
-    if independent and task.decisions is None:
+    if task.name != "gymnasium" and task.decisions is None:
         raise ScenarioError(where, "task.episodes", f"the {task.name} task has no episodes; give decisions")
     if task.world.late == "grade-by-stamp" and not independent:
         raise ScenarioError(where, "task.world.late", "grade-by-stamp needs a task of independent questions (multiplexer, regression)")
@@ -307,10 +317,17 @@ def _check_whole(scenario: Scenario, where: str) -> None:
         raise ScenarioError(where, "task.world.late", "grade-by-stamp rewards answers directly; a critic needs use or withhold")
     if task.world.waits and task.world.late != "use":
         raise ScenarioError(where, "task.world.late", "a world that waits never sees a late action")
-    if network.units not in rule.UNITS:
+    if task.name == "tracking" and task.relevant > task.inputs:
+        raise ScenarioError(where, "task.relevant", f"{task.relevant} of {task.inputs} inputs")
+    if rule.UNITS and not network.hidden:
+        raise ScenarioError(where, "network.hidden", f"must have at least 1 values; {rule.NAME} is made for hidden layers")
+    if network.hidden and not rule.UNITS:
+        raise ScenarioError(where, "network.hidden", f"{rule.NAME} knows no hidden units; give []")
+    if network.hidden and network.units not in rule.UNITS:
         raise ScenarioError(where, "network.units", f"{rule.NAME} is made for {' or '.join(rule.UNITS)} units, got {network.units}")
     if network.output not in rule.OUTPUTS:
-        raise ScenarioError(where, "network.output", f"{rule.NAME} is made for {' or '.join(rule.OUTPUTS)} outputs, got {network.output}")
+        others = ", ".join(name for name, other in RULES.items() if network.output in other.OUTPUTS)
+        raise ScenarioError(where, "network.output", f"{rule.NAME} is made for {' or '.join(rule.OUTPUTS)} output; for {network.output} there are {others}")
     for table, learner in (("rule", scenario.rule), ("critic", scenario.critic)):
         if learner is not None:
             _check_learner(scenario, table, learner, where)

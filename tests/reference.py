@@ -94,6 +94,16 @@ class Plain(Adam):
         return lr * g
 
 
+class IDBD(Adam):
+    """b <- b + 0.01 g h; a = lr e^b; step = a g; h <- h max(0, 1 - a s) + a g, where s is the mean over streams of the squared traces `z`."""
+
+    def step(self, g):
+        self.v = self.v + 0.01 * g * self.m
+        a, self.t = self.rate() * np.exp(self.v), self.t + 1
+        self.m = self.m * np.maximum(0.0, 1.0 - a * np.mean(self.z**2, axis=0)) + a * g
+        return a * g
+
+
 class _Net:
     """What the team and the critic share: parameters, activations, traces per stream, one Adam state per layer."""
 
@@ -129,6 +139,7 @@ class _Net:
         """U = z * reward of the unit; the parameters follow Adam on the average of U over the streams."""
         self.unit_reward[level] = reward
         self.U[level] = U = self.z[level] * reward[:, None, :]
+        self.adam[level].z = self.z[level]
         self.theta[level] += self.adam[level].step(U[0] if len(U) == 1 else U.sum(0) / len(U))
         return U
 

@@ -40,7 +40,7 @@ def adam_steps(gradients, rates, eps, out):
     for t in range(out.shape[0]):
         v.updates[0] += 1.0
         w[:] = 0.0
-        ascend(v, c, w, slots, 0, gradients[t], rates[t])
+        ascend(v, c, w, slots, 0, gradients[t], w, rates[t])
         out[t] = w
 
 
@@ -48,6 +48,7 @@ def _made(level, rule, dims, settings, *, streams, credit, decay, betas, fed_bac
     """An on-arrival node that hears one source and one sender of credit."""
     stamped = credit == "stamped"
     dims = {
+        "V": 0,
         "B": streams,
         "K": RING if stamped else 1,
         "C": RING,
@@ -161,7 +162,7 @@ class Critic:
         self.sizes = [weights[0].shape[0], *(w.shape[1] for w in weights)]
         dims = {"I": self.sizes[0], "O": 1, "N": 1, "L": len(self.sizes), "A": sum(self.sizes[1:]), "P": sum(w.size + w.shape[1] for w in weights)}
         common = {"streams": streams, "credit": credit, "decay": decay, "betas": adam}
-        node = _made(0, value, dims, {}, **common)
+        node = _made(0, value, dims, {"relu": 0}, **common)
         node.view.sizes[:], node.view.rate[1:], node.view.rate_end[1:] = self.sizes, rates, rates
         node.begin()
         node.view.weight[:] = np.concatenate([part for w, b in zip(weights, biases, strict=True) for part in (w.ravel(), b)])

@@ -47,6 +47,19 @@ def multiplexer(rule="weight-max", changes=None, /, **more):
     return check(base, "test").replace(changes or {}, **more)
 
 
+def tracking(changes=None, /, **more):
+    """A linear unit that hears its error while the target drifts; in lock-step."""
+    base = {
+        "name": "toy",
+        "seed": 3,
+        "tick": 1000,
+        "task": {"name": "tracking", "decisions": 2000, "world": {"waits": True, "interval": 1.0}},
+        "network": {"hidden": [], "output": "linear"},
+        "rule": {"name": "lms", "learning_rate": 0.04},
+    }
+    return check(base, "test").replace(changes or {}, **more)
+
+
 def runnable():
     """Every shipped scenario as a test's parameter; those whose environment needs an extra are skipped without it."""
     missing = [pytest.mark.skip(reason="needs asyncnet[box2d]")] if importlib.util.find_spec("Box2D") is None else []

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from reference import HeavyBall, Plain, RMSprop, Team, ValueNet
+from reference import IDBD, HeavyBall, Plain, RMSprop, Team, ValueNet
 from teams import Probe, multiplexer, run
 
 from asyncnet.chance import SAMPLE, identity, uniform_of
@@ -45,7 +45,7 @@ def follow(net, learner):
     """Have a reference net's weights follow their gradients as the learner's do."""
     name = learner.optimizer.name
     if name != "adam":
-        kind = RMSprop if name == "rmsprop" else HeavyBall if learner.optimizer.momentum else Plain
+        kind = {"rmsprop": RMSprop, "idbd": IDBD}.get(name) or (HeavyBall if learner.optimizer.momentum else Plain)
         net.adam = [kind(adam.m.shape, adam.lr, adam.lr_end, adam.anneal) for adam in net.adam]
 
 
@@ -165,15 +165,21 @@ def test_a_team_with_a_critic_in_lock_step_has_the_td_errors_and_weights_of_the_
     assert min(moved) > 1e-3
 
 
-@pytest.mark.parametrize("optimizer", [{"name": "rmsprop"}, {"name": "sgd"}, {"name": "sgd", "momentum": 0.5}], ids=["rmsprop", "sgd", "heavy ball"])
+OTHERS = {"rmsprop": {}, "sgd": {}, "heavy ball": {"name": "sgd", "momentum": 0.5}, "idbd": {"theta": 0.01}}
+
+
+@pytest.mark.parametrize("optimizer", [{"name": name, **more} for name, more in OTHERS.items()], ids=OTHERS)
 def test_weights_follow_their_gradients_as_another_optimiser_has_it(optimizer):
-    rates = {"learning_rate": 0.002, "learning_rate_end": 0.0005} if optimizer["name"] == "rmsprop" else {"learning_rate": 5e-5, "learning_rate_end": 2e-5}
+    first, last = {"rmsprop": (0.002, 0.0005), "idbd": (4e-4, 2e-4)}.get(optimizer["name"], (5e-5, 2e-5))
+    rates = {"learning_rate": first, "learning_rate_end": last}
     data = multiplexer("weight-max").data() | {"task": TASK, "critic": CRITIC | rates | {"optimizer": optimizer}}
     changes = CARTPOLE | {f"rule.{key}": rate for key, rate in rates.items()} | {"rule.optimizer": optimizer, "task.episodes": 12}
     loop, moved = compare(check(data, "test").replace(changes))
     assert loop.score.decisions > 100
     assert min(moved) > 1e-4
-    assert loop.nodes[1].view.slots_weight.shape[0] == 1
-    scenario = multiplexer("reinforce", {"rule.optimizer": optimizer, "rule.learning_rate": 0.01})
+    slots = [node.view.slots_weight for node in loop.nodes.values() if node.role in ("agent", "critic")]
+    assert all(len(kept) == (2 if optimizer["name"] == "idbd" else 1) for kept in slots)
+    assert all(kept.any(axis=(1, 2) if kept.ndim == 3 else 1).all() for kept in slots), "what it remembers plays a part"
+    scenario = multiplexer("reinforce", {"rule.optimizer": optimizer, "rule.learning_rate": 0.01, "task.streams": 3})
     _, moved = compare(scenario)
     assert min(moved) > 1e-3

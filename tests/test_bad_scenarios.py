@@ -77,7 +77,7 @@ BAD = [
     Bad("unknown key in the world", "task.world.wait", "did you mean waits?", world(wait=True)),
     Bad("unknown key in network", "network.layers", "unknown key", network(layers=[3])),
     Bad("unknown key in rule", "rule.rate", "unknown key", rule(rate=0.1)),
-    Bad("unknown key in critic", "critic.units", "unknown key", {"critic": {**CRITIC, "units": 3}}),
+    Bad("unknown key in critic", "critic.unit", "unknown key", {"critic": {**CRITIC, "unit": 3}}),
     Bad("unknown key in a clock", "clocks.default.speed", "unknown key", clock(speed=2.0)),
     Bad("unknown channel in links", "links.rewards", "did you mean reward?", links(rewards={"delay": 1.0})),
     Bad("unknown key in a condition", "links.reward.drop", "unknown key", links(reward={"drop": 0.1})),

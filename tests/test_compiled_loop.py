@@ -138,6 +138,20 @@ SCENARIOS = {
         },
         "test",
     ),
+    "a linear unit that hears its error": check(
+        {
+            "name": "linear",
+            "seed": 5,
+            "tick": 1000,
+            "task": {"name": "tracking", "streams": 2, "decisions": 400, "world": {"waits": False, "interval": 6.0}},
+            "network": {"hidden": [], "output": "linear"},
+            "rule": {"name": "lms", "learning_rate": 0.02, "lambda": 0.3, "optimizer": {"name": "idbd"}},
+            "clocks": {"default": {"kind": "periodic", "jitter": 0.2}},
+            "links": {"reward": {"stale": 2}, "activity": {"delay": 0.5}},
+        },
+        "test",
+    ),
+    "learned step sizes of a team and its critic": laid(CARTPOLE, FREE, {"rule": {"optimizer": {"name": "idbd"}}, "critic": {"optimizer": {"name": "idbd"}}}),
     "another norm": laid(MULTIPLEXER, {"rule": {"power": 1.0, "feedback_weights": "before"}}),
 }
 

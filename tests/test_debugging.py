@@ -128,8 +128,8 @@ class C(NamedTuple):
 
 @entry
 def step(c, w, slots, gradient):
-    rmsprop.ascend(w, c, w, slots[0], 0, gradient, 0.01)
-    sgd.ascend(w, c, w, slots[1], 0, gradient, 0.01)
+    rmsprop.ascend(w, c, w, slots[0], 0, gradient, gradient, 0.01)
+    sgd.ascend(w, c, w, slots[1], 0, gradient, gradient, 0.01)
 
 rng = np.random.default_rng(2)
 said = []

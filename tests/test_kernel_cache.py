@@ -154,7 +154,7 @@ def test_the_packages_kernels_count_everything_they_take_constants_from():
     loop = reached(compiled_loop.__name__)
     assert {
         f"asyncnet.{name}"
-        for name in ("message", "timekeeper", "posting", "agenda", "inbox", "chance", "link", "world", "kernel", "pointer", "numba_internals.calls")
+        for name in ("message", "timekeeper", "posting", "agenda", "inbox", "chance", "link", "outbox", "kernel", "pointer", "numba_internals.calls")
     } <= loop.keys()
     assert "asyncnet.scenario" not in loop
     generators = [f"numba_internals.{name}" for name in ("arrays", "attributes", "sums")]

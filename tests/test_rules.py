@@ -9,7 +9,7 @@ import pytest
 from enumeration import exact_gradient, expectation
 from pydantic import ValidationError
 from scripted import Team
-from teams import Taped, learners, multiplexer, play, run
+from teams import Taped, learners, multiplexer, play, run, tracking
 
 from asyncnet import layout
 from asyncnet.build import build
@@ -46,8 +46,11 @@ every_credit = pytest.mark.parametrize("credit", list(CREDITS))
 
 
 def team(rule, credit, changes=None, /, **more):
-    """A small team of two streams, with the softmax output that all rules know."""
-    return multiplexer(rule, {"task.streams": 2, "task.decisions": 60, "network.output": "softmax", **CREDITS[credit], **(changes or {})}, **more)
+    """A small team of two streams, with the softmax output that all rules know that have hidden units; without, one unit that hears its error."""
+    small = {"task.streams": 2, "task.decisions": 60, **CREDITS[credit]}
+    if not RULES[rule].UNITS:
+        return tracking({**small, **(changes or {})}, **more)
+    return multiplexer(rule, {**small, "network.output": "softmax", **(changes or {})}, **more)
 
 
 def one(scenario, name):

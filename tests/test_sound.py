@@ -18,18 +18,18 @@ from asyncnet.checkpoint import Checkpoint
 from asyncnet.compiled_loop import CompiledLoop
 from asyncnet.loop import Loop
 from asyncnet.machines import archive, hearing, phased, sampled, settling
-from asyncnet.rules import coagent, settling_in_phases, settling_on_clocks, value
+from asyncnet.rules import coagent, lms, settling_in_phases, settling_on_clocks, value
 from asyncnet.rules import settling as mode_seeking
 from asyncnet.rundir import BEGINNING, recordings
 from asyncnet.scenario import ScenarioError
-from asyncnet.tasks import cartpole, regression
+from asyncnet.tasks import cartpole, regression, tracking
 from asyncnet.tasks import multiplexer as questions
 from asyncnet.timekeeper import Virtual
 
 PARTS = archive, hearing
 MACHINES = {
-    world: (questions, regression, cartpole),
-    sampled: (*PARTS, coagent, value),
+    world: (questions, regression, tracking, cartpole),
+    sampled: (*PARTS, coagent, value, lms),
     settling: (*PARTS, mode_seeking, settling_on_clocks),
     phased: (*PARTS, mode_seeking, settling_in_phases),
     dopamine: (),

@@ -1,6 +1,6 @@
 """The machines of learning nodes: when a node samples, when it learns, what it says. A rule names the one that it is made for (MACHINE).
 
-    sampled     acts on each observation once and holds its sample, at ticks or on arrival       REINFORCE, Weight Maximization, the critic in one node
+    sampled     acts on each observation once and holds its sample, at ticks or on arrival       REINFORCE, Weight Maximization, LMS, the critic in one node
     settling    goes on moving between two observations, a step at each tick of its own          MAP Propagation on free clocks
     phased      moves in waves of messages between two observations, without a clock             MAP Propagation in synchronous phases
 

@@ -18,6 +18,7 @@ from asyncnet.optimizers.parts import slot
 NAME = "adam"
 SLOTS = 2
 FIELDS = ()
+SQUARES = False
 SETTINGS = (("beta1", float), ("beta2", float), ("epsilon", float))
 UNCORRECTED_FROM = 1000
 NEGLIGIBLE = 1e-280
@@ -46,7 +47,7 @@ def corrections(t, beta1, beta2):
 
 
 @kernel
-def ascend(v, c, w, slots, at, gradient, rate):
+def ascend(v, c, w, slots, at, gradient, squares, rate):
     """One step."""
     c1, c2 = corrections(v.updates[0], c.beta1, c.beta2)
     beta1, beta2, epsilon = c.beta1, c.beta2, c.epsilon

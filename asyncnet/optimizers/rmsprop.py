@@ -17,6 +17,7 @@ from asyncnet.optimizers.parts import slot
 NAME = "rmsprop"
 SLOTS = 1
 FIELDS = ()
+SQUARES = False
 SETTINGS = (("memory", float), ("epsilon", float))
 NEGLIGIBLE = 1e-280
 
@@ -35,7 +36,7 @@ def values(settings: Settings, epsilon: float) -> dict[str, float]:
 
 
 @kernel
-def ascend(v, c, w, slots, at, gradient, rate):
+def ascend(v, c, w, slots, at, gradient, squares, rate):
     """One step."""
     s = slot(slots, 1, 0, at, w.size)
     for i in range(w.size):

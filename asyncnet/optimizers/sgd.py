@@ -16,6 +16,7 @@ from asyncnet.optimizers.parts import slot
 NAME = "sgd"
 SLOTS = 1
 FIELDS = ()
+SQUARES = False
 SETTINGS = (("momentum", float),)
 
 
@@ -32,7 +33,7 @@ def values(settings: Settings, epsilon: float) -> dict[str, float]:
 
 
 @kernel
-def ascend(v, c, w, slots, at, gradient, rate):
+def ascend(v, c, w, slots, at, gradient, squares, rate):
     """One step."""
     ball = slot(slots, 1, 0, at, w.size)
     for i in range(w.size):

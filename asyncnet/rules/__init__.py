@@ -3,7 +3,7 @@
 To add a rule, write its file and name it here (docs/rules.md).
 """
 
-from asyncnet.rules import coordinated, map_async, map_propagation, reinforce, value, weight_max
+from asyncnet.rules import coordinated, lms, map_async, map_propagation, reinforce, value, weight_max
 
-RULES = {module.NAME: module for module in (reinforce, weight_max, map_propagation, map_async, coordinated)}
+RULES = {module.NAME: module for module in (reinforce, weight_max, map_propagation, map_async, coordinated, lms)}
 CRITICS = {module.NAME: module for module in (value, map_propagation, map_async)}

@@ -21,7 +21,7 @@ from asyncnet.kernel import kernel, view
 from asyncnet.layout import Field
 from asyncnet.optimizers.parts import annealed
 
-BERNOULLI, SIGN, SOFTMAX = range(3)
+BERNOULLI, SIGN, SOFTMAX, SOFTPLUS, RELU, LINEAR = range(6)
 CODES = {"bernoulli": BERNOULLI, "sign": SIGN, "softmax": SOFTMAX}  # of `units`
 
 FIELDS = (
@@ -40,6 +40,7 @@ FIELDS = (
     Field("gradient_bias", "O"),
     Field("moved", "R"),  # U of one stream
     Field("pieces", "O"),  # of the feedback for one input
+    Field("squares", "V"),  # of some weights' eligibilities, for an optimiser that asks
 )
 SETTINGS = (
     ("units", int),  # one of the codes above
@@ -205,6 +206,19 @@ def reckon(v, c, slot, on, b, first, last, more, out):
 
 
 @kernel
+def square(v, c, slot, on, first, last):
+    """The squared eligibilities of inputs first..last, mean over streams, into v.squares."""
+    for b in range(c.B):
+        for i in range(first, last):
+            x, row = on * v.ring_x[slot, b, i], view(v.squares, (i - first) * c.O, (c.O,))
+            for j in range(c.O):
+                q = x * v.ring_e[slot, b, j]
+                if c.Z > 0:
+                    q += v.carry[b] * v.z_weight[b, i, j]
+                row[j] = q * q / c.B + (row[j] if b > 0 else 0.0)
+
+
+@kernel
 def tell(v, c, b, first, last, moved, told):
     """Feedback for inputs first..last, of stream b's U: one sum, or (M > 1) one piece for each unit so that the hearer can sum in unit order."""
     pieces = v.pieces
@@ -260,16 +274,21 @@ def learn(v, c, slot, on, told):
                 gradient[n] *= share
         if tells and c.after == 0:
             tell_all(v, c, slot, on, first, last, told)
-        c.optimizer.ascend(v, c, view(v.weight, at, size), v.slots_weight, at, view(gradient, 0, size), rate)
+        if c.V > 0:
+            square(v, c, slot, on, first, last)
+        c.optimizer.ascend(v, c, view(v.weight, at, size), v.slots_weight, at, view(gradient, 0, size), v.squares, rate)
         if tells and c.after == 1:
             tell_all(v, c, slot, on, first, last, told)
     for j in range(c.O):
-        whole = 0.0
+        whole, squares = 0.0, 0.0
         for b in range(c.B):
             e = on * v.ring_e[slot, b, j]
             if c.Z > 0:
                 e += v.carry[b] * v.z_bias[b, j]
             whole += e * v.credit[b, j]
+            squares += e * e
         v.gradient_bias[j] = share * whole
-    c.optimizer.ascend(v, c, v.bias, v.slots_bias, 0, v.gradient_bias, rate)
+        if c.V > 0:
+            v.squares[j] = share * squares
+    c.optimizer.ascend(v, c, v.bias, v.slots_bias, 0, v.gradient_bias, v.squares, rate)
     return tells

@@ -66,6 +66,7 @@ FIELDS = (
     Field("lateral", "O H"),  # U, the rows of its own units
     Field("slots_lateral", "Y O H"),
     Field("gradient_lateral", "H"),
+    Field("squares_lateral", "H"),  # of eligibilities, for an optimiser that asks
 )
 SETTINGS = (*coagent.SETTINGS, ("coupling", float))
 
@@ -93,22 +94,29 @@ def respond(v, c, slot, stamp):
 
 
 @kernel
+def pair_up(v, c, slot, b, first, count, e, credit):
+    """Add stream b's gradient of the lateral weights from `count` units of the layer; squared eligibilities, too."""
+    peers = v.ring_peers[slot, b]
+    for h in range(first, first + count):
+        v.gradient_lateral[h] += credit * e * peers[h]
+        v.squares_lateral[h] += (e * peers[h]) ** 2 / c.B
+
+
+@kernel
 def learn(v, c, slot, on, told):
     """One update of the weights as REINFORCE's with e = h, and of U from the pairs (h_i, h_j) archived under that stamp."""
     coagent.learn(v, c, slot, on, told)
     rate = annealed(c.rate, c.rate_end, c.anneal, v.updates[0])
-    share = c.coupling / c.B
-    gradient = v.gradient_lateral
+    gradient, squares, share = v.gradient_lateral, v.squares_lateral, 1.0 / c.B
     for j in range(c.O):
         gradient[:] = 0.0
+        squares[:] = 0.0
         for b in range(c.B):
-            credit, peers = share * v.credit[b, j] * v.ring_e[slot, b, j], v.ring_peers[slot, b]
+            e = c.coupling * v.ring_e[slot, b, j]
             for peer in range(c.T):
                 if v.peer_stamp[slot, peer] == v.ring_stamp[slot]:
-                    for h in range(int(v.peer[peer, 0]), int(v.peer[peer, 0] + v.peer[peer, 1])):
-                        gradient[h] += credit * peers[h]
-            for h in range(c.own, c.own + c.O):
-                if h != c.own + j:
-                    gradient[h] += credit * peers[h]
-        c.optimizer.ascend(v, c, v.lateral[j], v.slots_lateral, j * c.H, gradient, rate)
+                    pair_up(v, c, slot, b, int(v.peer[peer, 0]), int(v.peer[peer, 1]), e, share * v.credit[b, j])
+            pair_up(v, c, slot, b, c.own, j, e, share * v.credit[b, j])
+            pair_up(v, c, slot, b, c.own + j + 1, c.O - j - 1, e, share * v.credit[b, j])
+        c.optimizer.ascend(v, c, v.lateral[j], v.slots_lateral, j * c.H, gradient, v.squares_lateral, rate)
     return False

@@ -30,7 +30,7 @@ class LearnerSettings(Model):
     learning_rate: PerLayer = Field(description="step size of each layer, first to output; one number: the same for all")
     learning_rate_end: PerLayer | None = Field(None, description="step size after `anneal` updates; absent: constant")
     anneal: Annotated[int, Field(ge=0)] = Field(0, description="updates over which the step size falls linearly")
-    optimizer: Optimizer = Field(adam.Settings(), description="how a weight follows its gradient: adam, rmsprop, sgd (optimizers/)")
+    optimizer: Optimizer = Field(adam.Settings(), description="how a weight follows its gradient: adam, rmsprop, sgd, idbd (optimizers/)")
     credit: Literal["stamped", "trace"] = Field("stamped", description="stamped: to the sample it belongs to; trace: to a decaying trace")
     lambda_: Annotated[float, Field(ge=0.0, le=1.0)] = Field(0.0, alias="lambda", description="trace decay per decision, times the task's gamma")
     ring: Annotated[int, Field(ge=0, le=4096)] = Field(0, description="samples kept for stamped credit; 0: as many as credit may be late (lateness.py)")

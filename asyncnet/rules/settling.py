@@ -22,11 +22,10 @@ from asyncnet.kernel import kernel, view
 from asyncnet.layout import STAMP, Field
 from asyncnet.machines.hearing import HEARD_STAMP, START, WIDTH
 from asyncnet.rules import coagent
-from asyncnet.rules.coagent import SOFTMAX, add_up, choose, expect
+from asyncnet.rules.coagent import LINEAR, RELU, SOFTMAX, SOFTPLUS, add_up, choose, expect
 from asyncnet.rules.coagent import learn as climb
 
 fold, settle = coagent.fold, coagent.settle  # a trace, and the end of a sample's instant, are what they are for sampled units
-SOFTPLUS, RELU, LINEAR = 3, 4, 5
 CODES = {"softmax": SOFTMAX, "softplus": SOFTPLUS, "relu": RELU, "linear": LINEAR}  # of `units`
 GAUSSIAN = SOFTPLUS  # and beyond
 STARTS = {"zero": 0, "sample": 1, "mean": 2}

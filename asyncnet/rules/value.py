@@ -19,6 +19,7 @@ from asyncnet.arithmetic import dot, sigmoid, softplus
 from asyncnet.chance import BIAS, WEIGHT, identity, uniform
 from asyncnet.kernel import kernel, view
 from asyncnet.layout import Field
+from asyncnet.optimizers import OPTIMIZERS
 from asyncnet.optimizers.parts import annealed
 from asyncnet.ports import ACTIVITIES, ERROR_AS_CREDIT, INPUTS, Kind
 from asyncnet.rules.settings import per_layer
@@ -42,6 +43,7 @@ FIELDS = (
     Field("ring_h", "K B A"),
     Field("ring_e", "K B A"),  # dv / d pot
     Field("gradient", "P"),
+    Field("squares", "V"),  # of some weights' eligibilities, for an optimiser that asks
 )
 SETTINGS = (("anneal", float), ("relu", int))
 _UNITS_PER_LAYER = identity(1, 0)
@@ -56,7 +58,8 @@ def values(settings: Backprop, layer: int) -> dict[str, float]:
 def dimensions(site: Site) -> dict[str, int]:
     """Layers, activations and parameters of the network inside."""
     sizes = _sizes(site)
-    return {"L": len(sizes), "A": sum(sizes[1:]), "P": sum((n + 1) * m for n, m in pairwise(sizes))}
+    weights = sum((n + 1) * m for n, m in pairwise(sizes))
+    return {"L": len(sizes), "A": sum(sizes[1:]), "P": weights, "V": weights * OPTIMIZERS[site.learner.optimizer.name].SQUARES}
 
 
 def fill(view: Views, site: Site) -> None:
@@ -160,6 +163,20 @@ def reckon(v, c, slot, b, at, before, out, m, first, last, on):
 
 
 @kernel
+def square(v, c, slot, at, before, out, m, first, last, on):
+    """The squared eligibilities of the same weights, mean over streams, into v.squares."""
+    for b in range(c.B):
+        below = v.ring_x[slot, b] if before < 0 else v.ring_h[slot, b, before:out]
+        for i in range(first, last):
+            x, row = on * below[i] if i < below.size else on, view(v.squares, (i - first) * m, (m,))
+            for j in range(m):
+                q = x * v.ring_e[slot, b, out + j]
+                if c.Z > 0:
+                    q += v.carry[b] * v.z[b, at + i * m + j]
+                row[j] = q * q / c.B + (row[j] if b > 0 else 0.0)
+
+
+@kernel
 def fold(v, c, slot):
     """z <- carry z + dv/dW of sample `slot`."""
     for b in range(c.B):
@@ -194,8 +211,10 @@ def learn(v, c, slot, on, told):
             last = min(n + 1, first + some)
             for b in range(c.B):
                 reckon(v, c, slot, b, at, before, out, m, first, last, on)
+            if c.V > 0:
+                square(v, c, slot, at, before, out, m, first, last, on)
             start, size = at + first * m, ((last - first) * m,)
-            c.optimizer.ascend(v, c, view(v.weight, start, size), v.slots_weight, start, view(v.gradient, start, size), rate)
+            c.optimizer.ascend(v, c, view(v.weight, start, size), v.slots_weight, start, view(v.gradient, start, size), v.squares, rate)
         at += n * m + m
         before = out
         out += m

@@ -19,13 +19,14 @@ from asyncnet.tasks.parts import Spaces
 
 if TYPE_CHECKING:
     from asyncnet.layout import Views
-    from asyncnet.scenario import GymnasiumTask, MultiplexerTask, RegressionTask
+    from asyncnet.scenario import GymnasiumTask, MultiplexerTask, RegressionTask, TrackingTask
 
-    Task = MultiplexerTask | RegressionTask | GymnasiumTask
+    Task = MultiplexerTask | RegressionTask | TrackingTask | GymnasiumTask
 
 LINES = {
     "multiplexer": "name the data bit that the address bits point at; independent one-step questions",
     "regression": "answer with the value of an unknown two-layer ReLU network; independent one-step questions, real-valued answers",
+    "tracking": "answer with a sum of the few relevant among many inputs, whose signs change one by one; real-valued answers",
     "gymnasium": "any Gymnasium environment with flat observations and discrete or real-valued actions",
 }
 
@@ -47,6 +48,8 @@ def spaces(task: Task) -> Spaces:
         return Spaces(task.k + 2**task.k, 2, False)
     if task.name == "regression":
         return Spaces(8, 1, True)
+    if task.name == "tracking":
+        return Spaces(task.inputs, 1, True)
     if task.id in COMPILED:
         return COMPILED[task.id][1]
     from asyncnet.tasks.gym import spaces as of_environment
@@ -67,6 +70,8 @@ def build(task: Task, seed: int) -> Built:
         return Built(found, {"k": task.k})
     if task.name == "regression":
         return Built(found, {"signed": int(task.reward == "error")})
+    if task.name == "tracking":
+        return Built(found, {"signed": int(task.reward == "error"), "relevant": task.relevant, "flip_every": task.flip_every})
     if task.id in COMPILED:
         return Built(found, fill=lambda view: found.begin(view, seed))
     from asyncnet.tasks.gym import Gym

@@ -15,6 +15,7 @@ from asyncnet.layout import Field
 INPUTS = 8
 _OF_NETWORK = 1 << 16  # key of the network's weights, beside those of questions
 
+SQUARED_ERROR = True  # what the reward is minus
 FIELDS = (
     Field("asked", "1", "0.."),  # number of the question that is shown
     Field("answer", "B"),  # and its answers

@@ -1,0 +1,64 @@
+"""Tracking a target that drifts: Sutton's task for learned step sizes.
+
+    x ~ N(0, I),  y* = sum over the relevant inputs of s_i x_i,  s_i = +-1; every so many examples one s_i, drawn at random, changes its sign
+
+The team hears the signed error y* - y (`reward = "square"`: minus its square); the score is minus the squared error either way. All streams track one target,
+each with inputs of its own; an example of each is one decision. Inputs, signs and changes are keyed draws. Source: Sutton 1992, "Adapting bias by gradient
+descent", with 20 inputs, 5 of them relevant, and a change every 20 examples.
+"""
+
+from asyncnet.chance import TASK, normal, uniform
+from asyncnet.kernel import kernel
+from asyncnet.layout import Field
+
+_OF_SIGNS = 1 << 24  # keys of the signs and of their changes, beside those of inputs
+_OF_CHANGES = _OF_SIGNS + 1
+
+SQUARED_ERROR = True  # what the reward is minus
+FIELDS = (
+    Field("asked", "1", "0.."),  # number of the example that is shown
+    Field("answer", "B"),
+    Field("missed", "B"),  # y* - y of the last
+    Field("sign", "I"),  # of each relevant input, 0 of the others
+)
+SETTINGS = (("signed", int), ("relevant", int), ("flip_every", int))
+
+
+@kernel
+def ask(v, c):
+    """Show the example that is due."""
+    n = int(v.asked[0])
+    for b in range(c.B):
+        v.answer[b] = 0.0
+        for i in range(c.I):
+            v.observation[b, i] = normal(c.seed, TASK, i, b, n)
+            v.answer[b] += v.sign[i] * v.observation[b, i]
+
+
+@kernel
+def pose(v, c):
+    """Draw the target; show the first example."""
+    for i in range(c.relevant):
+        v.sign[i] = 1.0 if uniform(c.seed, TASK, _OF_SIGNS, i, 0) < 0.5 else -1.0
+    ask(v, c)
+
+
+@kernel
+def move(v, c):
+    """Judge the answers, let the target drift, show the next example."""
+    for b in range(c.B):
+        v.missed[b] = v.answer[b] - v.action[b, 0]
+        v.reward[b] = -v.missed[b] * v.missed[b]
+    v.asked[0] += 1.0
+    n = int(v.asked[0])
+    if n % c.flip_every == 0:
+        changed = int(c.relevant * uniform(c.seed, TASK, _OF_CHANGES, 0, n))
+        v.sign[changed] = -v.sign[changed]
+    ask(v, c)
+    return True
+
+
+@kernel
+def pay(v, c, b):
+    """What the team hears: the signed error, or minus its square."""
+    return v.missed[b] if c.signed == 1 else v.reward[b]
