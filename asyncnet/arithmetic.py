@@ -9,7 +9,7 @@ Sources: Cody & Waite 1980 for the reduction of exp, with the Pade form of Moshi
 
 import numpy as np
 
-from asyncnet.kernel import inlined
+from asyncnet.kernel import inlined, view
 from asyncnet.numba_internals import sums
 from asyncnet.plain import compiled_as
 
@@ -116,10 +116,12 @@ def dot(a, b):
 @inlined
 def project(a, rows, out):
     """out_i = dot(a, rows_i), to the bit; rows (m, n), four of them at a time, so that their sums do not wait for each other."""
-    whole = a.size - a.size % 4
+    n, size = a.size, (a.size,)
+    whole = n - n % 4
     fours = rows.shape[0] - rows.shape[0] % 4
     for i in range(0, fours, 4):
-        r0, r1, r2, r3 = rows[i], rows[i + 1], rows[i + 2], rows[i + 3]
+        at = i * n
+        r0, r1, r2, r3 = view(rows, at, size), view(rows, at + n, size), view(rows, at + 2 * n, size), view(rows, at + 3 * n, size)
         s0, s1, s2, s3 = _dots(a, r0, r1, r2, r3, whole)
         for j in range(whole, a.size):
             s0 += a[j] * r0[j]
@@ -128,4 +130,4 @@ def project(a, rows, out):
             s3 += a[j] * r3[j]
         out[i], out[i + 1], out[i + 2], out[i + 3] = s0, s1, s2, s3
     for i in range(fours, rows.shape[0]):
-        out[i] = dot(a, rows[i])
+        out[i] = dot(a, view(rows, i * n, size))

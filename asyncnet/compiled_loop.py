@@ -206,8 +206,7 @@ def go(directory, seed, patience, limit):
                 flags = wake(t, row, now, kind, port, seq, slots[slot, STAMP], slot, slots[slot, SIZE])
                 leave_slot(control, slots, slot)
         control[p.MORE] = node if flags & AGAIN else -1
-        if t.box[0, COUNT] > 0:
-            p.send(directory, seed, now, node)
+        p.send(directory, t, seed, now, node)
         if flags & STEP:
             return STEPS, now
         if flags & LOOK:

@@ -163,3 +163,15 @@ def view(base, at, shape):
     if at < 0 or not base.flags.c_contiguous:
         raise ValueError(f"view from element {at} of an array of shape {base.shape} and strides {base.strides}")
     return base.reshape(-1)[at : at + math.prod(shape)].reshape(shape)
+
+
+@inlined
+def row_at(array, i):
+    """array[i] of a two-dimensional one, as a view."""
+    return view(array, i * array.shape[1], (array.shape[1],))
+
+
+@inlined
+def row_in_plane(array, i, j):
+    """array[i, j] of a three-dimensional one, as a view."""
+    return view(array, (i * array.shape[1] + j) * array.shape[2], (array.shape[2],))

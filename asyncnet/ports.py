@@ -90,7 +90,7 @@ REWARDS = Out("reward", REWARD, "B")  # reward or TD error of the action named b
 ERRORS = Out("error", REWARD, "B", apart=True)  # TD error of the decision named by the stamp: for the critic
 OUTCOMES = Out("outcome", OUTCOME, "1 + 3 B")  # stamp of the action used; reward, bootstrap factor, live factor of each stream
 CREDIT = Out("feedback", FEEDBACK, "B U M", apart=True)  # credit for each unit of the hearer
-DRIVE = Out("drive", FEEDBACK, "B + B U M", apart=True)  # a gate for each stream, and what drives each unit of the hearer
+DRIVE = Out("drive", FEEDBACK, "B U M + B", apart=True)  # what drives each unit of the hearer, and a gate for each stream
 
 INPUTS = In("inputs", "activity", "below", "S", "I", "port", waits=True)
 REWARD_AS_CREDIT = In("credit", "reward", "broadcast", "D", "J", "sender")

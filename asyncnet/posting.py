@@ -190,21 +190,19 @@ def post(d, seed, now, src, channel, only, slot):
         carry(d, seed, now, src, channel, n, t.held[ring[RING] + oldest, 0], t.held[ring[RING] + oldest, 1])
 
 
-@kernel
-def send(d, seed, now, node):
+@inlined
+def send(d, t, seed, now, node):
     """Send what is in the outbox of a node that has just been called."""
-    t = opened(d)
     for n in range(1, t.box[0, outbox.COUNT] + 1):
-        row = t.box[n]
-        channel, stamp, size = row[outbox.CHANNEL], row[outbox.STAMP], row[outbox.SIZE]
+        channel, stamp, size = t.box[n, outbox.CHANNEL], t.box[n, outbox.STAMP], t.box[n, outbox.SIZE]
         if channel == TURN:
             push(t.control, t.agenda, max(now, stamp), who(TURN, node, node), 0, which(0, -1))
             continue
         slot = take_slot(t.control, t.slots, stamp, size)
-        payload, numbers = payload_of(t, slot, size), view(t.box_numbers, row[outbox.AT], (size,))
+        payload, numbers = payload_of(t, slot, size), view(t.box_numbers, t.box[n, outbox.AT], (size,))
         for i in range(size):
             payload[i] = numbers[i]
-        post(d, seed, now, node, channel, row[outbox.LINK], slot)
+        post(d, seed, now, node, channel, t.box[n, outbox.LINK], slot)
         leave_slot(t.control, t.slots, slot)
 
 

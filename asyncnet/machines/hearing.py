@@ -3,7 +3,7 @@
 Shared parts of the learning nodes' machines, which say when they are called. None of them knows a rule.
 """
 
-from asyncnet.kernel import kernel, view
+from asyncnet.kernel import kernel, row_at, view
 
 # counts: what the machine passed over, for the summary
 EVICTED, LATE, DUPLICATE, INCOMPLETE, OVERTAKEN, REVISED, SAMPLED, LEARNED = range(8)
@@ -15,7 +15,7 @@ START, WIDTH, SKIPS, HEARD_STAMP, HEARD_SEQ = range(5)
 
 @kernel
 def hear_activity(v, c, port, seq, stamp, payload):
-    source = v.port[port]
+    source = row_at(v.port, port)
     if stamp < source[HEARD_STAMP] or (stamp == source[HEARD_STAMP] and seq <= source[HEARD_SEQ]):
         return  # overtaken on the way: the newest value wins
     start, width, skips = int(source[START]), int(source[WIDTH]), int(source[SKIPS])
@@ -23,7 +23,7 @@ def hear_activity(v, c, port, seq, stamp, payload):
     first = stamp > source[HEARD_STAMP]
     changed = False
     for b in range(c.B):
-        here, there = view(payload, c.B + b * said + skips, (width,)), v.x[b, start : start + width]
+        here, there = view(payload, c.B + b * said + skips, (width,)), view(v.x, b * c.I + start, (width,))
         for i in range(width):
             changed |= there[i] != here[i]
             there[i] = here[i]

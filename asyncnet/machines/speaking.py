@@ -16,17 +16,27 @@ def feedback_room(c, out, numbers):
     return view(numbers, 0, (c.B, c.I, c.M))
 
 
-@kernel
+@inlined
 def say(v, c, out, numbers):
     """Say what is held: the episode of each stream, then its values."""
     v.repeats[0] = 0.0
-    size = c.B + c.B * c.N
-    at = reserve(out, size)
+    at = reserve(out, c.B + c.B * c.N)
+    said, values = view(numbers, at, (c.B,)), view(numbers, at + c.B, (c.B * c.N,))
+    y = view(v.y, 0, (c.B * c.N,))
     for b in range(c.B):
-        numbers[at + b] = v.episode[b]
-        for n in range(c.N):
-            numbers[at + c.B + b * c.N + n] = v.y[b, n]
-    emit(out, ACTIVITY, ALL, int(v.stamp[0]), at, size)
+        said[b] = v.episode[b]
+    for n in range(c.B * c.N):
+        values[n] = y[n]
+    emit(out, ACTIVITY, ALL, int(v.stamp[0]), at, c.B + c.B * c.N)
+
+
+@kernel
+def cut_out(c, start, width, at, numbers):
+    """Put a slice of the feedback, of every stream, in one piece at numbers[at:]."""
+    for b in range(c.B):
+        here, there = view(numbers, b * c.I * c.M + start, (width,)), view(numbers, at + b * width, (width,))
+        for i in range(width):
+            there[i] = here[i]
 
 
 @kernel
@@ -35,27 +45,27 @@ def feed_back(v, c, stamp, out, numbers):
     for link in range(c.F):
         port = int(v.tells[link])
         start, width = int(v.port[port, START]) * c.M, int(v.port[port, WIDTH]) * c.M
-        if c.B == 1:
-            emit(out, FEEDBACK, link, stamp, start, width)
-            continue
-        at = reserve(out, c.B * width)
-        for b in range(c.B):
-            for i in range(width):
-                numbers[at + b * width + i] = numbers[b * c.I * c.M + start + i]
+        at = start
+        if c.B > 1:
+            at = reserve(out, c.B * width)
+            cut_out(c, start, width, at, numbers)
         emit(out, FEEDBACK, link, stamp, at, c.B * width)
 
 
-@kernel
+@inlined
 def drive(v, c, stamp, out, numbers):
-    """The same with the gate, one number a stream, at the head of each stream's slice."""
+    """The same with the gate behind it, one number a stream."""
     for link in range(c.F):
         port = int(v.tells[link])
         start, width = int(v.port[port, START]) * c.M, int(v.port[port, WIDTH]) * c.M
-        size = c.B * (1 + width)
-        at = reserve(out, size)
+        size = c.B * (width + 1)
+        if c.B == 1 and c.F == 1:  # all that was written is for one: the gate goes where the outbox goes on
+            at = start
+            reserve(out, 1)
+        else:
+            at = reserve(out, size)
+            cut_out(c, start, width, at, numbers)
+        gate = view(numbers, at + c.B * width, (c.B,))
         for b in range(c.B):
-            first = at + b * (1 + width)
-            numbers[first] = v.gate[b]
-            for i in range(width):
-                numbers[first + 1 + i] = numbers[b * c.I * c.M + start + i]
+            gate[b] = v.gate[b]
         emit(out, FEEDBACK, link, stamp, at, size)

@@ -17,7 +17,7 @@ import numpy as np
 
 from asyncnet.arithmetic import dot, exp, sigmoid, total
 from asyncnet.chance import BIAS, SAMPLE, WEIGHT, uniform
-from asyncnet.kernel import kernel, view
+from asyncnet.kernel import kernel, row_at, row_in_plane, view
 from asyncnet.layout import Field
 from asyncnet.optimizers.parts import annealed
 
@@ -77,14 +77,15 @@ def add_up(x, weight, bias, pot):
         return
     for j in range(units):
         pot[j] = bias[j]
-    fours = inputs - inputs % 4
+    fours, size = inputs - inputs % 4, (units,)
     for i in range(0, fours, 4):
         x0, x1, x2, x3 = x[i], x[i + 1], x[i + 2], x[i + 3]
-        w0, w1, w2, w3 = weight[i], weight[i + 1], weight[i + 2], weight[i + 3]
+        at = i * units
+        w0, w1, w2, w3 = view(weight, at, size), view(weight, at + units, size), view(weight, at + 2 * units, size), view(weight, at + 3 * units, size)
         for j in range(units):
             pot[j] = (((pot[j] + x0 * w0[j]) + x1 * w1[j]) + x2 * w2[j]) + x3 * w3[j]
     for i in range(fours, inputs):
-        row = weight[i]
+        row = view(weight, i * units, size)
         for j in range(units):
             pot[j] += x[i] * row[j]
 
@@ -93,7 +94,7 @@ def add_up(x, weight, bias, pot):
 def expect(v, c, x):
     """Potentials and means of all units for the inputs x (B, I); a softmax of O + 1 values has a last logit of 0."""
     for b in range(c.B):
-        add_up(x[b], v.weight, v.bias, v.pot[b])
+        add_up(x[b], v.weight, v.bias, row_at(v.pot, b))
         if c.units == SOFTMAX:
             top = 0.0 if c.N > c.O else -np.inf
             for j in range(c.O):
@@ -107,7 +108,7 @@ def expect(v, c, x):
             for n in range(c.N):
                 v.mean[b, n] /= total
         else:
-            pot, mean = v.pot[b], v.mean[b]
+            pot, mean = row_at(v.pot, b), row_at(v.mean, b)
             scale, shift = (1.0, 0.0) if c.units == BERNOULLI else (2.0, -1.0)
             for j in range(c.O):
                 pot[j] = pot[j] / c.temperature
@@ -135,7 +136,7 @@ def draw(v, c, stamp):
         if c.units == SOFTMAX:
             choose(v, c, b, uniform(c.seed, SAMPLE, first, b, stamp))
         else:
-            y, mean = v.y[b], v.mean[b]
+            y, mean = row_at(v.y, b), row_at(v.mean, b)
             for j in range(c.O):  # a loop of its own, which vectorises
                 y[j] = uniform(c.seed, SAMPLE, first + j, b, stamp)
             if c.units == BERNOULLI:
@@ -184,9 +185,9 @@ def fold(v, c, slot):
 @kernel
 def reckon(v, c, slot, on, b, first, last, more, out):
     """U of stream b for inputs first..last into (more: onto) out, row by row, for the eligibility carry z + on * sample `slot`."""
-    e, credit = v.ring_e[slot, b], v.credit[b]
+    e, credit = row_in_plane(v.ring_e, slot, b), v.credit[b]
     if c.O == 1 and c.Z == 0:  # one unit: its inputs lie side by side
-        x, e0, credit0 = v.ring_x[slot, b], e[0], credit[0]
+        x, e0, credit0 = row_in_plane(v.ring_x, slot, b), e[0], credit[0]
         for i in range(first, last):
             moved = on * x[i] * e0 * credit0
             out[i - first] = out[i - first] + moved if more else moved

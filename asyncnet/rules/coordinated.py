@@ -20,7 +20,7 @@ from pydantic import Field as Setting
 
 from asyncnet.arithmetic import dot, sigmoid
 from asyncnet.chance import RESAMPLE, uniform
-from asyncnet.kernel import kernel
+from asyncnet.kernel import kernel, row_at, row_in_plane
 from asyncnet.layout import Field
 from asyncnet.machines.gibbs import PEERS
 from asyncnet.optimizers.parts import annealed
@@ -76,8 +76,8 @@ def resample(v, c, slot, stamp, n):
     """Sample each of its units, one after another, for the archived inputs and the newest values of the layer: draw n (0, 1, ...) for that observation."""
     first = int(v.unit0[0])
     for b in range(c.B):
-        pot, mean, y, peers = v.pot[b], v.mean[b], v.y[b], v.peers[b]
-        add_up(v.ring_x[slot, b], v.weight, v.bias, pot)
+        pot, mean, y, peers = row_at(v.pot, b), row_at(v.mean, b), row_at(v.y, b), row_at(v.peers, b)
+        add_up(row_in_plane(v.ring_x, slot, b), v.weight, v.bias, pot)
         for j in range(c.O):
             pot[j] = (pot[j] + c.coupling * dot(v.lateral[j], peers)) / c.temperature
             mean[j] = sigmoid(pot[j])
@@ -96,7 +96,7 @@ def respond(v, c, slot, stamp):
 @kernel
 def pair_up(v, c, slot, b, first, count, e, credit):
     """Add stream b's gradient of the lateral weights from `count` units of the layer; squared eligibilities, too."""
-    peers = v.ring_peers[slot, b]
+    peers = row_in_plane(v.ring_peers, slot, b)
     for h in range(first, first + count):
         v.gradient_lateral[h] += credit * e * peers[h]
         v.squares_lateral[h] += (e * peers[h]) ** 2 / c.B

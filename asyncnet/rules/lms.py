@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from asyncnet.kernel import kernel
+from asyncnet.kernel import kernel, row_at
 from asyncnet.optimizers import Optimizer, sgd
 from asyncnet.ports import ACTIVITIES, INPUTS, REWARD_AS_CREDIT, Kind
 from asyncnet.rules import coagent
@@ -60,7 +60,7 @@ def initialise(v, c):
 def respond(v, c, slot, stamp):
     """y = x W + b; of the eligibility x is archived already, and dy / dpot is 1."""
     for b in range(c.B):
-        coagent.add_up(v.x[b], v.weight, v.bias, v.y[b])
+        coagent.add_up(row_at(v.x, b), v.weight, v.bias, row_at(v.y, b))
         for j in range(c.O):
             v.ring_e[slot, b, j] = 1.0
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from asyncnet.arithmetic import project, sigmoid, softplus, total
 from asyncnet.chance import RESAMPLE, SAMPLE, WEIGHT, normal, uniform
-from asyncnet.kernel import kernel, view
+from asyncnet.kernel import kernel, row_at, row_in_plane, view
 from asyncnet.layout import STAMP, Field
 from asyncnet.machines.hearing import HEARD_STAMP, START, WIDTH
 from asyncnet.rules import coagent
@@ -37,7 +37,7 @@ LEAST = 1e-12  # distance that the inverse gate sees
 
 FIELDS = (
     *coagent.FIELDS,
-    Field("gate", "B"),  # what its feedback begins with
+    Field("gate", "B"),  # what its feedback ends with
     Field("drive_stamp", "E", STAMP),  # of the newest feedback of each node above
     Field("drive_seq", "E", "0.."),
     Field("drive_from", "E 2", "fixed"),  # the pieces it brings: the first, how many
@@ -78,7 +78,7 @@ def take_up(v, c, slot, stamp):
         if v.port[port, HEARD_STAMP] == stamp:
             start, end = int(v.port[port, START]), int(v.port[port, START] + v.port[port, WIDTH])
             for b in range(c.B):
-                x, here = v.x[b], v.ring_x[slot, b]
+                x, here = row_at(v.x, b), row_in_plane(v.ring_x, slot, b)
                 for i in range(start, end):
                     here[i] = x[i]
 
@@ -93,8 +93,8 @@ def think(v, c, slot):
         expect(v, c, v.ring_x[slot])
         return
     for b in range(c.B):
-        add_up(v.ring_x[slot, b], v.weight, v.bias, v.pot[b])
-        pot, mean, slope = v.pot[b], v.mean[b], v.slope[b]
+        add_up(row_in_plane(v.ring_x, slot, b), v.weight, v.bias, row_at(v.pot, b))
+        pot, mean, slope = row_at(v.pot, b), row_at(v.mean, b), row_at(v.slope, b)
         if c.units == SOFTPLUS:
             for j in range(c.O):
                 mean[j] = softplus(pot[j])
@@ -129,8 +129,8 @@ def judge(v, c):
                 v.error[b, j] = (v.y[b, j] - v.mean[b, j]) / c.temperature
         return
     for b in range(c.B):
-        h = v.drawn[b] if c.E == 0 and c.gate > 0 else v.y[b]
-        mean, slope, error = v.mean[b], v.slope[b], v.error[b]
+        h = row_at(v.drawn, b) if c.E == 0 and c.gate > 0 else row_at(v.y, b)
+        mean, slope, error = row_at(v.mean, b), row_at(v.slope, b), row_at(v.error, b)
         for j in range(c.O):
             error[j] = (h[j] - mean[j]) * slope[j] / c.variance
 
@@ -145,7 +145,7 @@ def keep(v, c, slot):
             off = v.drawn[b, 0] - v.mean[b, 0]
             v.gate[b] = 1.0 / (off if np.abs(off) > LEAST else LEAST)
     for b in range(c.B):
-        y, e, error, kept = v.y[b], v.ring_e[slot, b], v.error[b], v.ring_y[slot, b]
+        y, e, error, kept = row_at(v.y, b), row_in_plane(v.ring_e, slot, b), row_at(v.error, b), row_in_plane(v.ring_y, slot, b)
         for n in range(c.N):
             kept[n] = y[n]
         for j in range(c.O):
@@ -226,7 +226,7 @@ def approach(v, c, stamp):
             first = int(v.drive_from[sender, 0])
             v.drive[:, :, first : first + int(v.drive_from[sender, 1])] = 0.0
     for b in range(c.B):
-        y, mean, moved = v.y[b], v.mean[b], v.moved_by[b]
+        y, mean, moved = row_at(v.y, b), row_at(v.mean, b), row_at(v.moved_by, b)
         if c.Q == 1:
             drive = view(v.drive, b * c.O, (c.O,))
             for j in range(c.O):
@@ -247,7 +247,7 @@ def learn(v, c, slot, on, told):
 
 @kernel
 def feel(v, c, port, seq, stamp, payload):
-    """Take in what a node above tells, the gate and its pieces: the newest counts."""
+    """Take in what a node above tells, its pieces and then the gate: the newest counts."""
     if stamp < v.drive_stamp[port] or (stamp == v.drive_stamp[port] and seq <= v.drive_seq[port]):
         return  # overtaken on the way
     v.drive_stamp[port] = stamp
@@ -256,8 +256,7 @@ def feel(v, c, port, seq, stamp, payload):
     at = 0
     for b in range(c.B):
         if stamp == v.stamp[0]:
-            v.gate[b] = payload[at]
-        at += 1
+            v.gate[b] = payload[payload.size - c.B + b]
         if width == c.Q:  # this sender brings all the pieces, in the order in which they are kept
             size = c.O * c.Q
             drive, brought = view(v.drive, b * size, (size,)), view(payload, at, (size,))
@@ -275,7 +274,7 @@ def feel(v, c, port, seq, stamp, payload):
 def pull(v, c, told):
     """e W^T for the inputs: one sum, or (M > 1) one piece for each unit."""
     for b in range(c.B):
-        e = v.error[b]
+        e = row_at(v.error, b)
         if c.M > 1:
             out = told[b]
             for i in range(c.I):

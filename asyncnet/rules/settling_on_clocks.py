@@ -3,7 +3,7 @@
 import numpy as np
 
 from asyncnet.arithmetic import exp
-from asyncnet.kernel import kernel
+from asyncnet.kernel import kernel, row_at, row_in_plane
 from asyncnet.layout import Field
 from asyncnet.rules import settling
 from asyncnet.rules.coagent import SOFTMAX, fold
@@ -74,7 +74,7 @@ def gather(v, c, slot, now):
             v.z_episode[b] = v.ring_episode[slot, b]
             v.carry[b] = 0.0
             v.motion[b] = 0.0
-        e, error, g, moved = v.ring_e[slot, b], v.error[b], v.motion[b], v.moved_by[b]
+        e, error, g, moved = row_in_plane(v.ring_e, slot, b), row_at(v.error, b), row_at(v.motion, b), row_at(v.moved_by, b)
         together = 0.0
         for j in range(c.O):
             together += np.abs(moved[j])

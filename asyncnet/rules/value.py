@@ -17,7 +17,7 @@ import numpy as np
 
 from asyncnet.arithmetic import dot, sigmoid, softplus
 from asyncnet.chance import BIAS, WEIGHT, identity, uniform
-from asyncnet.kernel import kernel, view
+from asyncnet.kernel import kernel, row_at, row_in_plane, view
 from asyncnet.layout import Field
 from asyncnet.optimizers import OPTIMIZERS
 from asyncnet.optimizers.parts import annealed
@@ -93,17 +93,17 @@ def initialise(v, c):
 def respond(v, c, slot, stamp):
     """The value of the inputs v.x."""
     for b in range(c.B):
-        h = v.ring_h[slot, b]
+        h = row_in_plane(v.ring_h, slot, b)
         at = 0
         out = 0
-        below = v.x[b]
+        below = row_at(v.x, b)
         for layer in range(1, c.L):
             n, m = int(v.sizes[layer - 1]), int(v.sizes[layer])
             here = h[out : out + m]
             for j in range(m):
                 here[j] = v.weight[at + n * m + j]
             for i in range(n):
-                row = v.weight[at + i * m : at + i * m + m]
+                row = view(v.weight, at + i * m, (m,))
                 for j in range(m):
                     here[j] += below[i] * row[j]
             slope = v.slope[b, out : out + m]
@@ -127,7 +127,7 @@ def respond(v, c, slot, stamp):
 def settle(v, c, slot):
     """dv/dpot of every unit, from the top down."""
     for b in range(c.B):
-        e = v.ring_e[slot, b]
+        e = row_in_plane(v.ring_e, slot, b)
         e[c.A - 1] = v.slope[b, c.A - 1]
         at = c.P
         out = c.A
@@ -136,7 +136,7 @@ def settle(v, c, slot):
             at -= n * m + m
             out -= m
             for i in range(n):
-                e[out - n + i] = dot(v.weight[at + i * m : at + i * m + m], e[out : out + m]) * v.slope[b, out - n + i]
+                e[out - n + i] = dot(view(v.weight, at + i * m, (m,)), e[out : out + m]) * v.slope[b, out - n + i]
 
 
 @kernel
@@ -146,11 +146,11 @@ def reckon(v, c, slot, b, at, before, out, m, first, last, on):
     credit (carry z + on * dv/dW of sample `slot`) of stream b, added to what is there if b > 0; `before` is the start of the units below, -1: the inputs.
     """
     scale = v.credit[b, 0] / c.B
-    below = v.ring_x[slot, b] if before < 0 else v.ring_h[slot, b, before:out]
+    below = row_in_plane(v.ring_x, slot, b) if before < 0 else v.ring_h[slot, b, before:out]
     e = v.ring_e[slot, b, out : out + m]
     for i in range(first, last):
         x = on * below[i] if i < below.size else on
-        row = v.gradient[at + i * m : at + i * m + m]
+        row = view(v.gradient, at + i * m, (m,))
         if b == 0:
             row[:] = 0.0
         if c.Z > 0:
@@ -166,7 +166,7 @@ def reckon(v, c, slot, b, at, before, out, m, first, last, on):
 def square(v, c, slot, at, before, out, m, first, last, on):
     """The squared eligibilities of the same weights, mean over streams, into v.squares."""
     for b in range(c.B):
-        below = v.ring_x[slot, b] if before < 0 else v.ring_h[slot, b, before:out]
+        below = row_in_plane(v.ring_x, slot, b) if before < 0 else v.ring_h[slot, b, before:out]
         for i in range(first, last):
             x, row = on * below[i] if i < below.size else on, view(v.squares, (i - first) * m, (m,))
             for j in range(m):
@@ -183,7 +183,7 @@ def fold(v, c, slot):
         carry = v.carry[b]
         at = 0
         out = 0
-        below = v.ring_x[slot, b]
+        below = row_in_plane(v.ring_x, slot, b)
         for layer in range(1, c.L):
             n, m = int(v.sizes[layer - 1]), int(v.sizes[layer])
             e = v.ring_e[slot, b, out : out + m]
