@@ -40,7 +40,7 @@ from asyncnet.agenda import (
 )
 from asyncnet.clock import next_tick
 from asyncnet.inbox import NONE, PARCEL_COLUMNS, take_first
-from asyncnet.kernel import entry, inlined, kernel, view
+from asyncnet.kernel import entry, inlined, kernel, row_at, view
 from asyncnet.ledger import REFUSED
 from asyncnet.loop import Loop
 from asyncnet.message import TICK, TURN
@@ -75,12 +75,15 @@ def wake(t, row, now, kind, port, seq, stamp, slot, size):
     """Give an event to the node of that row."""
     state = view(t.real, row[p.STATE], (row[p.STATE_SIZE],))
     config = view(t.real, row[p.CONFIG], (row[p.CONFIG_SIZE],))
-    t.box[0, COUNT] = t.box[0, USED] = 0
-    return call(row[p.ADDRESS], state, config, now, kind, port, seq, stamp, p.payload_of(t, slot, size), t.box, t.box_numbers)
+    out, numbers = view(t.box, 0, t.box.shape), view(t.box_numbers, 0, t.box_numbers.shape)
+    out[0, COUNT] = out[0, USED] = 0
+    return call(row[p.ADDRESS], state, config, now, kind, port, seq, stamp, p.payload_of(t, slot, size), out, numbers)
 
 
 @inlined
-def _take_in(t, row, noting):
+def _take_in(d, node, noting):
+    t = p.opened(d)
+    row = row_at(t.nodes, node)
     control, parcels, slots = t.control, t.parcels, t.slots
     parcel = row[p.INBOX]
     while parcel != NONE and before(parcels, parcel, control[p.LAST_AT], control[p.LAST_WHO], control[p.LAST_SEQ]):
@@ -96,17 +99,17 @@ def _take_in(t, row, noting):
     row[p.INBOX] = parcel
 
 
-# Two of them, chosen in `go` itself, because asking further in whether there is a tape cost many units a fifth of their speed.
+# They open the tables anew, for a kernel that is given them counts references to each. Two of them, chosen in `go` itself, because asking further in whether there is a tape cost many units a fifth of their speed.
 @kernel
-def take_in(t, row):
+def take_in(d, node):
     """Give a node the messages put aside for it that come before the last event."""
-    _take_in(t, row, False)
+    _take_in(d, node, False)
 
 
 @kernel
-def take_in_noting(t, row):
+def take_in_noting(d, node):
     """The same, and write them on the tape."""
-    _take_in(t, row, True)
+    _take_in(d, node, True)
 
 
 @entry
@@ -116,15 +119,15 @@ def take_all_in(directory):
     for node in range(t.nodes.shape[0]):
         if t.nodes[node, p.INBOX] != NONE:
             if p.taped(t):
-                take_in_noting(t, t.nodes[node])
+                take_in_noting(directory, node)
             else:
-                take_in(t, t.nodes[node])
+                take_in(directory, node)
 
 
 @inlined
 def go_on_ticking(t, seed, at, now, node):
     """Put the next tick in the place of this one."""
-    row = t.nodes[node]
+    row = row_at(t.nodes, node)
     row[p.TICKS] += 1
     times = view(t.real, row[p.CLOCK], (8,))
     due = next_tick(times, seed, row[p.IDENTITY], row[p.TICKS] + row[p.SKIPPED], at)
@@ -172,7 +175,7 @@ def go(directory, seed, patience, limit):
         node = control[p.MORE]
         if node >= 0:
             now = control[p.NOW]
-            flags = wake(t, t.nodes[node], now, TICK, control[p.TICKED], 0, 0, p.NOWHERE, 0)
+            flags = wake(t, row_at(t.nodes, node), now, TICK, control[p.TICKED], 0, 0, p.NOWHERE, 0)
         else:
             if control[EVENTS] == 0:
                 return IDLE, NEVER
@@ -183,7 +186,7 @@ def go(directory, seed, patience, limit):
             code, seq = agenda[0, WHO], agenda[0, SEQ]
             kind, node, _src = of_who(code)
             port, slot = of_which(agenda[0, WHICH])
-            row = t.nodes[node]
+            row = row_at(t.nodes, node)
             begin_event(control, now, at, code, seq)
             if kind == TICK:
                 go_on_ticking(t, seed, at, now, node)
@@ -192,9 +195,9 @@ def go(directory, seed, patience, limit):
                 drop_first(control, agenda)
             if row[p.INBOX] != NONE:
                 if taped:
-                    take_in_noting(t, row)
+                    take_in_noting(directory, node)
                 else:
-                    take_in(t, row)
+                    take_in(directory, node)
             if taped:
                 p.note(t, now, code, seq)
             if kind in (TICK, TURN):

@@ -21,7 +21,7 @@ import numpy as np
 from asyncnet import outbox
 from asyncnet.agenda import EVENT_COLUMNS, EVENTS, FREE_COUNT, FREE_PARCELS, SIZE, SLOT_COLUMNS, STAMP, USERS, leave_slot, push, take_slot, which, who
 from asyncnet.inbox import PARCEL_COLUMNS, put_aside
-from asyncnet.kernel import inlined, kernel, view
+from asyncnet.kernel import inlined, kernel, row_at, view
 from asyncnet.link import fate
 from asyncnet.message import TICK, TURN
 from asyncnet.pointer import halves_at, numbers_at, wholes_at
@@ -125,7 +125,7 @@ def payload_of(t, slot, size):
 @inlined
 def book(t, now, at, code, dst, seq, port, slot):
     """Have the letter in `slot` delivered to a node of this loop."""
-    row = t.nodes[dst]
+    row = row_at(t.nodes, dst)
     if row[PATIENT] == 1 and at > now:  # one of this very instant goes on the agenda: its place among the others depends on what caused it
         row[INBOX] = put_aside(t.control, t.parcels, row[INBOX], at, code, seq, which(port, slot))
     else:
@@ -136,7 +136,7 @@ def book(t, now, at, code, dst, seq, port, slot):
 def carry(d, seed, now, src, channel, n, seq, slot):
     """Put the letter in `slot` on its way along link n; it keeps its user, or loses it on the way."""
     t = opened(d)
-    way, dst = t.ways[channel], t.links[n, DST]
+    way, dst = row_at(t.ways, channel), t.links[n, DST]
     delay = way[FIXED]
     if delay < 0:
         rows = view(t.real, way[CONDITIONS] + 1, (way[CONDITION_COUNT], 3))
@@ -178,7 +178,7 @@ def post(d, seed, now, src, channel, only, slot):
         if stale == 0:
             carry(d, seed, now, src, channel, n, seq, slot)
             continue
-        ring = t.rings[t.links[n, HELD]]
+        ring = row_at(t.rings, t.links[n, HELD])
         oldest = ring[OLDEST]
         place = ring[RING] + (oldest + ring[HELD_COUNT]) % (stale + 1)
         t.held[place, 0] = seq
