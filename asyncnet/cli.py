@@ -161,10 +161,12 @@ def _bench(command: Bench) -> int:
 def _list(command: List) -> int:
     from asyncnet.console import show_lists
     from asyncnet.rules import RULES
-    from asyncnet.tasks import LINES
+    from asyncnet.tasks import TASKS
 
-    rules = {name: module.LINE for name, module in RULES.items()}
-    lists = {"scenarios": api.list_scenarios(), "conditions": api.list_conditions(), "rules": rules, "tasks": LINES}
+    for registry in (RULES, TASKS):
+        registry.find_all()
+    rules, tasks = ({name: module.LINE for name, module in registry.items()} for registry in (RULES, TASKS))
+    lists = {"scenarios": api.list_scenarios(), "conditions": api.list_conditions(), "rules": rules, "tasks": tasks}
     if command.json:
         print(as_json(lists))
     else:

@@ -21,7 +21,7 @@ from asyncnet.cut import cutter
 from asyncnet.kernel import entry_kept
 from asyncnet.layout import DIMENSIONS, Field, places
 from asyncnet.mistakes import ScenarioError, near
-from asyncnet.reach import reached, remember, text_of
+from asyncnet.reach import called, reached, remember, text_of
 
 
 def bound(function: Callable) -> Callable:
@@ -148,8 +148,8 @@ def _check(family: Family) -> None:
         for name in sorted(asked):
             if not hasattr(family.kernel(part, name) or _check, "py_func"):
                 if hasattr(module, name):
-                    raise ScenarioError(f"{module.__name__}.{name}", "", "is no kernel: @kernel is missing")
-                raise ScenarioError(module.__name__, "", f"{family.machine.__name__} asks for {name}, and nobody brings it")
+                    raise ScenarioError(f"{called(module.__name__)}.{name}", "", "is no kernel: @kernel is missing")
+                raise ScenarioError(called(module.__name__), "", f"{family.machine.__name__} asks for {name}, and nobody brings it")
         _check_fields(module, known)
         _check_kernels(family.machine, module, asked)
 
@@ -162,7 +162,7 @@ def _check_kernels(machine: ModuleType, module: ModuleType, asked: set[str]) -> 
         if isinstance(statement, ast.FunctionDef) and statement.decorator_list and statement.name not in asked | used and statement.name[0] != "_":
             hint = near(statement.name, sorted(asked), "it asks for")
             why = f"{machine.__name__} asks for no kernel of that name, and nothing there uses it; {hint}"
-            raise ScenarioError(f"{module.__name__}.{statement.name}", "", why)
+            raise ScenarioError(f"{called(module.__name__)}.{statement.name}", "", why)
 
 
 def _check_fields(module: ModuleType, known: Mapping[str, set[str]]) -> None:
@@ -175,4 +175,4 @@ def _check_fields(module: ModuleType, known: Mapping[str, set[str]]) -> None:
                 what, label = ("field", "fields") if node.value.id == "v" else ("setting", "settings")
                 hint = near(node.attr, sorted(known[node.value.id]), f"its {label} are")
                 why = f"{node.value.id}.{node.attr} is no {what} of this node; {hint}"
-                raise ScenarioError(f"{module.__name__}.{kernel.name}, line {node.lineno}", "", why)
+                raise ScenarioError(f"{called(module.__name__)}.{kernel.name}, line {node.lineno}", "", why)

@@ -265,8 +265,7 @@ def _world(scenario: Scenario, plan: Plan, node: NodePlan) -> Node:
     told = 1 + 3 * b if scenario.critic else b
     score = Score(scenario.task.decisions, scenario.task.episodes)
     made = World(node, family_of(scenario, plan, node), dims, values, b + b * plan.inputs, (1, 1, told), outside=task.outside, score=score)
-    if task.fill:
-        task.fill(made.view)
+    task.fill(made.view)
     made.begin()
     made.view.look_at[:] = score.look_at
     made.view.turn[:] = -1.0

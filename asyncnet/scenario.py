@@ -18,16 +18,12 @@ import tomli_w
 from pydantic import BeforeValidator, Field, ValidationError
 
 from asyncnet.mistakes import ScenarioError, first
-from asyncnet.model import Model
+from asyncnet.model import Model, Positive, Share, Ticks
 from asyncnet.reading import Layer, change, condition, read_toml, several
 from asyncnet.rules import RULES, map_async, map_propagation
 from asyncnet.rules.settings import LearnerSettings, Size
-
-# With a tick of at most 1e6 microseconds, thirty-two of the longest delays, or a straggler's period, stay far below 2^63 microseconds.
-Ticks = Annotated[float, Field(ge=0.0, le=1e9)]
-Positive = Annotated[float, Field(gt=0.0, le=1e9)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Count = Annotated[int, Field(ge=1, le=10**12)]
+from asyncnet.tasks import TASKS
+from asyncnet.tasks.settings import Task
 
 
 # Clocks (clock.py). Periods, phases and times are in ticks.
@@ -128,46 +124,6 @@ class Links(Model):
         return sum(condition.stale or 0 for condition in self.of(channel))
 
 
-class World(Model):
-    """How the task meets the team."""
-
-    waits: bool = Field(description="whether it waits for the action of the current decision")
-    interval: Positive = Field(description="ticks between decisions; if it waits, ticks between an action's coming and its step")
-    late: Literal["use", "withhold", "grade-by-stamp"] = Field("use", description="what it does with an action for an earlier observation")
-    patience: Positive = Field(1000.0, description="if it waits: ticks after which it shows its observation again")
-
-
-class Task(Model):
-    streams: Annotated[int, Field(ge=1, le=4096)] = Field(1, description="parallel copies of the task in one message")
-    gamma: Share = Field(1.0, description="discount")
-    decisions: Count | None = None
-    episodes: Count | None = None
-    world: World
-
-
-class MultiplexerTask(Task):
-    name: Literal["multiplexer"]
-    k: Annotated[int, Field(ge=1, le=6)] = Field(description="address bits; inputs: k + 2^k")
-
-
-class RegressionTask(Task):
-    """Real-valued answers to independent questions (tasks/regression.py)."""
-
-    name: Literal["regression"]
-    reward: Literal["square", "error"] = Field("square", description="square: -(a - y)^2; error: y - a, what a net with a gate learns from")
-
-
-class GymnasiumTask(Task):
-    name: Literal["gymnasium"]
-    id: Annotated[str, Field(min_length=1, max_length=128)]
-    reward_clip: Positive | None = Field(None, description="rewards are learned from as if cut to +- this; returns are not")
-    action_scale: Annotated[float, Field(ge=-1e6, le=1e6)] = Field(
-        1.0, description="real-valued actions: the environment gets scale * a + offset, within its bounds"
-    )
-    action_offset: Annotated[float, Field(ge=-1e6, le=1e6)] = 0.0
-    truncation: Literal["zero", "bootstrap"] = Field("zero", description="TD error at a time limit: none, as published, or with the next value")
-
-
 class Network(Model):
     hidden: Annotated[tuple[Size, ...], Field(min_length=1, max_length=64)] = Field(description="units of each hidden layer, first to last")
     split: Literal["layer", "unit"] | Size = Field("layer", description="what is a node: a layer, a unit, or a group of so many units")
@@ -195,22 +151,20 @@ def _named(value: object) -> object:
     return {"name": "backprop", **value} if isinstance(value, dict) else value
 
 
-# A value network inside one node, or a team of its own.
-Critic = Annotated[Backprop | map_propagation.Critic | map_async.Critic, Field(discriminator="name"), BeforeValidator(_named)]
-Rule = Annotated[reduce(or_, (module.Settings for module in RULES.values())), Field(discriminator="name")]
-
-
 class Scenario(Model):
-    """The complete experiment as one value; equal values give equal runs."""
+    """The complete experiment as one value; equal values give equal runs.
+
+    Task, rule and critic are of the settings that their names stand for, as far as rules and tasks are registered (`follow`).
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
     question: str = ""
     seed: Annotated[int, Field(ge=0, lt=2**53)]
     tick: Annotated[int, Field(ge=1, le=10**6)] = Field(description="microseconds of one tick")
-    task: Annotated[MultiplexerTask | RegressionTask | GymnasiumTask, Field(discriminator="name")]
+    task: Task
     network: Network
-    rule: Rule
-    critic: Critic | None = None
+    rule: LearnerSettings
+    critic: LearnerSettings | None = None
     clocks: dict[str, Clock] = {"default": OnArrival(kind="on-arrival")}
     links: Links = Links()
     under: tuple[str, ...] = Field((), description="the conditions laid over it, for the record")
@@ -276,8 +230,35 @@ def differing(one: Any, other: Any) -> str:
     return ""
 
 
+def follow() -> None:
+    """Have the model know all rules and tasks that are registered now."""
+    global _followed  # noqa: PLW0603
+    if _followed == (RULES.version, TASKS.version):
+        return
+    _followed = (RULES.version, TASKS.version)
+    critics = [Backprop, *(module.Critic for module in RULES.values() if hasattr(module, "Critic"))]  # inside one node, or a team of its own
+    kinds = {"task": [module.Settings for module in TASKS.values()], "rule": [module.Settings for module in RULES.values()], "critic": critics}
+    for key, known in kinds.items():
+        kind = Annotated[reduce(or_, known), Field(discriminator="name")]
+        Scenario.model_fields[key].annotation = Annotated[kind, BeforeValidator(_named)] | None if key == "critic" else kind
+    Scenario.model_rebuild(force=True)
+
+
+_followed: tuple[int, ...] = ()
+follow()
+
+
+def _look_up(data: Any) -> None:
+    """Take in the rules and the task that plain data names, if an installed package offers them."""
+    for registry, table in ((RULES, "rule"), (RULES, "critic"), (TASKS, "task")):
+        said = data.get(table) if isinstance(data, Mapping) else None
+        registry.find(said.get("name") if isinstance(said, Mapping) else None)
+    follow()
+
+
 def check(data: Mapping[str, Any], where: str) -> Scenario:
     """The scenario in plain data; raises ScenarioError naming the first key that is wrong."""
+    _look_up(data)
     try:
         frozen = _frozen(data)
         scenario = Scenario.model_validate(frozen)
@@ -295,7 +276,7 @@ def _check_whole(scenario: Scenario, where: str) -> None:
     from asyncnet.team import plan  # imports the task's libraries; a file with a plain mistake never gets here
 
     task, network, rule = scenario.task, scenario.network, RULES[scenario.rule.name]
-    independent = task.name != "gymnasium"
+    independent = TASKS[task.name].INDEPENDENT
     if (task.decisions is None) == (task.episodes is None):
         raise ScenarioError(where, "task", "give either decisions or episodes")
     if independent and task.decisions is None:

@@ -16,7 +16,7 @@ from asyncnet.tasks.parts import Spaces, TaskFailed, seeds
 from asyncnet.text import in_a_line
 
 if TYPE_CHECKING:
-    from asyncnet.scenario import GymnasiumTask
+    from asyncnet.tasks.environments import Settings
 
 
 def _make(name: str) -> gymnasium.Env:
@@ -73,7 +73,7 @@ class Gym:
     it is kept: the state of its random generator before the last reset, and the actions since.
     """
 
-    def __init__(self, task: GymnasiumTask, seed: int) -> None:
+    def __init__(self, task: Settings, seed: int) -> None:
         self.envs = [_make(task.id) for _ in range(task.streams)]
         self._name, self._seeds = task.id, seeds(seed, task.streams)
         self._first = [np.ravel(env.reset(seed=own)[0]) for env, own in zip(self.envs, self._seeds, strict=True)]
