@@ -22,8 +22,35 @@ EXIT = {"pass": 0, "fail": 1, "unknown": 2}
 USAGE = 64
 
 
+@dataclass(frozen=True, kw_only=True)
+class Brings:
+    """What is brought from outside the package, by every command that reads a scenario."""
+
+    rule: Annotated[tyro.conf.UseAppendAction[list[str]], tyro.conf.arg(metavar="FILE")] = field(default_factory=list)
+    """A file with a rule of your own (docs/rules.md), or the name of a module; may be given several times."""
+    task: Annotated[tyro.conf.UseAppendAction[list[str]], tyro.conf.arg(metavar="FILE")] = field(default_factory=list)
+    """The same for a task."""
+    imports: Annotated[tyro.conf.UseAppendAction[list[str]], tyro.conf.arg(metavar="MODULE", name="import")] = field(default_factory=list)
+    """A module, or FILE.py, that registers environments with Gymnasium; may be given several times."""
+
+    def bring(self) -> None:
+        """Have it known."""
+        if self.rule or self.task or self.imports:
+            from asyncnet.outside import register
+
+            for kind, files in (("import", self.imports), ("rule", self.rule), ("task", self.task)):
+                for file in files:
+                    register(file, kind)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trusts(Brings):
+    trust: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Run the code that the directory holds (outside/: rules and the like) though it was never run on this machine."""
+
+
 @dataclass(frozen=True)
-class List:
+class List(Brings):
     """List the shipped scenarios and conditions, the rules and the tasks, each with one line."""
 
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -31,7 +58,7 @@ class List:
 
 
 @dataclass(frozen=True)
-class Validate:
+class Validate(Brings):
     """Check a scenario file: prints what is wrong (file, key, reason) and exits with 64, or prints "ok"."""
 
     file: tyro.conf.Positional[str]
@@ -41,7 +68,7 @@ class Validate:
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Brings):
     """Run a scenario: a team of agents learns, each on its own clock."""
 
     scenario: tyro.conf.Positional[str]
@@ -83,7 +110,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Resume:
+class Resume(Trusts):
     """Go on with a run that was interrupted, from its last checkpoint: in simulated time to the very bits of a run that was not."""
 
     run: tyro.conf.Positional[Path]
@@ -109,7 +136,7 @@ class Resume:
 
 
 @dataclass(frozen=True)
-class Replay:
+class Replay(Trusts):
     """Do a run on real clocks again, in one process, from what it recorded: says "identical", or the first node, event and array that differ."""
 
     run: tyro.conf.Positional[Path]
@@ -123,7 +150,7 @@ class Replay:
 
 
 @dataclass(frozen=True)
-class Verify:
+class Verify(Trusts):
     """Do a run again in one process and compare the bits: one in simulated time is executed again, one in real time replayed."""
 
     run: tyro.conf.Positional[Path]
@@ -215,7 +242,8 @@ def _resume(command: Resume) -> int:
     given = {"time": command.time, "pack": command.pack, "wire": command.wire, "address": command.address}
     options = {name: value for name, value in given.items() if value is not None}
     with reporter() as shown:
-        result = api.resume(command.run, command.engine, checkpoint=command.checkpoint, record=command.record, memory=command.memory, reporter=shown, **options)
+        how = {"checkpoint": command.checkpoint, "record": command.record, "memory": command.memory, "trust": command.trust}
+        result = api.resume(command.run, command.engine, reporter=shown, **how, **options)
     return _told(result, command.json)
 
 
@@ -231,7 +259,7 @@ def _replay(command: Replay) -> int:
         shown.note("replaying")
     try:
         with telling(shown.note), nullcontext() if before is None else interrupts.raised():  # at a prompt Ctrl-C drops a line
-            same, found = api.replay(command.run, before)
+            same, found = api.replay(command.run, before, trust=command.trust)
     except bdb.BdbQuit:  # "q" in the debugger
         return INTERRUPTED
     if before is not None and not before.reached:
@@ -244,7 +272,7 @@ def _verify(command: Verify) -> int:
     from asyncnet.console import reporter
 
     with reporter() as shown:
-        same, found = api.verify(command.run, shown)
+        same, found = api.verify(command.run, shown, trust=command.trust)
     print(as_json({"identical": same, "found": found}) if command.json else printable(found))
     return 0 if same else 1
 
@@ -295,6 +323,8 @@ def _main(arguments: list[str] | None) -> None:
     except SystemExit as stop:  # tyro has said what is wrong with the usage
         sys.exit(USAGE if stop.code == 2 else stop.code)
     try:
+        if isinstance(command, Brings):
+            command.bring()
         sys.exit({List: _list, Run: _run, Resume: _resume, Replay: _replay, Verify: _verify, Validate: _validate, Bench: _bench}[type(command)](command))
     except ScenarioError as error:
         print(f"asyncnet: {error}", file=sys.stderr)

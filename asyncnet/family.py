@@ -128,7 +128,9 @@ def _asked(family: Family, part: str) -> set[str]:
 def _check(family: Family) -> None:
     """Refuse what the compiler would find out late and say at length, or never."""
     for names in ([field.name for field in family.fields], [name for name, _ in family.settings]):
-        assert len(set(names)) == len(names), f"{family.name}: two fields or settings of one name among {sorted(names)}"
+        for name in names:
+            if names.count(name) > 1:
+                raise ScenarioError(family.name, f"field or setting {name}", "declared twice")
     for field in family.fields:
         if not isinstance(field.shape, str) or not field.shape.split():
             raise ScenarioError(
