@@ -14,6 +14,7 @@ import tyro
 
 from asyncnet import api, interrupts
 from asyncnet.interrupts import INTERRUPTED
+from asyncnet.mistakes import near
 from asyncnet.reading import Layer, find, setting
 from asyncnet.scenario import ScenarioError, read
 from asyncnet.text import as_json, in_a_line, printable, steady
@@ -160,6 +161,18 @@ class Verify(Trusts):
 
 
 @dataclass(frozen=True)
+class CheckRule(Brings):
+    """Try what a rule has to keep to, on small teams: that it learns, repeats, can be cut, copied and replayed; exits with 1 if something does not hold."""
+
+    name: tyro.conf.Positional[str]
+    """A file with a rule (docs/rules.md), or the name of one."""
+    set: Annotated[tyro.conf.UseAppendAction[list[str]], tyro.conf.arg(metavar="KEY=VALUE")] = field(default_factory=list)
+    """Change one setting, such as rule.learning_rate=0.1; may be given several times."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print one JSON object."""
+
+
+@dataclass(frozen=True)
 class Bench:
     """Measure speed and memory here: one table, each figure beside a yardstick from the same run."""
 
@@ -277,6 +290,33 @@ def _verify(command: Verify) -> int:
     return 0 if same else 1
 
 
+def _check_rule(command: CheckRule) -> int:
+    from asyncnet import contract
+    from asyncnet.kernel import telling
+    from asyncnet.outside import register
+    from asyncnet.rules import RULES
+
+    name = command.name
+    if name.endswith(".py") or "/" in name:
+        name = register(name, "rule").NAME
+    if RULES.find(name) is None:
+        raise ScenarioError(name, "", f"no rule of that name; {near(name, RULES)}")
+
+    def told(finding: contract.Finding) -> None:
+        if not command.json:
+            verdict = {True: "holds", False: "BROKEN", None: "left out"}[finding.holds]
+            print(printable(f"{verdict:9} {finding.claim} ({finding.why or f'in {finding.tried} settings'})"), flush=True)
+
+    with telling(lambda text: print(text, file=sys.stderr, flush=True)):
+        found = contract.check(name, [setting(text) for text in command.set], told)
+    broken = sum(finding.holds is False for finding in found)
+    if command.json:
+        print(as_json({"rule": name, "broken": broken, "claims": [finding._asdict() for finding in found]}))
+    else:
+        print(f"{name}: {broken} of {len(found)} claims broken" if broken else f"{name}: all {len(found)} claims hold")
+    return 1 if broken else 0
+
+
 def _told(result: api.Result, in_json: bool) -> int:
     from asyncnet.console import show_summary
 
@@ -318,14 +358,18 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _main(arguments: list[str] | None) -> None:
     try:
-        verbs = List | Run | Resume | Replay | Verify | Validate | Bench
+        verbs = List | Run | Resume | Replay | Verify | Validate | CheckRule | Bench
         command = tyro.cli(verbs, args=arguments, prog="asyncnet", description="A wind tunnel for asynchronous learning.")
     except SystemExit as stop:  # tyro has said what is wrong with the usage
         sys.exit(USAGE if stop.code == 2 else stop.code)
     try:
         if isinstance(command, Brings):
             command.bring()
-        sys.exit({List: _list, Run: _run, Resume: _resume, Replay: _replay, Verify: _verify, Validate: _validate, Bench: _bench}[type(command)](command))
+        sys.exit(
+            {List: _list, Run: _run, Resume: _resume, Replay: _replay, Verify: _verify, Validate: _validate, CheckRule: _check_rule, Bench: _bench}[
+                type(command)
+            ](command)
+        )
     except ScenarioError as error:
         print(f"asyncnet: {error}", file=sys.stderr)
         sys.exit(USAGE)

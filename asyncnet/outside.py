@@ -48,14 +48,14 @@ class Outside(Model):
 _imported: dict[str, ModuleType] = {}  # what `--import` brought, by name
 
 
-def register(what: str | Path | ModuleType, kind: Literal["rule", "task", "condition", "import"] | None = None) -> None:
+def register(what: str | Path | ModuleType, kind: Literal["rule", "task", "condition", "import"] | None = None) -> ModuleType | None:
     """Have a rule, a task or a condition known by its name: from a file, the name of a module, or a module; "import": a module that registers environments.
 
-    Raises ScenarioError for a file that lacks something, or whose name stands for another text already.
+    Returns the module, of a condition None. Raises ScenarioError for a file that lacks something, or whose name stands for another text already.
     """
     if kind == "condition" or (kind is None and str(what).endswith(".toml")):
         reading.register(Path(str(what)))
-        return
+        return None
     if kind not in (*REGISTRIES, "import", None):
         raise ScenarioError("kind", "", f"rule, task, condition or import; got {kind!r}")
     module = what if isinstance(what, ModuleType) else _from_file(Path(what), kind) if _is_file(what) else _by_name(str(what))
@@ -63,11 +63,12 @@ def register(what: str | Path | ModuleType, kind: Literal["rule", "task", "condi
         raise ScenarioError(str(getattr(module, "__file__", "__main__")), "", "a program cannot be registered: put the rule, or task, into a file of its own")
     try:
         _enter(module, kind or _kind(module))
-        _note_as_known(hashlib.sha256(_text(module)).hexdigest())
+        note_as_known(hashlib.sha256(_text(module)).hexdigest())
     except ScenarioError:
         if module.__name__.startswith(GIVEN) and not any(module in registry.values() for registry in REGISTRIES.values()):
             sys.modules.pop(module.__name__, None)
         raise
+    return module
 
 
 def _is_file(what: str | Path) -> bool:
@@ -250,7 +251,7 @@ def _known() -> Path | None:
     return folder and folder / "brought"
 
 
-def _note_as_known(sha256: str) -> None:
+def note_as_known(sha256: str) -> None:
     """Note that a user of this machine has brought a file of that digest."""
     if folder := _known():
         try:

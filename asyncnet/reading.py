@@ -85,7 +85,9 @@ def _offered(entry: Any) -> Path:
     try:
         return Path(entry.load())
     except Exception as error:  # whatever somebody's package raises
-        raise ScenarioError(f"{entry.group}: {entry.name}", "", f"{entry.value} is no path of a TOML file: {in_a_line(error)}") from None
+        raise ScenarioError(
+            entry.group, "", f"{entry.value}, which an installed package offers as {entry.name}, is no path of a TOML file: {in_a_line(error)}"
+        ) from None
 
 
 def find(name: str, kind: str = "") -> Path:

@@ -93,9 +93,11 @@ def _loaded(entry: importlib.metadata.EntryPoint) -> ModuleType:
     try:
         module = entry.load()
     except Exception as error:  # whatever somebody's package raises
-        raise ScenarioError(f"{entry.group}: {entry.name}", "", f"{entry.value} cannot be imported: {in_a_line(error)}") from None
+        raise ScenarioError(
+            entry.group, "", f"{entry.value}, which an installed package offers as {entry.name}, cannot be imported: {in_a_line(error)}"
+        ) from None
     if not isinstance(module, ModuleType) or getattr(module, "NAME", entry.name) != entry.name:
-        raise ScenarioError(f"{entry.group}: {entry.name}", "", f"{entry.value} is no module whose NAME is {entry.name!r}")
+        raise ScenarioError(entry.group, "", f"{entry.value}, which an installed package offers as {entry.name}, is no module of that NAME")
     return module
 
 

@@ -123,6 +123,7 @@ class RunDirectory:
             for each, text in brought:
                 (aside / OUTSIDE).mkdir(exist_ok=True)
                 (aside / OUTSIDE / f"{each.module}.py").write_bytes(text.encode())
+                outside.note_as_known(each.sha256)
             (aside / "run.json").write_bytes(self._as_json())
             self._lines = durable.Lines(aside / METRICS)
             aside.rename(self.path)
