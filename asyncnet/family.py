@@ -8,6 +8,7 @@ kernel that is follows from the type of `c`: the one of that name in the part's 
 from __future__ import annotations
 
 import ast
+import difflib
 import functools
 import hashlib
 import importlib
@@ -151,7 +152,9 @@ def _check(family: Family) -> None:
             if not hasattr(family.kernel(part, name) or _check, "py_func"):
                 if hasattr(module, name):
                     raise ScenarioError(f"{called(module.__name__)}.{name}", "", "is no kernel: @kernel is missing")
-                raise ScenarioError(called(module.__name__), "", f"{family.machine.__name__} asks for {name}, and nobody brings it")
+                close = difflib.get_close_matches(name, [each for each in vars(module) if each not in asked and hasattr(vars(module)[each], "py_func")], n=1)
+                why = f"{family.machine.__name__} asks for {name}, and nobody brings it" + "".join(f"; is {each} it?" for each in close)
+                raise ScenarioError(called(module.__name__), "", why)
         _check_fields(module, known)
         _check_kernels(family.machine, module, asked)
 

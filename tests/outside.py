@@ -32,6 +32,8 @@ def afterwards_as_before():
             registry.update(known[kind])
             registry.version += 1
         follow()
+        for name in outside._imported.keys() - imported.keys():
+            sys.modules.pop(name, None)
         for place, before in ((outside._imported, imported), (reading._registered, conditions)):
             place.clear()
             place.update(before)

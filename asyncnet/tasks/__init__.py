@@ -16,7 +16,7 @@ Kernels:
 A task may also have
 
     fill(v, task, seed)             write into a fresh state before `pose`
-    make(task, seed)                an object that steps the task in Python, as gym.Gym does (None: its kernels do); such a file needs no kernels
+    make(task, seed)                an object that steps the task in Python (stepped.py; None: its kernels do); such a file needs no kernels
     kernels(task)                   the module of its kernels, if that is not the file itself
 
 To add one, write its file and name it here; from outside the package: docs/rules.md.
@@ -28,10 +28,13 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from asyncnet.registry import Registry
+from asyncnet.mistakes import ScenarioError
+from asyncnet.registry import Registry, where
 from asyncnet.tasks import environments, multiplexer, outside, regression
 from asyncnet.tasks.parts import Spaces
 from asyncnet.tasks.settings import Task
+from asyncnet.tasks.stepped import Stepped
+from asyncnet.text import in_a_line
 
 if TYPE_CHECKING:
     from asyncnet.layout import Views
@@ -50,7 +53,16 @@ class Built(NamedTuple):
 
 def spaces(task: Task) -> Spaces:
     """What a task shows and takes; raises ScenarioError if it cannot be made."""
-    return TASKS[task.name].spaces(task)
+    module = TASKS[task.name]
+    try:
+        found = module.spaces(task)
+    except ScenarioError:
+        raise
+    except Exception as error:  # whatever somebody's file raises
+        raise ScenarioError("", "task", f"spaces() of {where(module)}: {type(error).__name__}: {in_a_line(error)}") from None
+    if not isinstance(found, Spaces):
+        raise ScenarioError("", "task", f"spaces() of {where(module)}: must return asyncnet.tasks.parts.Spaces, got {found!r}")
+    return found
 
 
 def kernels(task: Task) -> ModuleType:
@@ -66,6 +78,8 @@ def build(task: Task, seed: int) -> Built:
     module = TASKS[task.name]
     fill, made = getattr(module, "fill", None), getattr(module, "make", None)
     stepped = made(task, seed) if made else None
+    if stepped is not None and task.name not in TASKS.shipped:
+        stepped = Stepped(stepped, task.name)
 
     def filled(view: Views) -> None:
         if fill is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,6 +12,7 @@ from asyncnet.model import Positive
 from asyncnet.tasks import cartpole, outside
 from asyncnet.tasks.parts import Spaces
 from asyncnet.tasks.settings import Task
+from asyncnet.tasks.wrappers import Wrapper
 
 if TYPE_CHECKING:
     from asyncnet.layout import Views
@@ -23,9 +25,15 @@ INDEPENDENT = False
 COMPILED = {"CartPole-v1": (cartpole, Spaces(4, 2, False))}
 
 
+Plain = bool | int | float | str
+Argument = Plain | tuple[Plain, ...] | tuple[tuple[Plain, ...], ...]
+
+
 class Settings(Task):
     name: Literal["gymnasium"]
     id: Annotated[str, Field(min_length=1, max_length=128)] = Field(description="the name under which it is registered with Gymnasium")
+    kwargs: dict[str, Argument] = Field({}, description="keyword arguments of the environment")
+    wrappers: Annotated[tuple[Wrapper, ...], Field(max_length=16)] = Field((), description="wrappers, the innermost first (tasks/wrappers.py)")
     reward_clip: Positive | None = Field(None, description="rewards are learned from as if cut to +- this; returns are not")
     action_scale: Annotated[float, Field(ge=-1e6, le=1e6)] = Field(
         1.0, description="real-valued actions: the environment gets scale * a + offset, within its bounds"
@@ -35,7 +43,7 @@ class Settings(Task):
 
 
 def _compiled(task: Settings) -> bool:
-    return task.id in COMPILED
+    return task.id in COMPILED and not task.kwargs and not task.wrappers
 
 
 def spaces(task: Settings) -> Spaces:
@@ -44,7 +52,12 @@ def spaces(task: Settings) -> Spaces:
         return COMPILED[task.id][1]
     from asyncnet.tasks.gym import spaces as of_environment  # Gymnasium is imported where it is needed
 
-    return of_environment(task.id)
+    return of_environment(task.id, arguments(task), task.wrappers)
+
+
+def arguments(task: Settings) -> str:
+    """The environment's keyword arguments as JSON."""
+    return json.dumps(task.kwargs, sort_keys=True)
 
 
 def kernels(task: Settings) -> ModuleType:
