@@ -305,7 +305,7 @@ def _check_rule(command: CheckRule) -> int:
     def told(finding: contract.Finding) -> None:
         if not command.json:
             verdict = {True: "holds", False: "BROKEN", None: "left out"}[finding.holds]
-            print(printable(f"{verdict:9} {finding.claim} ({finding.why or f'in {finding.tried} settings'})"), flush=True)
+            print(printable(f"{verdict:9} {finding.claim} ({finding.why or f'in {finding.tried} setting' + 's' * (finding.tried != 1)})"), flush=True)
 
     with telling(lambda text: print(text, file=sys.stderr, flush=True)):
         found = contract.check(name, [setting(text) for text in command.set], told)
@@ -313,7 +313,8 @@ def _check_rule(command: CheckRule) -> int:
     if command.json:
         print(as_json({"rule": name, "broken": broken, "claims": [finding._asdict() for finding in found]}))
     else:
-        print(f"{name}: {broken} of {len(found)} claims broken" if broken else f"{name}: all {len(found)} claims hold")
+        left = sum(finding.holds is None for finding in found)
+        print(f"{name}: {len(found) - broken - left} claims hold, {broken} broken, {left} left out")
     return 1 if broken else 0
 
 

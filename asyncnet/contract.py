@@ -199,7 +199,7 @@ def is_cut_without_a_trace(scenario: Scenario) -> None:
     for layer, arrays in wanted.items():
         for key, array in arrays.items():
             if found[layer][key].tobytes() != array.tobytes():
-                raise Broken(f"{layer}: its {key} are off by {np.abs(found[layer][key] - array).max():.3g}")
+                raise Broken(f"{layer}: its {key} differs, by {np.abs(found[layer][key] - array).max():.3g}")
 
 
 def is_replayed(scenario: Scenario) -> None:
@@ -276,5 +276,5 @@ def _find(claim: Claim, scenarios: Iterable[tuple[str, Scenario]]) -> Finding:
             broken.append(f"{name}: {type(error).__name__}: {in_a_line(error)}")
         tried += 1
     if broken:
-        return Finding(claim.__doc__, False, tried, broken[0] + (f"; and in {len(broken) - 1} other settings" if broken[1:] else ""))
+        return Finding(claim.__doc__, False, tried, broken[0] + (f"; and in {len(broken) - 1} more" if broken[1:] else ""))
     return Finding(claim.__doc__, True, tried) if tried else Finding(claim.__doc__, None, 0, refused[0])

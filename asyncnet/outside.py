@@ -204,7 +204,7 @@ def needed(scenario: Scenario) -> list[tuple[Outside, str]]:
         if name not in registry or name in registry.shipped:
             continue
         module = registry[name]
-        kernels = sys.modules[module.KERNELS] if kind == "rule" else tasks.kernels(scenario.task)
+        kernels = _part(module, "KERNELS") if kind == "rule" else tasks.kernels(scenario.task)
         for part in reached(kernels.__name__):
             if part.partition(".")[0] != "asyncnet" and part != module.__name__:
                 found.setdefault(part, _about(sys.modules[part], "part"))

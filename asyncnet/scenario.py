@@ -124,11 +124,14 @@ class Links(Model):
         return sum(condition.stale or 0 for condition in self.of(channel))
 
 
+Units = Literal["bernoulli", "sign", "softplus", "relu", "linear"]
+
+
 class Network(Model):
     hidden: Annotated[tuple[Size, ...], Field(min_length=1, max_length=64)] = Field(description="units of each hidden layer, first to last")
     split: Literal["layer", "unit"] | Size = Field("layer", description="what is a node: a layer, a unit, or a group of so many units")
-    units: Literal["bernoulli", "sign", "softplus", "relu", "linear"] = Field(
-        "bernoulli", description="hidden units: {0,1}, {-1,+1}, or Gaussian about a softplus, ReLU or linear mean"
+    units: Units | Annotated[tuple[Units, ...], Field(min_length=1, max_length=64)] = Field(
+        "bernoulli", description="hidden units, of all layers or of each: {0,1}, {-1,+1}, or Gaussian about a softplus, ReLU or linear mean"
     )
     output: Literal["softmax", "bernoulli", "sign", "linear"] = Field(
         "softmax", description="a softmax group over the actions, one unit for two actions, or Gaussian about a linear mean for real-valued actions"
@@ -138,6 +141,10 @@ class Network(Model):
     ready: Literal["auto", "revise", "all"] = Field("auto", description="when a node acts on a stamp; auto: all on on-arrival clocks, else revise")
     patience: Annotated[int, Field(ge=1, le=10**6)] = Field(4, description="own ticks a node waits for missing pieces")
     lag: Annotated[int, Field(ge=0, le=10**6)] = Field(2, description="stamps an input may be behind and still be waited for")
+
+    def kinds(self) -> tuple[str, ...]:
+        """The units of each hidden layer."""
+        return (self.units,) * len(self.hidden) if isinstance(self.units, str) else self.units
 
 
 class Backprop(LearnerSettings):
@@ -252,7 +259,9 @@ def _look_up(data: Any) -> None:
     """Take in the rules and the task that plain data names, if an installed package offers them."""
     for registry, table in ((RULES, "rule"), (RULES, "critic"), (TASKS, "task")):
         said = data.get(table) if isinstance(data, Mapping) else None
-        registry.find(said.get("name") if isinstance(said, Mapping) else None)
+        name = said.get("name") if isinstance(said, Mapping) else None
+        if name != Backprop.model_fields["name"].default:  # that critic is no rule
+            registry.find(name)
     follow()
 
 
@@ -287,8 +296,11 @@ def _check_whole(scenario: Scenario, where: str) -> None:
         raise ScenarioError(where, "task.world.late", "grade-by-stamp rewards answers directly; a critic needs use or withhold")
     if task.world.waits and task.world.late != "use":
         raise ScenarioError(where, "task.world.late", "a world that waits never sees a late action")
-    if network.units not in rule.UNITS:
-        raise ScenarioError(where, "network.units", f"{rule.NAME} is made for {' or '.join(rule.UNITS)} units, got {network.units}")
+    if len(network.kinds()) != len(network.hidden):
+        raise ScenarioError(where, "network.units", f"{len(network.kinds())} values for {len(network.hidden)} hidden layers")
+    for units in network.kinds():
+        if units not in rule.UNITS:
+            raise ScenarioError(where, "network.units", f"{rule.NAME} is made for {' or '.join(rule.UNITS)} units, got {units}")
     if network.output == "linear" and not settles(rule):
         raise ScenarioError(where, "network.output", f"{rule.NAME} has no units for real-valued actions; MAP Propagation has")
     for table, learner in _settling(scenario):

@@ -141,7 +141,7 @@ def _actor(scenario: Scenario, inputs: int, actions: int, real: bool) -> tuple[L
         if name not in heard:
             raise ScenarioError("", "network.inputs", f"nobody hears {name}")
     values = [*network.hidden, actions if network.output in ("softmax", "linear") else 1]
-    layers = _team("actor", 1, sizes, values, (network.units, network.output), hears, network.split, settling)
+    layers = _team("actor", 1, sizes, values, (*network.kinds(), network.output), hears, network.split, settling)
     return _weighed(layers, inputs, "network.hidden")
 
 
@@ -153,18 +153,22 @@ def _critic(scenario: Scenario, below: int, inputs: int) -> tuple[Layer, ...]:
     sizes = [*critic.hidden, 1]
     names = [f"critic.{number}" for number in range(1, len(sizes) + 1)]
     hears = {name: (names[i - 1] if i else OBSERVATION,) for i, name in enumerate(names)}
-    return _weighed(_team("critic", below + 1, sizes, sizes, (critic.units, "linear"), hears, scenario.network.split, True), inputs, "critic.hidden")
+    return _weighed(
+        _team("critic", below + 1, sizes, sizes, (critic.units,) * len(critic.hidden) + ("linear",), hears, scenario.network.split, True),
+        inputs,
+        "critic.hidden",
+    )
 
 
 def _team(
-    team: str, number: int, sizes: list[int], values: list[int], units: tuple[str, str], hears: dict[str, tuple[str, ...]], split: str | int, settling: bool
+    team: str, number: int, sizes: list[int], values: list[int], units: tuple[str, ...], hears: dict[str, tuple[str, ...]], split: str | int, settling: bool
 ) -> tuple[Layer, ...]:
     layers = []
     for place, (name, columns) in enumerate(zip(hears, sizes, strict=True)):
         last = place == len(sizes) - 1
-        group = columns if split == "layer" or (last and units[1] == "softmax") else 1 if split == "unit" else split
+        group = columns if split == "layer" or (last and units[-1] == "softmax") else 1 if split == "unit" else split
         parts = tuple((start, min(group, columns - start)) for start in range(0, columns, group))
-        layers.append(Layer(name, number + place, units[last], columns, values[place], hears[name], parts, team, place, last, settling))
+        layers.append(Layer(name, number + place, units[place], columns, values[place], hears[name], parts, team, place, last, settling))
     return tuple(layers)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -10,7 +11,7 @@ import pytest
 from outside import RULE, USING, afterwards_as_before, using
 
 import asyncnet
-from asyncnet import embedded, outside
+from asyncnet import contract, embedded, outside
 from asyncnet.api import Quiet
 from asyncnet.reach import GIVEN
 from asyncnet.rules import RULES
@@ -267,6 +268,42 @@ def test_list_names_what_was_brought(rule, command):
     code, out, _ = command("list", "--rule", rule, "--json")
     assert code == 0
     assert json.loads(out)["rules"]["reinforce-baseline"] == "REINFORCE that subtracts a running mean of the reward"
+
+
+# check-rule
+
+
+def test_check_rule_says_that_the_tutorials_rule_keeps_to_the_contract(rule, command):
+    code, out, err = command("check-rule", rule)
+    assert (code, out.splitlines()[-1]) == (0, "reinforce-baseline: 8 claims hold, 0 broken, 0 left out"), err
+    assert out.startswith("holds     every weight is moved by reward, and everything stays finite (in 9 settings)\n")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "broken"),
+    [
+        ("reward - v.baseline[b])", "reward - v.baseline[b]) * c.O", {"is_cut_without_a_trace"}),
+        ("reward - v.baseline[b])", "np.random.random() - v.baseline[b])", {"repeats", "hears_nothing_but_its_inbox", "keeps_all_in_its_state"}),
+    ],
+)
+def test_check_rule_finds_what_a_rule_breaks(old, new, broken, rule, command):
+    rule.write_text(RULE.replace("from typing", "import numpy as np\nfrom typing", 1).replace(old, new))
+    code, out, err = command("check-rule", rule, "--json")
+    assert code == 1, err
+    found = {claim["claim"] for claim in json.loads(out)["claims"] if claim["holds"] is False}
+    assert {getattr(contract, name).__doc__ for name in broken} <= found
+    if len(broken) == 1:
+        assert len(found) == 1
+
+
+def test_check_rule_uses_the_rules_own_settings_and_refuses_what_they_do_not_allow(rule, command):
+    code, out, _ = command("check-rule", rule, "--set", "rule.learning_rate=0.0")
+    assert code == 1
+    assert re.search(r"^BROKEN +every weight is moved by reward.* 48 of 48 numbers of its weight never moved", out, re.M)
+    for words, said in (((rule, "--set", "rule.horizon=3.0"), "rule.horizon: must be less than or equal to 1"), (("weight-maxx",), "did you mean weight-max?")):
+        code, out, err = command("check-rule", *words)
+        assert (code, out) == (64, "")
+        assert said in err
 
 
 # Modules and installed packages

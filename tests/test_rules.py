@@ -152,7 +152,7 @@ def test_a_claim_that_does_not_hold_is_said_with_its_setting_and_its_array():
     found = {finding.claim: finding for finding in contract.check("reinforce", [setting("rule.learning_rate=0.0")])}
     broken = found[contract.learns_and_stays_finite.__doc__]
     assert broken.holds is False
-    assert broken.why.startswith("lock-step, stamped: actor.1: 48 of 48 numbers of its weight never moved; and in 8 other settings")
+    assert broken.why.startswith("lock-step, stamped: actor.1: 48 of 48 numbers of its weight never moved; and in 8 more")
     assert all(finding.holds for claim, finding in found.items() if finding is not broken)
 
 
@@ -346,6 +346,16 @@ def test_feedback_of_another_power_is_the_slope_of_that_norm():
     made.reward(5, 0, [0.7])
     e = made.nodes[1].view.ring_e[0, 0]
     assert made.unit_reward[0][0] == pytest.approx((3.0 * W[1] ** 2 * np.sign(W[1]) * 0.7 * e).sum(1), abs=1e-14)
+
+
+def test_hidden_layers_may_have_units_of_different_kinds():
+    one = run(multiplexer("weight-max", {"network.units": ("bernoulli", "bernoulli"), "task.decisions": 100}))
+    assert one.digest() == run(multiplexer("weight-max", {"task.decisions": 100})).digest(), "one name stands for all"
+    scenario = multiplexer("weight-max", {"network.units": ("bernoulli", "sign"), "task.decisions": 100})
+    whole = run(scenario)
+    shown = [set(np.unique(node.view.y).tolist()) for node in learners(whole)[:2]]
+    assert shown == [{0.0, 1.0}, {-1.0, 1.0}]
+    contract.is_cut_without_a_trace(scenario)
 
 
 def test_units_with_a_reach_hear_those_nearest_to_them_and_learn():
