@@ -263,7 +263,7 @@ def test_the_command_keeps_libraries_to_one_thread_before_it_imports_any():
 
 def test_every_verb_has_help(command):
     code, out, _ = command("--help")
-    verbs = re.findall(r"• (\w+)", out)
+    verbs = re.findall(r"• ([\w-]+)", out)
     assert code == 0
     assert {"list", "run", "validate", "bench"} <= set(verbs)
     for verb in verbs:

@@ -41,6 +41,10 @@ class Settings(Task):
     action_offset: Annotated[float, Field(ge=-1e6, le=1e6)] = Field(0.0, description="real-valued actions: the offset")
     truncation: Literal["zero", "bootstrap"] = Field("zero", description="TD error at a time limit: none, as published, or with the next value")
 
+    def arguments(self) -> str:
+        """The environment's keyword arguments as JSON."""
+        return json.dumps(self.kwargs, sort_keys=True)
+
 
 def _compiled(task: Settings) -> bool:
     return task.id in COMPILED and not task.kwargs and not task.wrappers
@@ -52,12 +56,7 @@ def spaces(task: Settings) -> Spaces:
         return COMPILED[task.id][1]
     from asyncnet.tasks.gym import spaces as of_environment  # Gymnasium is imported where it is needed
 
-    return of_environment(task.id, arguments(task), task.wrappers)
-
-
-def arguments(task: Settings) -> str:
-    """The environment's keyword arguments as JSON."""
-    return json.dumps(task.kwargs, sort_keys=True)
+    return of_environment(task.id, task.arguments(), task.wrappers)
 
 
 def kernels(task: Settings) -> ModuleType:

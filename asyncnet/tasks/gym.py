@@ -15,7 +15,6 @@ import numpy as np
 
 from asyncnet.layout import Views
 from asyncnet.mistakes import ScenarioError, near
-from asyncnet.tasks.environments import arguments
 from asyncnet.tasks.parts import Spaces, TaskFailed, seeds
 from asyncnet.tasks.wrappers import carried, limit, put_back, wrapped
 from asyncnet.text import in_a_line
@@ -94,7 +93,7 @@ class Gym:
     """
 
     def __init__(self, task: Settings, seed: int) -> None:
-        self.envs = [_make(task.id, arguments(task), task.wrappers) for _ in range(task.streams)]
+        self.envs = [_make(task.id, task.arguments(), task.wrappers) for _ in range(task.streams)]
         self._name, self._seeds = task.id, seeds(seed, task.streams)
         self._fresh = [carried(env) for env in self.envs]
         self._carried = list(self._fresh)  # before the last reset
