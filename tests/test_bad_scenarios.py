@@ -382,7 +382,7 @@ def in_plain_words(error: ScenarioError, where: str) -> None:
     assert str(error).isprintable()
     assert error.key
     assert error.why
-    assert not FOREIGN.search(error.why), str(error)
+    assert not FOREIGN.search(re.sub(r"""got ('[^']*'|"[^"]*")""", "", error.why)), str(error)  # a value that is repeated may be any word
 
 
 @settings(max_examples=400)
