@@ -86,7 +86,7 @@ def groups(team: Plan, pack: int) -> list[list[int]]:
     """Which nodes share an actor: the world has its own; the others go in order, `pack` to each, the dopamine node as a part of the critic it follows."""
     others: list[list[int]] = []
     for node in team.nodes[1:]:
-        if node.role == "dopamine":
+        if team.layers[node.layer].team == "dopamine":
             others[-1].append(node.index)  # three additions are no work for an actor, and the value it waits for need not travel
         else:
             others.append([node.index])

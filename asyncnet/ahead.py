@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from asyncnet import compiled_loop, interrupts, outside
+from asyncnet.build import family_of
 from asyncnet.kernel import COMPILING, cache_folder, kept, quietly, tell
-from asyncnet.node import family_of
 from asyncnet.pointer import BEGIN, HANDLE
 from asyncnet.scenario import Scenario, check
 from asyncnet.team import plan

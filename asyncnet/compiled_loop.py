@@ -33,7 +33,6 @@ from asyncnet.agenda import (
     leave_slot,
     of_which,
     of_who,
-    push,
     replace_first,
     take_slot,
     which,
@@ -44,13 +43,13 @@ from asyncnet.inbox import NONE, PARCEL_COLUMNS, take_first
 from asyncnet.kernel import entry, inlined, kernel, view
 from asyncnet.ledger import REFUSED
 from asyncnet.loop import Loop
-from asyncnet.message import TICK, WORLD
+from asyncnet.message import TICK, TURN
+from asyncnet.outbox import AGAIN, COUNT, LOOK, STEP, USED
 from asyncnet.pointer import call, fetch
 from asyncnet.scenario import Scenario
 from asyncnet.tables import count, directory, grown, lay_out, under_way, write_back
 from asyncnet.timekeeper import NEVER
 from asyncnet.underway import NOTHING
-from asyncnet.world import LOOK, STEP, TURN
 
 PAUSED, IDLE, FULL, STEPS, LOOKS = range(5)  # why `go` came back
 AHEAD = 4  # lines of a node's state that are fetched ahead
@@ -75,9 +74,8 @@ def wake(t, row, now, kind, port, seq, stamp, slot, size):
     """Give an event to the node of that row."""
     state = view(t.real, row[p.STATE], (row[p.STATE_SIZE],))
     config = view(t.real, row[p.CONFIG], (row[p.CONFIG_SIZE],))
-    said = view(t.real, row[p.SAID], (row[p.SAID_SIZE],))
-    told = view(t.real, row[p.TOLD], (row[p.TOLD_B], row[p.TOLD_I], row[p.TOLD_M]))
-    return call(row[p.ADDRESS], state, config, now, kind, port, seq, stamp, p.payload_of(t, slot, size), said, told)
+    t.box[0, COUNT] = t.box[0, USED] = 0
+    return call(row[p.ADDRESS], state, config, now, kind, port, seq, stamp, p.payload_of(t, slot, size), t.box, t.box_numbers)
 
 
 @inlined
@@ -198,7 +196,7 @@ def go(directory, seed, patience, limit):
                     take_in(t, row)
             if taped:
                 p.note(t, now, code, seq)
-            if kind in (TICK, WORLD):
+            if kind in (TICK, TURN):
                 control[p.TICKED] = 2
                 flags = wake(t, row, now, TICK, 1, 0, 0, p.NOWHERE, 0)
             else:
@@ -206,19 +204,13 @@ def go(directory, seed, patience, limit):
                 control[p.TICKED] = 0
                 flags = wake(t, row, now, kind, port, seq, slots[slot, STAMP], slot, slots[slot, SIZE])
                 leave_slot(control, slots, slot)
-        control[p.MORE] = node if flags & p.AGAIN else -1
-        if flags == 0:
-            continue
-        p.send(directory, t, seed, now, node, flags)
-        if node == 0:
-            if flags & TURN:
-                turn = t.nodes[0, p.NEXT_TURN]
-                push(control, agenda, max(now, np.int64(t.real[turn])), who(WORLD, 0, 0), 0, which(0, -1))
-                t.real[turn] = -1.0
-            if flags & STEP:
-                return STEPS, now
-            if flags & LOOK:
-                return LOOKS, now
+        control[p.MORE] = node if flags & AGAIN else -1
+        if t.box[0, COUNT] > 0:
+            p.send(directory, seed, now, node)
+        if flags & STEP:
+            return STEPS, now
+        if flags & LOOK:
+            return LOOKS, now
     return PAUSED, 0
 
 
@@ -296,7 +288,7 @@ class CompiledLoop(Loop):
                     break
                 self._idle(at)
             elif why == STEPS:
-                self.nodes[0].outside.step(self.nodes[0].view)
+                self.nodes[int(self._tables.control[p.MORE])].step()
             elif why == LOOKS:
                 self.now = at
                 self._look(progress)

@@ -6,13 +6,22 @@ v_k is the critic's value of observation k, R_k what decision k earned, boot_k =
 resets an ended episode (and, as published, for a time limit). It goes out as soon as all of its parts have come, oldest decision first.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from asyncnet.family import bound
 from asyncnet.family import unbound as cut
 from asyncnet.kernel import kernel
 from asyncnet.layout import STAMP, Field
-from asyncnet.message import ACTIVITY, TICK
+from asyncnet.message import ACTIVITY, REWARD, TICK
+from asyncnet.outbox import AGAIN, ALL, emit, reserve
+from asyncnet.ports import ERRORS, REWARDS, In, Kind
 
-SAY, MORE = 1, 4
+if TYPE_CHECKING:
+    from asyncnet.network import Site
+
+KIND = Kind("asyncnet.dopamine", hears=(In("values", "activity", "below"), In("outcomes", "outcome", "world")), says=(ERRORS, REWARDS._replace(apart=True)))
 
 MISSED = 0
 COUNT_NAMES = ("missed",)
@@ -25,12 +34,19 @@ FIELDS = (
     Field("outcome", "K N", "-1.. any"),  # N = 1 + 3 B: stamp of the action used, R, boot, live
     Field("open", "1", "0..K"),  # outcomes whose TD error has not gone out
     Field("pending", "K", "0..1"),
-    Field("stamp", "1", STAMP),  # the decision of the TD error just said
-    Field("credited", "1", STAMP),  # the stamp of the action it rewards
-    Field("critics", "1", "fixed"),  # how many of the nodes that hear it are the critic's, the first ones: sent from here, one place behind that stamp
     Field("counts", "1", "0.."),
 )
-SETTINGS = (("gamma", float), ("on_arrival", int))
+SETTINGS = (
+    ("gamma", float),
+    ("on_arrival", int),
+    ("critics", int),  # how many of the nodes that hear it are the critic's: the first ones
+    ("hearers", int),
+)
+
+
+def dimensions(site: Site) -> dict[str, int]:
+    """What its layout has beside streams: values and outcomes that it keeps, numbers in an outcome."""
+    return {"K": site.plan.archives["dopamine"], "N": 1 + 3 * site.scenario.task.streams}
 
 
 @bound
@@ -39,12 +55,11 @@ def begin(state, config):
     v, _ = cut(state, config)
     v.value_stamp[:] = -1.0
     v.outcome_stamp[:] = -1.0
-    v.stamp[:] = -1.0
-    v.credited[:] = -1.0
 
 
 @kernel
-def turn(v, c, said):
+def turn(v, c, out, numbers):
+    """Say the oldest TD error that can be reckoned; returns AGAIN if there are more."""
     if v.open[0] == 0.0:
         return 0
     best = -1
@@ -59,23 +74,28 @@ def turn(v, c, said):
     if best < 0:
         return 0
     following = int(v.outcome_stamp[best] + 1) % c.K
+    at = reserve(out, c.B)
     for b in range(c.B):
         reward, boot, live = v.outcome[best, 1 + b], v.outcome[best, 1 + c.B + b], v.outcome[best, 1 + 2 * c.B + b]
-        said[b] = live * (reward + c.gamma * boot * v.value[following, b] - v.value[best, b])
+        numbers[at + b] = live * (reward + c.gamma * boot * v.value[following, b] - v.value[best, b])
     v.pending[best] = 0.0
     v.open[0] -= 1.0
-    v.stamp[0] = v.outcome_stamp[best]
-    v.credited[0] = v.outcome[best, 0]
-    return SAY | MORE if count > 1 else SAY
+    stamp, credited = int(v.outcome_stamp[best]), int(v.outcome[best, 0])
+    if credited == stamp:
+        emit(out, REWARD, ALL, stamp, at, c.B)
+    else:  # the critic learns from every decision, the others from that whose action was used, if any
+        for link in range(c.critics if credited < 0 else c.hearers):
+            emit(out, REWARD, link, stamp if link < c.critics else credited, at, c.B)
+    return AGAIN if count > 1 else 0
 
 
 @bound
-def handle(state, config, now, kind, port, seq, stamp, payload, said, told):
+def handle(state, config, now, kind, port, seq, stamp, payload, out, numbers):
     """Take in one event: a value, an outcome, or a TICK; on an on-arrival clock each message calls for a turn."""
     v, c = cut(state, config)
     slot = stamp % c.K
     if kind == TICK:
-        return turn(v, c, said)
+        return turn(v, c, out, numbers)
     if kind == ACTIVITY:
         if stamp > v.value_stamp[slot] or (stamp == v.value_stamp[slot] and seq > v.value_seq[slot]):
             v.value_stamp[slot] = stamp
@@ -92,5 +112,5 @@ def handle(state, config, now, kind, port, seq, stamp, payload, said, told):
         for n in range(c.N):
             v.outcome[slot, n] = payload[n]
     if c.on_arrival == 1:
-        return turn(v, c, said)
+        return turn(v, c, out, numbers)
     return 0

@@ -43,12 +43,13 @@ class Family:
         self.machine, self.parts = machine, parts
         self.fields: tuple[Field, ...] = (*machine.FIELDS, *(field for part in parts.values() for field in part.FIELDS))
         self.settings: list[tuple[str, type]] = [*machine.SETTINGS, *(setting for part in parts.values() for setting in part.SETTINGS)]
+        self.dimensions: tuple[str, ...] = (*DIMENSIONS, *(letter for module in (machine, *parts.values()) for letter in getattr(module, "DIMENSIONS", ())))
         self.name = " ".join(module.__name__.rpartition(".")[2] for module in (machine, *parts.values())).replace("_", " ")
         _check(self)
         self.digest = _digest(self)
         kernels = {name: functools.partial(self.kernel, name) for name in parts}
         settings, fields = [(name, kind is int) for name, kind in self.settings], [(field.name, field.shape) for field in self.fields]
-        self._cut = cutter(f"{self.name} {self.digest}", DIMENSIONS, settings, fields, kernels)
+        self._cut = cutter(f"{self.name} {self.digest}", self.dimensions, settings, fields, kernels)
 
     def kernel(self, part: str, name: str) -> Any:
         """The kernel of that name which a part brings, or has from the machine's defaults; None if there is none."""
@@ -74,7 +75,7 @@ class Family:
 
     @functools.cached_property
     def handle(self) -> Any:
-        """Takes in one event: handle(state, config, now, kind, port, seq, stamp, payload, said, told)."""
+        """Takes in one event: handle(state, config, now, kind, port, seq, stamp, payload, out, numbers)."""
         return self._entry(self.machine.handle)
 
     def _entry(self, function: Any) -> Any:
@@ -90,7 +91,7 @@ class Family:
             if name not in values:
                 raise ScenarioError(self.name, f"setting {name}", "nobody gives it a value; values() of the file that declares it has to")
         starts = (place[0] for place in places(self.fields, tuple(dims.items())).values())
-        return np.array([*(dims.get(d, 0) for d in DIMENSIONS), *(values[name] for name, _ in self.settings), *starts], dtype=np.float64)
+        return np.array([*(dims.get(d, 0) for d in self.dimensions), *(values[name] for name, _ in self.settings), *starts], dtype=np.float64)
 
 
 _families: dict[tuple[str, ...], Family] = {}
@@ -122,7 +123,7 @@ def _asked(family: Family, part: str) -> set[str]:
         node.attr
         for text in family.texts.values()
         for node in ast.walk(_parsed(text))
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute) and node.value.attr == part
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == f"c.{part}"
     }
 
 
@@ -138,12 +139,12 @@ def _check(family: Family) -> None:
                 family.name, f"field {field.name}", f"its shape is a string of dimension letters and numbers, such as 'B O'; got {field.shape!r}"
             )
         for size in field.shape.split():
-            if not size.isdigit() and size not in DIMENSIONS:
-                why = f"has the shape {field.shape!r}, and {size} is no dimension; there are {', '.join(DIMENSIONS)}"
+            if not size.isdigit() and size not in family.dimensions:
+                why = f"has the shape {field.shape!r}, and {size} is no dimension; there are {', '.join(family.dimensions)}"
                 raise ScenarioError(family.name, f"field {field.name}", why)
     known = {
         "v": {field.name for field in family.fields},
-        "c": {*DIMENSIONS, *(name for name, _ in family.settings), *family.parts},
+        "c": {*family.dimensions, *(name for name, _ in family.settings), *family.parts},
     }
     _check_fields(family.machine, known)
     for part, module in family.parts.items():

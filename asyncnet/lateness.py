@@ -19,7 +19,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from asyncnet.mistakes import ScenarioError
-from asyncnet.network import OBSERVATION, Plan, settles
+from asyncnet.network import OBSERVATION, Plan
 
 if TYPE_CHECKING:
     from asyncnet.scenario import Scenario
@@ -99,7 +99,7 @@ class Ways:
 
     def __init__(self, scenario: Scenario, plan: Plan) -> None:
         self.scenario, self.plan, self.tick = scenario, plan, scenario.tick
-        self.layers = {layer.name: layer for layer in plan.layers}
+        self.layers = {layer.name: layer for layer in plan.learning}
         self.waits = scenario.task.world.waits
         self.period = max(1, round(scenario.task.world.interval * self.tick))  # between two decisions, at least
         if self.waits:
@@ -109,36 +109,32 @@ class Ways:
 
     def credits(self) -> dict[str, Time]:
         """From showing an observation to the last moment at which a layer, the critic or dopamine may need what it keeps about it."""
-        from asyncnet.rules import RULES
-
-        teams = {team: [layer for layer in self.plan.layers if layer.team == team] for team in ("actor", "critic")}
+        teams = {team: [layer for layer in self.plan.learning if layer.team == team] for team in ("actor", "critic")}
         output = teams["actor"][-1].name
         closed = Time()
         if not self.waits:
             closed = self.sampled(output) + self.activity(output) + Time({"task.world.interval": self.period})
         told, out = closed, {}
-        if self.scenario.critic:
-            value = teams["critic"][-1].name if teams["critic"] else "critic"
+        if teams["critic"]:
+            value = teams["critic"][-1].name
             parts = closed + self.said("outcome", self.period), closed + self.sampled(value) + self.activity(value)
             told = out["dopamine"] = max(parts, key=Time.total) + self.tick_of("dopamine")
-            if not teams["critic"]:
-                out["critic"] = told + self.said("reward", self.period) + self.tick_of("critic")
+            error = told + self.said("reward", self.period)
         answered = self.passes("activity") ** (len(teams["actor"]) + 1)  # the share of the decisions with an answer of their own
         told = told + self.said("reward", self.period, 1.0 if self.scenario.task.world.late == "use" else answered)
         share = answered * self.passes("outcome") * self.passes("reward")
         shares: dict[str, float] = {}  # of the decisions, from which a layer learns and tells those below
-        rule = RULES[self.scenario.rule.name]
-        by_feedback = rule.TELLS and not settles(rule)
-        for layer in reversed(self.plan.layers):
+        for layer in reversed(self.plan.learning):
             readers = [other.name for other in self.plan.layers if layer.name in other.sources]
             shares[layer.name] = share
-            if layer.team == "actor" and by_feedback and readers:
+            credit = layer.kind.hearing("credit")
+            if credit.relation == "above":
                 shares[layer.name] = min(shares[reader] for reader in readers) * self.passes("feedback")
                 heard = (out[reader] + self.said("feedback", max(self.period, self.ticks(reader)), shares[reader]) for reader in readers)
                 heard = max(heard, key=Time.total)
                 out[layer.name] = heard + self.tick_of(layer.name, 1 + self.scenario.network.patience)
             else:
-                out[layer.name] = told + self.tick_of(layer.name)
+                out[layer.name] = (error if credit.out == "error" else told) + self.tick_of(layer.name)
         return out
 
     def sampled(self, name: str) -> Time:
@@ -200,7 +196,7 @@ class Ways:
     def name_of(self, node: int) -> str:
         """What stands for a node here: its layer, or its own name."""
         found = self.plan.nodes[node]
-        return OBSERVATION if found.role == "world" else self.plan.layers[found.layer].name if found.layer >= 0 else found.name
+        return self.plan.layers[found.layer].name
 
     def _sources(self, name: str) -> tuple[str, ...]:
         return self.layers[name].sources if name in self.layers else (OBSERVATION,)

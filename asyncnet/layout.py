@@ -1,6 +1,6 @@
 """Where a node keeps its state: named arrays cut from one flat float64 array.
 
-A node type declares fields, `("weight", "I O")`, and settings, `("decay", float)`. The letters are dimensions:
+A node type declares fields, `("weight", "I O")`, and settings, `("decay", float)`. The letters are dimensions; a machine may have others of its own:
 
     B streams          I inputs             O units (columns)      N values emitted
     K archived samples C credits in wait    S sources              D credit senders
@@ -8,6 +8,7 @@ A node type declares fields, `("weight", "I O")`, and settings, `("decay", float
     P, A, L            parameters, activations and layers of a network inside one node
     R weights learned at a time
     E nodes above whose feedback drives this one, Q its pieces per unit
+    F inputs that listen to feedback
     G answers graded at once         W decisions logged before Python takes them      X numbers in an action      Y slots of the optimiser
 
 Snapshot, digest and shipping a node are then one copy of one array; a whole number is exact in float64 up to 2^53.
@@ -22,7 +23,7 @@ import numpy as np
 
 from asyncnet.mistakes import ScenarioError
 
-DIMENSIONS = ("B", "I", "O", "N", "K", "C", "S", "D", "J", "M", "Z", "P", "A", "L", "R", "G", "W", "E", "Q", "X", "Y")
+DIMENSIONS = ("B", "I", "O", "N", "K", "C", "S", "D", "J", "M", "Z", "P", "A", "L", "R", "G", "W", "E", "Q", "X", "Y", "F")
 
 
 STAMP = "-1..decision"  # what a field that names a decision holds

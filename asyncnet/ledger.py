@@ -58,7 +58,7 @@ def shown(plan: Plan, table: np.ndarray) -> dict[str, dict[str, int]]:
     if len(plan.links) <= MOST_ROWS:
         return by_link(plan, table)
     rows: dict[str, np.ndarray] = {}
-    layer = [plan.layers[node.layer].name if node.layer >= 0 else node.name for node in plan.nodes]
+    layer = [plan.layers[node.layer].name if node.layer else node.name for node in plan.nodes]
     for (channel, src, dst, *_), column in zip(plan.links.tolist(), table.T, strict=True):
         name = f"{CHANNEL_NAMES[channel]} {layer[src]} -> {layer[dst]}"
         rows[name] = rows[name] + column if name in rows else column

@@ -18,17 +18,18 @@ import numpy as np
 
 from asyncnet import clock, ledger, underway
 from asyncnet.agenda import who
+from asyncnet.build import build, clock_of
 from asyncnet.link import CONSTANT, EXPONENTIAL, LOGNORMAL, LOSS, UNIFORM, fate
 from asyncnet.memory import most_events
-from asyncnet.message import CHANNEL_NAMES, CHANNELS, TICK, WORLD, Letter
+from asyncnet.message import CHANNEL_NAMES, CHANNELS, TICK, TURN, Letter
 from asyncnet.network import DST, PORT, Plan
-from asyncnet.node import Node, build, clock_of
+from asyncnet.node import Node
+from asyncnet.outbox import LOOK
 from asyncnet.scenario import Links, Scenario
 from asyncnet.tasks.parts import TaskFailed
 from asyncnet.team import plan
 from asyncnet.timekeeper import NEVER
 from asyncnet.underway import KIND, SRC, UnderWay
-from asyncnet.world import LOOK, TURN
 
 Tape = Callable[[np.ndarray], None]
 _DELAYS = {"constant": CONSTANT, "uniform": UNIFORM, "exponential": EXPONENTIAL, "lognormal": LOGNORMAL}
@@ -86,7 +87,7 @@ class Loop:
         self._agenda: list[tuple] = []
         self._coming: UnderWay | None = None  # the agenda, if it is not that list
         if 0 in self.nodes:
-            heappush(self.agenda, (0, WORLD, 0, 0, 0, 0, None, 0))
+            heappush(self.agenda, (0, TURN, 0, 0, 0, 0, None, 0))
         for i, row in self.clocks.items():
             first = int(clock.first_tick(row, self.seed, self.nodes[i].identity))
             if first < NEVER:
@@ -155,7 +156,7 @@ class Loop:
             if kind == TICK:
                 letters = node.act(now)
                 self._next_tick(node, dst, at, now)
-            elif kind == WORLD:
+            elif kind == TURN:
                 letters = node.act(now)
             else:
                 self.delivered[self._arrived(dst, kind, port)] += 1
@@ -164,11 +165,8 @@ class Loop:
                 self._send(dst, letter, now)
             if len(agenda) > self.most_events:
                 self._give_up()
-            if dst == 0:
-                if node.flags & TURN:
-                    heappush(agenda, (max(node.take_turn(), now), WORLD, 0, 0, 0, 0, None, 0))
-                if node.flags & LOOK:
-                    self._look(progress)
+            if node.flags & LOOK:
+                self._look(progress)
 
     def _pause(self, at: int) -> None:
         self.paused, self.now = True, at
@@ -231,7 +229,10 @@ class Loop:
         heappush(self.agenda, (due, TICK, index, index, k, 0, None, 0))
 
     def _send(self, src: int, letter: Letter, now: int) -> None:
-        channel, _, _, only = letter
+        channel, stamp, _, only = letter
+        if channel == TURN:
+            heappush(self.agenda, (max(stamp, now), TURN, src, src, 0, 0, None, 0))
+            return
         sequence = self.sequence[src]
         seq = sequence[channel] = sequence[channel] + 1
         way, routes = self.ways[channel], self._routes(src, channel)

@@ -18,10 +18,10 @@ import numpy as np
 import psutil
 
 from asyncnet import layout, network
+from asyncnet.build import family_of
 from asyncnet.lateness import Ways
 from asyncnet.message import CHANNEL_NAMES
-from asyncnet.network import CHANNEL, DST, SRC, Plan, dimensions
-from asyncnet.node import family_of
+from asyncnet.network import CHANNEL, SRC, Plan, dimensions, site_of
 from asyncnet.scenario import Scenario, ScenarioError
 from asyncnet.team import plan
 
@@ -49,9 +49,9 @@ def reckon(scenario: Scenario, team: Plan) -> int:
     streams = scenario.task.streams
     states = outputs = 0
     for node in team.nodes:
-        dims = dimensions(team, node, scenario)
+        dims = dimensions(site_of(scenario, team, node))
         states += max(last for _, last, _ in layout.places(family_of(scenario, team, node).fields, tuple(dims.items())).values())
-        outputs += streams * (1 + network.values_of(team, node) + (dims["I"] * dims["M"] if node.role == "agent" else 3))
+        outputs += streams * (1 + network.values_of(team, node) + (dims["I"] * dims["M"] if team.layers[node.layer].learns else 3))
     decisions = scenario.task.decisions or 0
     return 8 * (COPIES * states + outputs) + under_way(scenario, team) + A_NODE * len(team.nodes) + A_LINK * len(team.links) + A_DECISION * decisions
 
@@ -63,15 +63,7 @@ def most_events(scenario: Scenario, team: Plan) -> int:
 
 def an_event(scenario: Scenario, team: Plan) -> int:
     """Bytes that a message under way takes at most."""
-    return AN_EVENT + 12 * widest(scenario, team)  # tables grow by halves
-
-
-def widest(scenario: Scenario, team: Plan) -> int:
-    """Numbers in the longest message."""
-    kind = np.array([node.layer if node.layer >= 0 else -1 - node.index for node in team.nodes])  # the first part of a layer is the largest
-    rows = np.column_stack((team.links[:, CHANNEL], kind[team.links[:, SRC]], kind[team.links[:, DST]]))
-    _, first = np.unique(rows, axis=0, return_index=True)
-    return max(network.payload_size(team, scenario.task.streams, link) for link in first.tolist())
+    return AN_EVENT + 12 * network.widest(team, scenario.task.streams, np.ones(len(team.links), dtype=np.bool_))  # tables grow by halves
 
 
 def under_way(scenario: Scenario, team: Plan) -> int:

@@ -5,7 +5,7 @@ sender and the sender's sequence number for that kind. So ties never depend on t
 goes before activity: what a decision earned is learned before the next decision is made, as in the synchronous algorithms.
 
     kind        from -> to                  payload (float64, flat)
-    WORLD       the world's own turn        -
+    TURN        a turn a node asked for     -
     REWARD      world | dopamine -> nodes   (B,) reward or TD error per stream
     OUTCOME     world -> dopamine           (1 + 3 B,) stamp of the action used, reward, bootstrap factor, live factor
     FEEDBACK    node -> its inputs          (B, inputs, pieces) what the rule tells each input unit
@@ -17,13 +17,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-WORLD, REWARD, OUTCOME, FEEDBACK, ACTIVITY, TICK = range(6)
+TURN, REWARD, OUTCOME, FEEDBACK, ACTIVITY, TICK = range(6)
 CHANNELS = {"reward": REWARD, "outcome": OUTCOME, "feedback": FEEDBACK, "activity": ACTIVITY}
 CHANNEL_NAMES = {code: name for name, code in CHANNELS.items()}
 
 
 class Letter(NamedTuple):
-    """What a node wants to send: one payload to every link of a channel, or (link >= 0) to one of them."""
+    """What a node wants to send: one payload to every link of a channel, or (link >= 0) to one of them; on TURN: a turn of its own at time `stamp`."""
 
     channel: int
     stamp: int

@@ -1,19 +1,19 @@
 """What a plan of a team is: which nodes there are, which links join them, and what follows from that for the shape of each.
 
-A plan is plain data and the same on every machine; team.py draws it, node.py builds the nodes that a loop hosts. Nodes are numbered in the
+A plan is plain data and the same on every machine; team.py draws it, build.py makes the nodes that a loop hosts. Nodes are numbered in the
 order world, layers from first to output, critic, dopamine; that number, not the order of construction, breaks ties between simultaneous events.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
-from types import ModuleType
+import importlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from asyncnet.message import ACTIVITY, FEEDBACK, REWARD, TICK
+from asyncnet.message import FEEDBACK, TICK
 from asyncnet.optimizers import OPTIMIZERS
+from asyncnet.ports import In, Kind, Out
 
 if TYPE_CHECKING:
     from asyncnet.scenario import Scenario
@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 OBSERVATION = "observation"
 LARGEST = 1_000_000  # links between layers
 AT_A_TIME = 512  # weights: enough for the processor's widest steps, few enough to stay at hand
-MOST_GRADED = 64  # answers graded in one interval
 MOST_WEIGHTS = 100_000_000  # each takes 24 bytes with its moments, as much again with a trace for each stream
 
 
 class Layer(NamedTuple):
-    """A layer of a team: `columns` units with `values` outputs (a softmax may have one output more), cut into parts (first unit, units)."""
+    """A layer of a team: `columns` units with `values` outputs (a softmax may have one output more), cut into parts (first unit, units).
+
+    The world's observation and the dopamine node are layers of one node, too.
+    """
 
     name: str
     number: int
@@ -35,24 +37,30 @@ class Layer(NamedTuple):
     values: int
     sources: tuple[str, ...]
     parts: tuple[tuple[int, int], ...]
-    team: str  # actor | critic
-    place: int  # in its team, from 0
-    last: bool  # the output
-    settles: bool  # whether feedback drives its units while their credit is the reward
+    team: str  # world | actor | critic | dopamine
+    kind: Kind
+    place: int = 0  # in its team, from 0
+    last: bool = True  # the output
+
+    @property
+    def learns(self) -> bool:
+        """Whether its nodes are learning nodes."""
+        return self.team in ("actor", "critic")
 
 
 class NodePlan(NamedTuple):
-    """One node: its name, its number, its identity in the key of its draws, and its role world | agent | critic | dopamine."""
+    """One node: its name, its number, its identity in the key of its draws, its layer (position among the layers), and which of its units it is."""
 
     name: str
     index: int
     identity: int
-    role: str
-    layer: int = -1  # position among the layers
-    part: tuple[int, int] = (0, 0)
+    layer: int = 0
+    part: tuple[int, int] = (0, 1)
 
 
-CHANNEL, SRC, DST, PORT, SLOT = range(5)  # columns of a link: its kind of message, sender, receiver, its number at the receiver and at the sender
+# Columns of a link: its channel, sender, receiver, its number at the receiver and at the sender among those of the channel; which of the receiver's ports it
+# leads to, and which of the sender's outs it takes.
+CHANNEL, SRC, DST, PORT, SLOT, IN, OUT = range(7)
 
 
 class Plan:
@@ -63,13 +71,22 @@ class Plan:
 
     archives: dict[str, int]
 
-    def __init__(self, layers: tuple[Layer, ...], nodes: tuple[NodePlan, ...], links: list[tuple[int, ...]], inputs: int, actions: int) -> None:
-        self.layers, self.nodes, self.inputs, self.actions = layers, nodes, inputs, actions
-        rows = np.array(links, dtype=np.int32).reshape(-1, 5)
-        self.links = rows[np.lexsort((rows[:, SLOT], rows[:, CHANNEL], rows[:, SRC]))]
+    def __init__(self, layers: tuple[Layer, ...], nodes: tuple[NodePlan, ...], links: list[tuple[int, ...]], actions: int) -> None:
+        self.layers, self.nodes, self.inputs, self.actions = layers, nodes, layers[0].values, actions
+        rows = np.array(links, dtype=np.int32).reshape(-1, 7)
+        self.links = rows[np.lexsort((rows[:, SLOT], rows[:, OUT], rows[:, CHANNEL], rows[:, SRC]))]
         self.arriving = np.lexsort((self.links[:, PORT], self.links[:, CHANNEL], self.links[:, DST])).astype(np.int32)
         self._leaving = self._starts(self.links, SRC)
         self._coming = self._starts(self.links[self.arriving], DST)
+
+    @property
+    def learning(self) -> tuple[Layer, ...]:
+        """The layers of learning nodes."""
+        return tuple(layer for layer in self.layers if layer.learns)
+
+    def layer_of(self, node: int) -> Layer:
+        """The layer of a node."""
+        return self.layers[self.nodes[node].layer]
 
     def _starts(self, links: np.ndarray, end: int) -> np.ndarray:
         """Where the links of each (node, channel) begin among links sorted by them."""
@@ -81,10 +98,17 @@ class Plan:
         key = node * TICK + channel
         return range(int(self._leaving[key]), int(self._leaving[key + 1]))
 
-    def senders(self, node: int, channel: int) -> list[int]:
-        """The nodes that send to a node on a channel, in the order of their ports."""
-        places = self.incoming(node, channel)
-        return self.links[self.arriving[places.start : places.stop], SRC].tolist()
+    def leaving(self, node: int) -> np.ndarray:
+        """All links by which a node sends, as rows."""
+        return self.links[self._leaving[node * TICK] : self._leaving[(node + 1) * TICK]]
+
+    def senders(self, node: int, port: str) -> list[int]:
+        """The nodes that a node hears at a port of that name, in order."""
+        names = [each.name for each in self.layer_of(node).kind.hears]
+        if port not in names:
+            return []
+        rows = self.links[self.arriving[self._coming[node * TICK] : self._coming[(node + 1) * TICK]]]
+        return rows[rows[:, IN] == names.index(port), SRC].tolist()
 
     def link(self, channel: int, src: int, dst: int) -> int:
         """The link by which one node sends to another on a channel; raises KeyError if there is none."""
@@ -103,14 +127,25 @@ class Plan:
         return range(int(self._coming[key]), int(self._coming[key + 1]))
 
 
-def settles(rule: ModuleType) -> bool:
-    """Whether the rule's feedback drives the nodes that hear it, while their credit is the reward itself; else it is their credit."""
-    return rule.TELLS and rule.HEARS_REWARD == "all"
+class Site(NamedTuple):
+    """Where a node stands: what its machine, its rule and its optimiser are told when they give their settings."""
+
+    scenario: Scenario
+    plan: Plan
+    node: NodePlan
+    layer: Layer
+    learner: Any  # the settings by which it learns
+
+
+def site_of(scenario: Scenario, plan: Plan, node: NodePlan) -> Site:
+    """Where a node stands."""
+    layer = plan.layers[node.layer]
+    return Site(scenario, plan, node, layer, learner_of(scenario, layer))
 
 
 def learner_of(scenario: Scenario, layer: Layer) -> Any:
     """The settings by which a layer learns."""
-    return scenario.rule if layer.team == "actor" else scenario.critic
+    return scenario.critic if layer.team == "critic" else scenario.rule
 
 
 def reach_of(scenario: Scenario, layer: Layer) -> int:
@@ -118,101 +153,103 @@ def reach_of(scenario: Scenario, layer: Layer) -> int:
     return scenario.network.reach or LARGEST if layer.team == "actor" and not layer.last else LARGEST
 
 
-def within(scenario: Scenario, layers: tuple[Layer, ...], node: NodePlan, source: str, inputs: int) -> slice:
+def within(scenario: Scenario, layer: Layer, node: NodePlan, source: Layer) -> slice:
     """Which units of a source a node hears: all, or (a hidden one, network.reach) those nearest to its own place in its layer."""
-    width = inputs if source == OBSERVATION else next(layer.columns for layer in layers if layer.name == source)
-    reach = min(reach_of(scenario, layers[node.layer]), width)
-    middle = (node.part[0] + 0.5) / layers[node.layer].columns
+    width = source.columns
+    reach = min(reach_of(scenario, layer), width)
+    middle = (node.part[0] + 0.5) / layer.columns
     first = min(max(round(middle * width - 0.5 * reach), 0), width - reach)
     return slice(first, first + reach)
 
 
-def source_slices(scenario: Scenario, plan: Plan, node: NodePlan) -> list[tuple[int, int, int]]:
-    """Which inputs each source of an agent feeds, (first, count) for each activity port, and from which of its values on."""
+def brings(scenario: Scenario, plan: Plan, node: NodePlan, port: In) -> list[tuple[int, int, int]]:
+    """What each sender of a port brings, (first, how many, with which of its values it begins) for each.
+
+    Inputs from below one after another, pieces from above likewise, those of its own layer in their places.
+    """
     out, at = [], 0
-    for src in plan.senders(node.index, ACTIVITY):
-        source, skipped = plan.nodes[src], 0
-        width = source.part[1]
-        if source.role == "world":
-            part = within(scenario, plan.layers, node, OBSERVATION, plan.inputs)
-            skipped, width = part.start, part.stop - part.start
+    for src in plan.senders(node.index, port.name):
+        sender, layer = plan.nodes[src], plan.layer_of(src)
+        if port.relation == "layer":
+            out.append((*sender.part, 0))
+            continue
+        skipped, width = 0, pieces(plan, sender)
+        if port.relation == "below":
+            width = sender.part[1]
+            if layer.name == OBSERVATION:
+                part = within(scenario, plan.layers[node.layer], node, layer)
+                skipped, width = part.start, part.stop - part.start
         out.append((at, width, skipped))
         at += width
     return out
 
 
-def credit_slices(plan: Plan, node: NodePlan) -> list[tuple[int, int]]:
-    """Which pieces each sender of credit brings: (first, count) for each port."""
-    told = [] if plan.layers[node.layer].settles else plan.senders(node.index, FEEDBACK)
-    return _slices(plan, told or plan.senders(node.index, REWARD))
-
-
-def drive_slices(plan: Plan, node: NodePlan) -> list[tuple[int, int]]:
-    """The same for the senders of what drives a node."""
-    return _slices(plan, plan.senders(node.index, FEEDBACK) if plan.layers[node.layer].settles else [])
-
-
-def _slices(plan: Plan, senders: list[int]) -> list[tuple[int, int]]:
-    # A layer that is one node has summed its pieces already.
-    out, at = [], 0
-    for src in senders:
-        sender = plan.nodes[src]
-        width = pieces(plan, sender) if sender.role == "agent" else 1
-        out.append((at, width))
-        at += width
-    return out
-
-
 def pieces(plan: Plan, node: NodePlan) -> int:
-    """How many numbers a node tells each input: one for each of its units, if its layer is cut into several nodes, else their sum."""
+    """How many numbers a node has for each unit of its inputs: one for each of its own units, if its layer is cut into several nodes, else their sum."""
     return node.part[1] if len(plan.layers[node.layer].parts) > 1 else 1
 
 
 def values_of(plan: Plan, node: NodePlan) -> int:
     """How many values a node says for each stream."""
-    if node.role == "agent":
-        layer = plan.layers[node.layer]
-        return node.part[1] + layer.values - layer.columns
-    return plan.inputs if node.role == "world" else 1
+    layer = plan.layers[node.layer]
+    return node.part[1] + layer.values - layer.columns
+
+
+def out_of(plan: Plan, link: int) -> Out:
+    """What is said by a link."""
+    return plan.layer_of(plan.links[link, SRC]).kind.says[plan.links[link, OUT]]
 
 
 def payload_size(plan: Plan, streams: int, link: int) -> int:
     """How many numbers a message of a link carries."""
-    channel, src, dst, *_ = plan.links[link].tolist()
-    source = plan.nodes[src]
-    if channel == ACTIVITY:
-        return streams + streams * values_of(plan, source)
-    if channel == FEEDBACK:
-        return streams * (plan.layers[source.layer].settles + plan.nodes[dst].part[1] * pieces(plan, source))
-    return streams if channel == REWARD else 1 + 3 * streams
+    source = plan.nodes[plan.links[link, SRC]]
+    letters = {"B": streams, "N": values_of(plan, source), "M": pieces(plan, source), "U": plan.nodes[plan.links[link, DST]].part[1]}
+    return out_of(plan, link).numbers(letters)
 
 
-def dimensions(plan: Plan, node: NodePlan, scenario: Scenario) -> dict[str, int]:
-    """The dimension letters of a node's layout (layout.py)."""
-    streams = scenario.task.streams
-    if node.role == "world":
-        graded = MOST_GRADED if scenario.task.world.late == "grade-by-stamp" else 0
-        numbers = plan.actions if scenario.network.output == "linear" else 1
-        return {"B": streams, "I": plan.inputs, "G": graded, "W": max(1024, 2 * streams), "X": numbers}
-    if node.role == "dopamine":
-        return {"B": streams, "K": plan.archives["dopamine"], "N": 1 + 3 * streams}
-    learner = scenario.critic if node.role == "critic" else learner_of(scenario, plan.layers[node.layer])
-    stamped = learner.credit == "stamped"
-    ring = learner.ring or plan.archives["critic" if node.role == "critic" else plan.layers[node.layer].name]
-    dims = {"Y": OPTIMIZERS[learner.optimizer.name].SLOTS}
-    dims |= {"B": streams, "K": ring if stamped else 1, "C": ring, "Z": streams if not stamped or learner.lambda_ > 0.0 else 0}
-    if node.role == "critic":
-        sizes = critic_sizes(plan, scenario)
-        dims |= {"I": plan.inputs, "O": 1, "N": 1, "S": 1, "D": 1, "J": 1, "M": 1}
-        return dims | {"L": len(sizes), "A": sum(sizes[1:]), "P": sum((n + 1) * m for n, m in pairwise(sizes))}
-    sources, senders = source_slices(scenario, plan, node), credit_slices(plan, node)
-    above = drive_slices(plan, node)
-    if plan.layers[node.layer].settles:
-        dims |= {"E": len(above), "Q": sum(width for _, width in above)}
-    dims |= {"I": sum(width for _, width, _ in sources), "S": len(sources), "D": len(senders), "J": sum(width for _, width in senders)}
-    units = node.part[1]
-    return dims | {"O": units, "N": values_of(plan, node), "M": pieces(plan, node), "R": units * max(1, min(AT_A_TIME // units, dims["I"]))}
+def widest(plan: Plan, streams: int, which: np.ndarray) -> int:
+    """How many numbers the longest message has of the links marked in `which`."""
+    links = np.flatnonzero(which)
+    layer = np.array([node.layer for node in plan.nodes])  # the first part of a layer is the largest
+    rows = np.column_stack((plan.links[links, OUT], layer[plan.links[links, SRC]], layer[plan.links[links, DST]]))
+    _, first = np.unique(rows, axis=0, return_index=True)
+    return max((payload_size(plan, streams, link) for link in links[first].tolist()), default=1)
 
 
-def critic_sizes(plan: Plan, scenario: Scenario) -> list[int]:
-    return [plan.inputs, *scenario.critic.hidden, 1]
+def room_of(plan: Plan, streams: int, node: NodePlan, dims: dict[str, int]) -> tuple[int, int]:
+    """How many messages a node emits at once at most, and how many numbers these have together, with what it keeps beside them (outbox.py)."""
+    letters = {"B": streams, "N": values_of(plan, node), "M": pieces(plan, node)}
+    rows, numbers = 2, streams * dims.get("I", 0) * dims.get("M", 0)
+    links = plan.leaving(node.index)
+    for number, out in enumerate(plan.layers[node.layer].kind.says):
+        hearers = links[links[:, OUT] == number, DST].tolist()
+        if out.apart:
+            rows += len(hearers)
+            numbers += sum(out.numbers(letters | {"U": plan.nodes[dst].part[1]}) for dst in hearers)
+        else:
+            rows += 1
+            numbers += out.numbers(letters)
+    return rows, numbers
+
+
+def dimensions(site: Site) -> dict[str, int]:
+    """The dimension letters of a node's layout (layout.py): those of its ports, those of its layer, and those that its machine and its kernels add."""
+    scenario, plan, node, layer, learner = site
+    dims = {"B": scenario.task.streams}
+    if layer.learns:
+        archive = learner.ring or plan.archives[layer.name]
+        stamped = learner.credit == "stamped"
+        dims |= {"O": node.part[1], "N": values_of(plan, node), "M": pieces(plan, node), "Y": OPTIMIZERS[learner.optimizer.name].SLOTS}
+        dims |= {"K": archive if stamped else 1, "C": archive, "Z": dims["B"] if not stamped or learner.lambda_ > 0.0 else 0}
+        dims["F"] = int((plan.leaving(node.index)[:, CHANNEL] == FEEDBACK).sum())
+    for port in layer.kind.hears:
+        if port.senders:
+            brought = brings(scenario, plan, node, port)
+            dims[port.senders] = len(brought)
+            dims[port.width] = layer.columns if port.relation == "layer" else sum(width for _, width, _ in brought)
+    if "O" in dims:
+        dims["R"] = dims["O"] * max(1, min(AT_A_TIME // dims["O"], dims["I"]))
+    for name in (layer.kind.machine, layer.kind.kernels):
+        if name and hasattr(module := importlib.import_module(name), "dimensions"):
+            dims |= module.dimensions(site)
+    return dims

@@ -161,21 +161,22 @@ def _enter(module: ModuleType, kind: str) -> None:
 def _bind(module: ModuleType, kind: str) -> None:
     """Find out whether its kernels are those that its machine asks for."""
     if kind == "rule":
-        machine, kernels = (_part(module, key) for key in ("MACHINE", "KERNELS"))
-        bind(machine, rule=kernels, optimizer=OPTIMIZERS["adam"])
+        for key in ("HIDDEN", "OUTPUT"):
+            bind(_part(module, key, "machine"), rule=_part(module, key, "kernels"), optimizer=OPTIMIZERS["adam"])
     elif hasattr(module, "pose"):
         bind(world, task=module)
     elif not (hasattr(module, "make") or hasattr(module, "kernels")):
         raise ScenarioError(where(module), "pose", "missing; a task brings kernels (pose, move), or make(task, seed) for one that is stepped in Python")
 
 
-def _part(module: ModuleType, key: str) -> ModuleType:
-    name = getattr(module, key)
+def _part(module: ModuleType, key: str, part: str) -> ModuleType:
+    """The machine or the kernels of a rule's hidden nodes, or of its output's."""
+    name = getattr(getattr(module, key), part)
     try:
         return importlib.import_module(name)
-    except ImportError:
-        known = [getattr(each, key) for each in RULES.values()]
-        raise ScenarioError(where(module), key, f"no module {name}; {near(name, dict.fromkeys(known))}") from None
+    except (ImportError, ValueError):
+        known = [getattr(getattr(each, side), part) for each in RULES.values() for side in ("HIDDEN", "OUTPUT")]
+        raise ScenarioError(where(module), f"{key}.{part}", f"no module {name}; {near(name, dict.fromkeys(known))}") from None
 
 
 def _text(module: ModuleType) -> bytes:
@@ -204,8 +205,8 @@ def needed(scenario: Scenario) -> list[tuple[Outside, str]]:
         if name not in registry or name in registry.shipped:
             continue
         module = registry[name]
-        kernels = _part(module, "KERNELS") if kind == "rule" else tasks.kernels(scenario.task)
-        for part in reached(kernels.__name__):
+        kernels = [_part(module, key, "kernels") for key in ("HIDDEN", "OUTPUT")] if kind == "rule" else [tasks.kernels(scenario.task)]
+        for part in [part for each in kernels for part in reached(each.__name__)]:
             if part.partition(".")[0] != "asyncnet" and part != module.__name__:
                 found.setdefault(part, _about(sys.modules[part], "part"))
         found[module.__name__] = _about(module, kind)

@@ -19,13 +19,13 @@ from asyncnet.checkpoint import Checkpoint
 from asyncnet.journal import SUFFIX, Digest, Reader, Room, Segment
 from asyncnet.layout import Views
 from asyncnet.loop import Loop
-from asyncnet.message import CHANNEL_NAMES, TICK, WORLD
+from asyncnet.message import CHANNEL_NAMES, TICK, TURN
 from asyncnet.network import CHANNEL, DST, SRC
 from asyncnet.node import Node
+from asyncnet.outbox import LOOK
 from asyncnet.recorder import differing, digest_of, put_outcome
 from asyncnet.scenario import Scenario, ScenarioError
 from asyncnet.timekeeper import Virtual
-from asyncnet.world import LOOK, TURN
 
 MOST_WAITING = 256 << 20  # bytes of messages that were said and not heard yet
 LETTER = 400  # bytes, about, that one takes beside its payload
@@ -46,7 +46,7 @@ class Event(NamedTuple):
     seq: int
 
     def __str__(self) -> str:
-        what = "its turn" if self.kind == WORLD else "a tick" if self.kind == TICK else f"{CHANNEL_NAMES[self.kind]} {abs(self.seq)} from {self.sender}"
+        what = "its turn" if self.kind == TURN else "a tick" if self.kind == TICK else f"{CHANNEL_NAMES[self.kind]} {abs(self.seq)} from {self.sender}"
         return f"event {self.number} of {self.node}, at {self.now / 1e6:.6f} s: {what}"
 
 
@@ -142,7 +142,7 @@ class Replayed(Loop):
         # Whatever can be heard: messages of the plan's links, ticks, the world's turn.
         links = self.plan.links.astype(np.int64)
         self.messages = who.py_func(links[:, CHANNEL], links[:, DST], links[:, SRC])
-        self.turns = np.array([who.py_func(TICK if i else WORLD, i, i) for i in self.nodes])
+        self.turns = np.array([who.py_func(TICK if i else TURN, i, i) for i in self.nodes])
         self.outcomes: _Outcomes | None = None
         world = self.nodes[0]
         if world.outside is not None:
@@ -164,7 +164,7 @@ class Replayed(Loop):
 
     def possible(self, now: int, kind: int, dst: int, src: int, seq: int) -> bool:
         """Whether an event can take place: a message can when it has been sent."""
-        return kind in (TICK, WORLD) or (kind, dst, src, seq) in self.mail
+        return kind in (TICK, TURN) or (kind, dst, src, seq) in self.mail
 
     def do(self, now: int, kind: int, dst: int, src: int, seq: int) -> None:
         """Have it take place; raises _NoOutcome."""
@@ -172,7 +172,7 @@ class Replayed(Loop):
         self.last[dst] = now, kind, dst, src, seq
         self.numbers[dst] += 1
         self.gone = []
-        if kind in (TICK, WORLD):
+        if kind in (TICK, TURN):
             self.ticks[dst] += kind == TICK
             letters = node.act(now)
         else:
@@ -182,11 +182,8 @@ class Replayed(Loop):
         for letter in letters:
             self._send(dst, letter, now)
         self._take_mail()
-        if dst == 0:
-            if node.flags & TURN:
-                node.take_turn()
-            if node.flags & LOOK:
-                node.look(now)
+        if node.flags & LOOK:
+            node.look(now)
 
     def _open(self, *message: int) -> tuple[int, np.ndarray, int]:
         waiting = self.mail[message]

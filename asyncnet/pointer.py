@@ -17,8 +17,8 @@ from asyncnet.kernel import array_value
 
 _FLAT = types.Array(types.float64, 1, "C")
 _WHOLE = types.int64
-# handle(state, config, now, kind, port, seq, stamp, payload, said, told) -> flags
-HANDLE = (_FLAT, _FLAT, _WHOLE, _WHOLE, _WHOLE, _WHOLE, _WHOLE, _FLAT, _FLAT, types.Array(types.float64, 3, "C"))
+# handle(state, config, now, kind, port, seq, stamp, payload, out, numbers) -> flags
+HANDLE = (_FLAT, _FLAT, _WHOLE, _WHOLE, _WHOLE, _WHOLE, _WHOLE, _FLAT, types.Array(types.int64, 2, "C"), _FLAT)
 
 BEGIN = (_FLAT, _FLAT)  # begin(state, config)
 
@@ -34,7 +34,7 @@ def address(handle: Any) -> int:
 
 
 @intrinsic
-def call(typingctx, at, state, config, now, kind, port, seq, stamp, payload, said, told):
+def call(typingctx, at, state, config, now, kind, port, seq, stamp, payload, out, numbers):
     """Call the `handle` at that address."""
     signature = _WHOLE(_WHOLE, *HANDLE)
 

@@ -8,6 +8,7 @@ sent    one row a link: how many messages were sent by it, and lost
 came    one number a link, in the order of receivers and ports: how many were delivered
 held    rings of (sequence number, slot), for links that hold letters back
 real    all float64 numbers that never move: states, configs, clocks, conditions
+box     the outbox (outbox.py) of whoever is called, and its numbers
 out     what goes to other loops over the wire, for each peer: rows (AT, WHO, SEQ, STAMP, SIZE) and the payloads one after another
 arrive  which messages may come from there: rows (WHO, port, size), sorted
 tape    if there is any: what the nodes heard, in order, as rows (now, WHO, SEQ), and what was lost on leaving here, its SEQ negative
@@ -17,26 +18,25 @@ from typing import NamedTuple
 
 import numpy as np
 
+from asyncnet import outbox
 from asyncnet.agenda import EVENT_COLUMNS, EVENTS, FREE_COUNT, FREE_PARCELS, SIZE, SLOT_COLUMNS, STAMP, USERS, leave_slot, push, take_slot, which, who
 from asyncnet.inbox import PARCEL_COLUMNS, put_aside
 from asyncnet.kernel import inlined, kernel, view
 from asyncnet.link import fate
-from asyncnet.message import ACTIVITY, FEEDBACK, OUTCOME, REWARD, TICK
+from asyncnet.message import TICK, TURN
 from asyncnet.pointer import halves_at, numbers_at, wholes_at
 
 # Columns of `nodes`, 64 bytes a line as the processor fetches them: what every event needs, what ticks and messages need, what sending needs. Places are in
 # `real`; PEER is who hosts the node (-1: this loop), PATIENT whether its messages wait for its next tick, INBOX the first of them; SEQUENCE, FIRST_LINK,
 # LINK_COUNT and FIRST_IN (its first link in the order of `came`) have a column for each channel.
-ADDRESS, STATE, STATE_SIZE, CONFIG, CONFIG_SIZE, SAID, SAID_SIZE, TOLD = range(8)
-PATIENT, INBOX, PEER, IDENTITY, CLOCK, TICKS, SKIPPED, ROLE = range(8, 16)
-TOLD_B, TOLD_I, TOLD_M, SAYS_STAMP, TELLS_STAMP, NEXT_TURN = range(16, 22)
-SEQUENCE, FIRST_LINK, LINK_COUNT, FIRST_IN = range(22, 22 + 4 * TICK, TICK)
-NODE_COLUMNS = 48
+ADDRESS, STATE, STATE_SIZE, CONFIG, CONFIG_SIZE, PATIENT, INBOX, PEER = range(8)
+IDENTITY, CLOCK, TICKS, SKIPPED = range(8, 12)
+SEQUENCE, FIRST_LINK, LINK_COUNT, FIRST_IN = range(12, 12 + 4 * TICK, TICK)
+NODE_COLUMNS = 32
 LINE = 8  # numbers
-LEARNER, SETTLER, DOPAMINE, WORLD_OF_REWARD, WORLD_OF_OUTCOME = range(5)  # roles: what they tell, and to whom
-# Columns of `links`: START and WIDTH are the receiver's slice of what is told, HELD its row of `rings` (stale links only).
-DST, IN_PORT, START, WIDTH, HELD = range(5)
-LINK_COLUMNS = 5
+# Columns of `links`: HELD is its row of `rings` (stale links only).
+DST, IN_PORT, HELD = range(3)
+LINK_COLUMNS = 3
 RING, OLDEST, HELD_COUNT = range(3)  # columns of `rings`: where in `held` it begins
 # Columns of `ways`. CONDITIONS is the place of `retry`, which the rows follow.
 FIXED, CONDITIONS, CONDITION_COUNT, STALE = range(4)
@@ -49,10 +49,6 @@ OUT_COLUMNS = 5
 NOW, MORE, TICKED, WALL, NEED_EVENTS, NEED_SLOTS, TAPED, LAST_AT, LAST_WHO, LAST_SEQ = range(5, 15)
 CONTROL_SIZE = 15
 NOWHERE = 0  # a slot that nobody uses
-# The same as plain numbers: numba would compile `post`, and all that it calls, anew for each literal one.
-_ACTIVITY, _FEEDBACK, _REWARD, _OUTCOME, _ALL, _WORLD = (np.int64(number) for number in (ACTIVITY, FEEDBACK, REWARD, OUTCOME, -1, 0))
-
-SAY, TELL, AGAIN = 1, 2, 4  # as in machines/archive.py (there: MORE)
 
 
 class Tables(NamedTuple):
@@ -76,6 +72,8 @@ class Tables(NamedTuple):
     arrive: np.ndarray
     parcels: np.ndarray
     tape: np.ndarray
+    box: np.ndarray
+    box_numbers: np.ndarray
 
 
 @inlined
@@ -100,6 +98,8 @@ def opened(d):
         wholes_at(d[15, 0], (d[15, 1], 3)),
         wholes_at(d[16, 0], (d[16, 1], PARCEL_COLUMNS)),
         wholes_at(d[17, 0], (d[17, 1], 3)),
+        wholes_at(d[18, 0], (d[18, 1], outbox.COLUMNS)),
+        numbers_at(d[19, 0], (d[19, 1],)),
     )
 
 
@@ -164,7 +164,7 @@ def carry(d, seed, now, src, channel, n, seq, slot):
 
 @kernel
 def post(d, seed, now, src, channel, only, slot):
-    """Send the letter in `slot` to every link of a channel (only = _ALL), or to one of them."""
+    """Send the letter in `slot` to every link of a channel (only < 0), or to one of them."""
     t = opened(d)
     t.nodes[src, SEQUENCE + channel] += 1
     seq = t.nodes[src, SEQUENCE + channel]
@@ -190,100 +190,22 @@ def post(d, seed, now, src, channel, only, slot):
         carry(d, seed, now, src, channel, n, t.held[ring[RING] + oldest, 0], t.held[ring[RING] + oldest, 1])
 
 
-@inlined
-def put_letter(t, stamp, values):
-    """A slot with these values."""
-    slot = take_slot(t.control, t.slots, stamp, values.size)
-    payload = payload_of(t, slot, values.size)
-    for i in range(values.size):
-        payload[i] = values[i]
-    return slot
-
-
 @kernel
-def send_said(d, seed, now, node):
-    """Activity: a learning node's values, or what the world shows."""
+def send(d, seed, now, node):
+    """Send what is in the outbox of a node that has just been called."""
     t = opened(d)
-    row = t.nodes[node]
-    slot = put_letter(t, np.int64(t.real[row[SAYS_STAMP]]), view(t.real, row[SAID], (row[SAID_SIZE],)))
-    post(d, seed, now, node, _ACTIVITY, _ALL, slot)
-    leave_slot(t.control, t.slots, slot)
-
-
-@kernel
-def send_told(d, seed, now, node):
-    """A learning node's feedback: each hearer gets the slice that concerns it; from one that settles, behind its gate (one number a stream)."""
-    t = opened(d)
-    row = t.nodes[node]
-    stamp = np.int64(t.real[row[TELLS_STAMP]])
-    streams, whole, pieces = row[TOLD_B], row[TOLD_I] * row[TOLD_M], row[TOLD_M]
-    head = 1 if row[ROLE] == SETTLER else 0
-    first = row[FIRST_LINK + FEEDBACK]
-    for n in range(row[LINK_COUNT + FEEDBACK]):
-        start, width = t.links[first + n, START] * pieces, t.links[first + n, WIDTH] * pieces
-        size = streams * (head + width)
+    for n in range(1, t.box[0, outbox.COUNT] + 1):
+        row = t.box[n]
+        channel, stamp, size = row[outbox.CHANNEL], row[outbox.STAMP], row[outbox.SIZE]
+        if channel == TURN:
+            push(t.control, t.agenda, max(now, stamp), who(TURN, node, node), 0, which(0, -1))
+            continue
         slot = take_slot(t.control, t.slots, stamp, size)
-        payload = payload_of(t, slot, size)
-        at = 0
-        for b in range(streams):
-            if head == 1:
-                payload[at] = t.real[row[TELLS_STAMP] + 1 + b]
-                at += 1
-            wanted, told = view(payload, at, (width,)), view(t.real, row[TOLD] + b * whole + start, (width,))
-            for i in range(width):
-                wanted[i] = told[i]
-            at += width
-        post(d, seed, now, node, _FEEDBACK, n, slot)
+        payload, numbers = payload_of(t, slot, size), view(t.box_numbers, row[outbox.AT], (size,))
+        for i in range(size):
+            payload[i] = numbers[i]
+        post(d, seed, now, node, channel, row[outbox.LINK], slot)
         leave_slot(t.control, t.slots, slot)
-
-
-@kernel
-def send_error(d, seed, now, node):
-    """The TD error: to the critic (the first links) under the decision's stamp, to the others under the action's (node.Dopamine)."""
-    t = opened(d)
-    row = t.nodes[node]
-    error = view(t.real, row[SAID], (row[SAID_SIZE],))
-    stamp, credited = np.int64(t.real[row[SAYS_STAMP]]), np.int64(t.real[row[TELLS_STAMP]])
-    slot = put_letter(t, stamp, error)
-    if credited == stamp:
-        post(d, seed, now, node, _REWARD, _ALL, slot)
-        leave_slot(t.control, t.slots, slot)
-        return
-    critics = np.int64(t.real[row[TELLS_STAMP] + 1])
-    for n in range(critics):
-        post(d, seed, now, node, _REWARD, n, slot)
-    leave_slot(t.control, t.slots, slot)
-    if credited != -1:
-        slot = put_letter(t, credited, error)
-        for n in range(critics, row[LINK_COUNT + REWARD]):
-            post(d, seed, now, node, _REWARD, n, slot)
-        leave_slot(t.control, t.slots, slot)
-
-
-@kernel
-def send_earned(d, seed, now, channel):
-    """What the world says that a decision earned."""
-    t = opened(d)
-    row = t.nodes[0]
-    slot = put_letter(t, np.int64(t.real[row[TELLS_STAMP]]), view(t.real, row[TOLD], (row[TOLD_M],)))
-    post(d, seed, now, _WORLD, channel, _ALL, slot)
-    leave_slot(t.control, t.slots, slot)
-
-
-@inlined
-def send(d, t, seed, now, node, flags):
-    role = t.nodes[node, ROLE]
-    if role == DOPAMINE:
-        if flags & SAY:
-            send_error(d, seed, now, node)
-        return
-    if flags & TELL:
-        if role in (LEARNER, SETTLER):
-            send_told(d, seed, now, node)
-        else:
-            send_earned(d, seed, now, _REWARD if role == WORLD_OF_REWARD else _OUTCOME)
-    if flags & SAY:
-        send_said(d, seed, now, node)
 
 
 @inlined

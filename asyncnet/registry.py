@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from asyncnet.mistakes import ScenarioError
 from asyncnet.model import Model
+from asyncnet.ports import Kind
 from asyncnet.reach import called, text_of
 from asyncnet.text import in_a_line
 
@@ -24,6 +25,7 @@ KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "truth": (lambda value: isinstance(value, bool), "True or False"),
     "function": (callable, "a function"),
     "settings": (inspect.isclass, "a class"),
+    "kind": (lambda value: isinstance(value, Kind), "an asyncnet.ports.Kind"),
 }
 
 

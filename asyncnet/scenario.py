@@ -7,6 +7,7 @@ A scenario says everything that decides a run: task, network, rule, critic, cloc
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 from collections.abc import Iterable, Mapping
 from functools import reduce
@@ -20,7 +21,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from asyncnet.mistakes import ScenarioError, first
 from asyncnet.model import Model, Positive, Share, Ticks
 from asyncnet.reading import Layer, change, condition, read_toml, several
-from asyncnet.rules import RULES, map_async, map_propagation
+from asyncnet.rules import CRITICS, RULES
 from asyncnet.rules.settings import LearnerSettings, Size
 from asyncnet.tasks import TASKS
 from asyncnet.tasks.settings import Task
@@ -152,6 +153,7 @@ class Backprop(LearnerSettings):
 
     name: Literal["backprop"] = "backprop"
     hidden: Annotated[tuple[Size, ...], Field(min_length=1, max_length=16)] = (64, 32)
+    units: Literal["softplus", "relu"] = Field("softplus", description="hidden units of the value network")
 
 
 def _named(value: object) -> object:
@@ -281,7 +283,6 @@ def check(data: Mapping[str, Any], where: str) -> Scenario:
 
 def _check_whole(scenario: Scenario, where: str) -> None:
     """What no single key shows: the network's shape, names of nodes, lengths of lists, the environment's spaces."""
-    from asyncnet.network import settles
     from asyncnet.team import plan  # imports the task's libraries; a file with a plain mistake never gets here
 
     task, network, rule = scenario.task, scenario.network, RULES[scenario.rule.name]
@@ -301,10 +302,11 @@ def _check_whole(scenario: Scenario, where: str) -> None:
     for units in network.kinds():
         if units not in rule.UNITS:
             raise ScenarioError(where, "network.units", f"{rule.NAME} is made for {' or '.join(rule.UNITS)} units, got {units}")
-    if network.output == "linear" and not settles(rule):
-        raise ScenarioError(where, "network.output", f"{rule.NAME} has no units for real-valued actions; MAP Propagation has")
-    for table, learner in _settling(scenario):
-        _check_settling(scenario, table, learner, where)
+    if network.output not in rule.OUTPUTS:
+        raise ScenarioError(where, "network.output", f"{rule.NAME} is made for {' or '.join(rule.OUTPUTS)} outputs, got {network.output}")
+    for table, learner in (("rule", scenario.rule), ("critic", scenario.critic)):
+        if learner is not None:
+            _check_learner(scenario, table, learner, where)
     layers = len(scenario.network.hidden) + 1
     for owner, count in ((scenario.rule, layers), (scenario.critic, len(scenario.critic.hidden) + 1 if scenario.critic else 0)):
         for key in ("learning_rate", "learning_rate_end", "temperature"):
@@ -328,43 +330,13 @@ def _check_whole(scenario: Scenario, where: str) -> None:
         raise ScenarioError(where, error.key, error.why) from None
 
 
-def _settling(scenario: Scenario) -> list[tuple[str, Any]]:
-    """The learners whose units settle, with the name of their table."""
-    from asyncnet.network import settles
-
-    both = (("rule", scenario.rule), ("critic", scenario.critic))
-    return [(table, learner) for table, learner in both if learner and learner.name in RULES and settles(RULES[learner.name])]
-
-
-def _check_settling(scenario: Scenario, table: str, learner: Any, where: str) -> None:
-    """What units need that settle tick by tick, or in synchronous phases."""
-    ticks = RULES[learner.name].MACHINE != map_propagation.MACHINE
-    clocks = {name: clock.kind for name, clock in scenario.clocks.items()}
-    if ticks and ("default" not in clocks or "on-arrival" in clocks.values()):
-        raise ScenarioError(
-            where, "clocks.default", f"{learner.name} settles a little at each tick, so every node needs a clock that ticks; on-arrival does not"
-        )
-    if not ticks and set(clocks.values()) - {"on-arrival"}:
-        raise ScenarioError(where, "clocks.default", f"{learner.name} runs in synchronous phases, on on-arrival clocks; {map_async.NAME} has clocks of its own")
-    if not ticks and not scenario.task.world.waits:
-        raise ScenarioError(where, "task.world.waits", f"{learner.name} runs in synchronous phases; the world has to wait for them")
-    if not ticks:
-        for channel in ("activity", "feedback", *(("reward", "outcome") if scenario.critic else ())):
-            for condition in scenario.links.of(channel):
-                if condition.loss or condition.stale or (condition.delay and condition.delay.kind != "constant"):
-                    why = f"synchronous phases need every message, in its order; {map_async.NAME} does without"
-                    raise ScenarioError(where, f"links.{channel}", why)
-    if scenario.network.ready == "revise":
-        raise ScenarioError(where, "network.ready", f"{learner.name} takes in new values while it settles anyway; all or auto")
-    network = learner if table == "critic" else scenario.network
-    real = table == "critic" or scenario.network.output == "linear"
-    count = len(network.hidden) + real
-    if len(learner.variance) not in (1, count) or min(learner.variance) <= 0.0:
-        raise ScenarioError(
-            where, f"{table}.variance", f"one positive number, or {count}: one for each hidden layer" + (" and one for the output" if real else "")
-        )
-    if learner.gate != "none" and not real:
-        raise ScenarioError(where, f"{table}.gate", "a gate belongs to a linear output")
+def _check_learner(scenario: Scenario, table: str, learner: Any, where: str) -> None:
+    """What its settings, and the machines of its nodes, ask of the rest of the scenario."""
+    rule = (RULES | CRITICS)[learner.name]
+    asked = [getattr(importlib.import_module(kind.machine), "check", None) for kind in {getattr(rule, "HIDDEN", rule.OUTPUT), rule.OUTPUT}]
+    for ask in (*asked, getattr(learner, "check", None)):
+        if ask is not None and (mistake := ask(scenario, table)):
+            raise ScenarioError(where, *mistake)
 
 
 def _frozen(value: Any) -> Any:

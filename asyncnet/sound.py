@@ -15,9 +15,8 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from asyncnet import clock, ledger, network, world
 from asyncnet.checkpoint import MANIFEST, STATE, Checkpoint
-from asyncnet.layout import DIMENSIONS
 from asyncnet.loop import Loop
-from asyncnet.message import OUTCOME, TICK, WORLD
+from asyncnet.message import OUTCOME, TICK, TURN
 from asyncnet.model import Model
 from asyncnet.network import CHANNEL, DST, PORT, SRC
 from asyncnet.node import Node
@@ -138,7 +137,7 @@ class _Check:
         """What a node's declared fields may hold, as places in its state."""
         key = id(node.places), id(node.config)
         if key not in self._limits:
-            names = [*DIMENSIONS, *(name for name, _ in node.bound.settings)]
+            names = [*node.bound.dimensions, *(name for name, _ in node.bound.settings)]
             known = dict(zip(names, node.config.tolist(), strict=False)) | {"now": self.now, "decision": self.decision}
             fixed, places, low, high = [], [], [], []
             for field in node.bound.fields:
@@ -169,7 +168,7 @@ class _Check:
         for column, last, what in ((KIND, TICK, "a kind"), (TO, nodes - 1, "a receiver"), (FROM, nodes - 1, "a sender"), (SEQ, MOST, "a sequence number")):
             self._within(name, rows[:, column], 0, last, what)
         self._within(name, rows[:, STAMP], 0, max(0, self.decision), "a stamp")
-        own = (rows[:, KIND] == WORLD) | (rows[:, KIND] == TICK)
+        own = (rows[:, KIND] == TURN) | (rows[:, KIND] == TICK)
         self._demand((rows[own][:, [AT_PORT, SIZE]] == (0, -1)).all() and (rows[own, TO] == rows[own, FROM]).all(), name, "a turn that nobody takes")
         self._turns(rows[own])
         said = rows[~own]
@@ -188,7 +187,7 @@ class _Check:
             self._demand(len(ticks) == (row[0] != clock.ON_ARRIVAL), "agenda", f"{len(ticks)} ticks of {self.plan.nodes[i].name}")
             self._within("agenda", ticks, 0, self.now + clock.longest(row), f"a tick of {self.plan.nodes[i].name}")
         if 0 in self.loop.nodes:
-            node, turns = self.loop.nodes[0], rows[rows[:, KIND] == WORLD]
+            node, turns = self.loop.nodes[0], rows[rows[:, KIND] == TURN]
             state = self.whole.arrays[f"node/{node.name}"]
             stamp, guarded, closing = (state[node.places[name][0]] for name in ("stamp", "guarded", "closing"))
             settings = self.loop.scenario.task.world

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asyncnet import clock, network, underway
+from asyncnet import clock, network, outbox, underway
 from asyncnet import posting as p
 from asyncnet.agenda import (
     AT,
@@ -31,8 +31,7 @@ from asyncnet.agenda import (
     who,
 )
 from asyncnet.inbox import NEXT, NONE, PARCEL_COLUMNS, mark_free
-from asyncnet.message import CHANNELS, FEEDBACK, OUTCOME, TICK, Letter
-from asyncnet.node import Dopamine, Node, World
+from asyncnet.message import CHANNELS, TICK, Letter
 from asyncnet.pointer import address
 from asyncnet.timekeeper import Virtual
 from asyncnet.underway import UnderWay
@@ -74,7 +73,6 @@ def lay_out(loop: Loop, peers: Mapping[int, int]) -> p.Tables:
     nodes[:, p.PEER] = [peers.get(i, -1) for i in range(len(plan.nodes))]
     links = np.zeros((len(plan.links), p.LINK_COLUMNS), dtype=np.int32)
     links[:, p.DST], links[:, p.IN_PORT] = plan.links[:, network.DST], plan.links[:, network.PORT]
-    longest = 0  # number that a node tells at once
     for i in sorted(loop.nodes):
         row, node = nodes[i], loop.nodes[i]
         row[p.SEQUENCE : p.SEQUENCE + TICK] = loop.sequence[i]
@@ -82,12 +80,9 @@ def lay_out(loop: Loop, peers: Mapping[int, int]) -> p.Tables:
             outgoing = plan.outgoing(i, channel)
             row[p.FIRST_LINK + channel], row[p.LINK_COUNT + channel] = outgoing.start, len(outgoing)
             row[p.FIRST_IN + channel] = plan.incoming(i, channel).start
-            if channel == FEEDBACK and outgoing:
-                links[outgoing, p.START], links[outgoing, p.WIDTH] = zip(*((start, width) for _, start, width in node.slices()), strict=True)
-        _seat(row, node, shelf)
-        b, m = row[p.TOLD_B], row[p.TOLD_M]
-        learns = row[p.ROLE] in (p.LEARNER, p.SETTLER)
-        longest = max(longest, b * (row[p.ROLE] == p.SETTLER) + b * m * links[plan.outgoing(i, FEEDBACK), p.WIDTH].max(initial=int(not learns)))
+        row[p.ADDRESS] = address(node.bound.handle)
+        row[p.STATE], row[p.STATE_SIZE] = shelf.put(node.state), node.state.size
+        row[p.CONFIG], row[p.CONFIG_SIZE] = shelf.share(node.config), node.config.size
         if i:
             row[p.CLOCK] = shelf.share(loop.clocks[i])
             row[p.PATIENT] = loop.clocks[i][0] != clock.ON_ARRIVAL
@@ -107,10 +102,12 @@ def lay_out(loop: Loop, peers: Mapping[int, int]) -> p.Tables:
     fan_out = nodes[:, p.LINK_COUNT : p.LINK_COUNT + TICK]
     control = np.zeros(p.CONTROL_SIZE, dtype=np.int64)
     control[p.NEED_EVENTS] = fan_out.sum(axis=1).max() + 2
-    control[p.NEED_SLOTS] = fan_out[:, FEEDBACK].max() + 2
+    rows, numbers = (max(sizes) for sizes in zip(*(node.room for node in loop.nodes.values()), strict=True))
+    box = np.zeros((rows + 1, outbox.COLUMNS), dtype=np.int64), np.zeros(numbers)
+    control[p.NEED_SLOTS] = rows + 1
     control[p.NOW], control[p.MORE], control[p.WALL] = loop.now, -1, not isinstance(loop.keeper, Virtual)
     arrive = _arrive(loop)
-    width = int(max(nodes[:, p.SAID_SIZE].max(), longest, arrive[:, 2].max(initial=0)))
+    width = max(network.widest(plan, loop.scenario.task.streams, np.isin(plan.links[:, network.SRC], list(loop.nodes))), int(arrive[:, 2].max(initial=0)))
     coming, said = loop.under_way()
     slot = np.where(coming[:, underway.SIZE] < 0, -1, np.cumsum(coming[:, underway.SIZE] >= 0))  # from 1: 0 is p.NOWHERE
     coded = _who(*coming[:, [underway.KIND, underway.DST, underway.SRC]].T), coming[:, underway.SEQ], _which(coming[:, underway.PORT], slot)
@@ -138,14 +135,14 @@ def lay_out(loop: Loop, peers: Mapping[int, int]) -> p.Tables:
     out = np.zeros((away, room, p.OUT_COLUMNS), dtype=np.int64), np.zeros((away, room * width)), np.zeros((away, 2), dtype=np.int64)
     sent, came = np.column_stack((loop.sent, loop.lost)), loop.delivered[plan.arriving]
     parcels, tape = np.zeros((0, PARCEL_COLUMNS), dtype=np.int64), np.zeros((int(loop.tape is not None), 3), dtype=np.int64)
-    return grown(p.Tables(control, nodes, links, ways, sent, came, rings, held, real, events, slots, pool, *out, arrive, parcels, tape))
+    return grown(p.Tables(control, nodes, links, ways, sent, came, rings, held, real, events, slots, pool, *out, arrive, parcels, tape, *box))
 
 
 def _arrive(loop: Loop) -> np.ndarray:
     """Which messages may come from other loops: rows (who, port, size), sorted."""
     plan, streams = loop.plan, loop.scenario.task.streams
     rows = []
-    for link, (channel, src, dst, port, _) in enumerate(plan.links.tolist()):
+    for link, (channel, src, dst, port, *_) in enumerate(plan.links.tolist()):
         if dst in loop.nodes and src not in loop.nodes:
             rows.append((_who(channel, dst, src), port, network.payload_size(plan, streams, link)))
     return np.array(sorted(rows), dtype=np.int64).reshape(-1, 3)
@@ -233,18 +230,3 @@ def under_way(t: p.Tables) -> UnderWay:
     stamp[slot >= 0], size[slot >= 0] = t.slots[said, STAMP], t.slots[said, SIZE]
     values = t.pool[said][np.arange(t.pool.shape[1]) < t.slots[said, SIZE, None]]
     return UnderWay(np.column_stack((rows[:, AT], *_of_who(rows[:, WHO]), rows[:, SEQ], stamp, port, size)), values)
-
-
-def _seat(row: np.ndarray, node: Node, shelf: _Shelf) -> None:
-    said, told = (np.zeros(size) for size in node.sizes)
-    row[p.ADDRESS] = address(node.bound.handle)
-    row[p.STATE], row[p.STATE_SIZE] = shelf.put(node.state), node.state.size
-    row[p.CONFIG], row[p.CONFIG_SIZE] = shelf.share(node.config), node.config.size
-    row[p.SAID], row[p.SAID_SIZE] = shelf.put(said), said.size
-    row[p.TOLD], row[[p.TOLD_B, p.TOLD_I, p.TOLD_M]] = shelf.put(told.ravel()), told.shape
-    row[p.SAYS_STAMP] = row[p.STATE] + node.view.place("stamp")
-    row[p.TELLS_STAMP] = row[p.STATE] + node.view.place("credited" if isinstance(node, Dopamine) else "told_stamp")
-    row[p.ROLE] = p.DOPAMINE if isinstance(node, Dopamine) else p.SETTLER if getattr(node, "settles", False) else p.LEARNER
-    if isinstance(node, World):
-        row[p.ROLE] = p.WORLD_OF_OUTCOME if node.earns == OUTCOME else p.WORLD_OF_REWARD
-        row[p.NEXT_TURN] = row[p.STATE] + node.view.place("turn")

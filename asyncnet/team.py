@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import weakref
+from collections import Counter
+from types import ModuleType
 from typing import TYPE_CHECKING
 
-from asyncnet import tasks
+from asyncnet import dopamine, tasks, world
 from asyncnet.chance import identity
 from asyncnet.lateness import archives
-from asyncnet.message import ACTIVITY, FEEDBACK, OUTCOME, REWARD
+from asyncnet.message import ACTIVITY
 from asyncnet.mistakes import ScenarioError, near
-from asyncnet.network import LARGEST, MOST_WEIGHTS, OBSERVATION, Layer, NodePlan, Plan, learner_of, reach_of, settles, within
-from asyncnet.rules import RULES
+from asyncnet.network import LARGEST, MOST_WEIGHTS, OBSERVATION, Layer, NodePlan, Plan, reach_of, within
+from asyncnet.ports import as_critic
+from asyncnet.rules import CRITICS, RULES
 
 if TYPE_CHECKING:
     from asyncnet.scenario import Scenario
@@ -33,93 +36,94 @@ def plan(scenario: Scenario) -> Plan:
 def _draw(scenario: Scenario) -> Plan:
     inputs, actions, real = tasks.spaces(scenario.task)
     actor = _actor(scenario, inputs, actions, real)
-    layers = actor + _critic(scenario, len(actor), inputs)
+    critic = _critic(scenario, len(actor) + 1, inputs)
+    layers = (Layer(OBSERVATION, 0, "", inputs, inputs, (actor[-1].name,), ((0, inputs),), "world", world.KIND), *actor, *critic)
+    if critic:
+        number = len(actor) + len(scenario.critic.hidden) + 2
+        layers += (Layer("dopamine", number, "", 1, 1, (critic[-1].name,), ((0, 1),), "dopamine", dopamine.KIND),)
+    nodes = _nodes(layers)
+    made = Plan(layers, nodes, _links(scenario, layers, nodes), actions)
 
-    parts = {layer.name: len(layer.parts) for layer in layers}
-    count = sum(parts[layer.name] * min(reach_of(scenario, layer), parts.get(source, 1)) for layer in layers for source in layer.sources)
-    if count > LARGEST:
-        raise ScenarioError("", "network.split", f"cut like this the network has {count} links; at most {LARGEST}")
-
-    nodes = [NodePlan("world", 0, identity(0, 0), "world")]
-    of_layer: dict[str, list[int]] = {}
-    for place, layer in enumerate(layers):
-        for start, count in layer.parts:
-            name = layer.name if len(layer.parts) == 1 else f"{layer.name}.{start}"
-            of_layer.setdefault(layer.name, []).append(len(nodes))
-            nodes.append(NodePlan(name, len(nodes), identity(layer.number, start), "agent", place, (start, count)))
-    agents = range(1, len(nodes))
-    above = len(actor) + 1
-    critics = [node for node in agents if layers[nodes[node].layer].team == "critic"]
-    dopamine = None
-    if scenario.critic:
-        if not critics:
-            critics = [len(nodes)]
-            nodes.append(NodePlan("critic", len(nodes), identity(above, 0), "critic"))
-        dopamine = len(nodes)
-        nodes.append(NodePlan("dopamine", dopamine, identity(above + len(scenario.critic.hidden) + 1, 0), "dopamine"))
-
-    links: list[tuple[int, ...]] = []
-    ports: dict[tuple[int, int], int] = {}
-    slots: dict[tuple[int, int], int] = {}
-
-    def join(channel: int, src: int, dst: int, slot: int | None = None) -> None:
-        port = ports.get((channel, dst), 0)
-        ports[channel, dst] = port + 1
-        count = slots.get((channel, src), 0)
-        slots[channel, src] = count + 1
-        links.append((channel, src, dst, port, count if slot is None else slot))
-
-    for layer in layers:
-        tells = RULES[learner_of(scenario, layer).name].TELLS
-        for node in of_layer[layer.name]:
-            port = 0
-            for source in layer.sources:
-                for src in [0] if source == OBSERVATION else of_layer[source][within(scenario, layers, nodes[node], source, inputs)]:
-                    join(ACTIVITY, src, node)
-                    if tells and source != OBSERVATION:
-                        join(FEEDBACK, node, src, slot=port)
-                    port += 1
-    for node in of_layer[actor[-1].name]:
-        join(ACTIVITY, node, 0)
-    broadcaster = 0
-    if dopamine is not None:
-        if nodes[critics[0]].role == "critic":
-            join(ACTIVITY, 0, critics[0])
-        join(ACTIVITY, critics[-1], dopamine)
-        join(OUTCOME, 0, dopamine)
-        for node in critics:  # the first slots: the critic's TD error carries the decision's stamp, the others that of the action used
-            join(REWARD, dopamine, node)
-        broadcaster = dopamine
-    hears_all = RULES[scenario.rule.name].HEARS_REWARD == "all"
-    for node in agents:
-        layer = layers[nodes[node].layer]
-        if layer.team == "actor" and (hears_all or layer.last):
-            join(REWARD, broadcaster, node)
-
-    names = {node.name for node in nodes} | {layer.name for layer in layers}
+    learning = [node for node in nodes if layers[node.layer].learns]
+    names = {node.name for node in nodes} | {layer.name for layer in layers[1:]}
     for name in scenario.clocks:
         if name == "world":
             raise ScenarioError("", 'clocks."world"', "the world's clock is task.world.interval")
         if name != "default" and name not in names:
             raise ScenarioError("", f'clocks."{name}"', f"no node of that name; {near(name, sorted(names - {'world'}))}")
-    made = Plan(layers, tuple(nodes), links, inputs, actions)
     if scenario.network.reach:
-        for node in nodes[1 : 1 + sum(parts.values())]:
+        for node in learning:
             if not made.outgoing(node.index, ACTIVITY):
                 raise ScenarioError("", "network.reach", f"{scenario.network.reach} is too small: nobody hears {node.name}")
     made.archives = archives(scenario, made)
     return made
 
 
+def _nodes(layers: tuple[Layer, ...]) -> tuple[NodePlan, ...]:
+    nodes: list[NodePlan] = []
+    for place, layer in enumerate(layers):
+        for start, count in layer.parts:
+            name = "world" if layer.name == OBSERVATION else layer.name if len(layer.parts) == 1 else f"{layer.name}.{start}"
+            nodes.append(NodePlan(name, len(nodes), identity(layer.number, start), place, (start, count)))
+    return tuple(nodes)
+
+
+def _links(scenario: Scenario, layers: tuple[Layer, ...], nodes: tuple[NodePlan, ...]) -> list[tuple[int, ...]]:
+    """The links that the ports of all nodes ask for: each to a node from those that say what it hears."""
+    named = {layer.name: layer for layer in layers}
+    count = sum(len(layer.parts) * min(reach_of(scenario, layer), len(named[source].parts)) for layer in layers if layer.learns for source in layer.sources)
+    count += sum(len(layer.parts) * (len(layer.parts) - 1) for layer in layers if any(port.relation == "layer" for port in layer.kind.hears))
+    if count > LARGEST:
+        raise ScenarioError("", "network.split", f"cut like this the network has {count} links; at most {LARGEST}")
+    of_layer: dict[str, list[int]] = {layer.name: [] for layer in layers}
+    for node in nodes:
+        of_layer[layers[node.layer].name].append(node.index)
+    below: list[list[int]] = []
+    above: list[list[tuple[int, int]]] = [[] for _ in nodes]  # who hears a node from below, and as which of its inputs
+    for node in nodes:
+        layer, sources = layers[node.layer], []
+        for source in layer.sources:
+            sources += of_layer[source] if len(of_layer[source]) == 1 else of_layer[source][within(scenario, layer, node, named[source])]
+        below.append(sources)
+        for place, src in enumerate(sources):
+            above[src].append((node.index, place))
+    everybody = [of_layer["dopamine"][0] if "dopamine" in of_layer else 0]
+    said = [{out.name: (which, out.channel) for which, out in enumerate(layer.kind.says)} for layer in layers]
+
+    def related(node: NodePlan, relation: str) -> list[tuple[int, int | None]]:
+        """Who stands in that relation to a node; those above: and which of their inputs it is."""
+        if relation == "above":
+            return above[node.index]
+        if relation == "layer":
+            found = [other for other in of_layer[layers[node.layer].name] if other != node.index]
+        else:
+            found = {"below": below[node.index], "broadcast": everybody, "world": [0]}[relation]
+        return [(src, None) for src in found]
+
+    links: list[tuple[int, ...]] = []
+    ports: Counter[tuple[int, int]] = Counter()
+    slots: Counter[tuple[int, int]] = Counter()
+    for node in nodes:
+        for number, port in enumerate(layers[node.layer].kind.hears):
+            for src, place in related(node, port.relation):
+                which, channel = said[nodes[src].layer].get(port.out, (-1, -1))
+                if which < 0:
+                    continue
+                slot = slots[src, which] if place is None else place
+                links.append((channel, src, node.index, ports[channel, node.index], slot, number, which))
+                ports[channel, node.index] += 1
+                slots[src, which] += 1
+    return links
+
+
 def _actor(scenario: Scenario, inputs: int, actions: int, real: bool) -> tuple[Layer, ...]:
-    network, settling = scenario.network, settles(RULES[scenario.rule.name])
+    network, rule = scenario.network, RULES[scenario.rule.name]
     if real != (network.output == "linear"):
         kind = "real-valued" if real else "discrete"
         raise ScenarioError("", "network.output", f"this task takes {kind} actions; {network.output} units are not made for them")
     if network.output not in ("softmax", "linear") and actions != 2:
         raise ScenarioError("", "network.output", f"one {network.output} unit chooses between two actions; this task has {actions}")
-    # The released Weight Maximization holds the last logit of a softmax at 0, the released MAP Propagation leaves all free.
-    sizes = [*network.hidden, {"softmax": actions - (not settling), "linear": actions}.get(network.output, 1)]
+    sizes = [*network.hidden, {"softmax": actions - (not rule.FREE_LOGITS), "linear": actions}.get(network.output, 1)]
     names = [f"actor.{number}" for number in range(1, len(sizes) + 1)]
     if network.reach and network.split != "unit":
         raise ScenarioError("", "network.reach", 'only single units have a place of their own: split = "unit"')
@@ -141,34 +145,36 @@ def _actor(scenario: Scenario, inputs: int, actions: int, real: bool) -> tuple[L
         if name not in heard:
             raise ScenarioError("", "network.inputs", f"nobody hears {name}")
     values = [*network.hidden, actions if network.output in ("softmax", "linear") else 1]
-    layers = _team("actor", 1, sizes, values, (*network.kinds(), network.output), hears, network.split, settling)
+    layers = _team("actor", 1, sizes, values, (*network.kinds(), network.output), hears, network.split, rule)
     return _weighed(layers, inputs, "network.hidden")
 
 
-def _critic(scenario: Scenario, below: int, inputs: int) -> tuple[Layer, ...]:
-    """The layers of a critic that is a team of its own: every hidden layer hears the one before, the output is one linear unit."""
+def _critic(scenario: Scenario, number: int, inputs: int) -> tuple[Layer, ...]:
+    """The layers of the critic: of a team of its own, in which every hidden layer hears the one before and the output is one linear unit, or one node."""
     critic = scenario.critic
-    if critic is None or critic.name == "backprop":
+    if critic is None:
         return ()
+    rule = (RULES | CRITICS)[critic.name]
+    if not hasattr(rule, "HIDDEN"):
+        return (Layer("critic", number, "", 1, 1, (OBSERVATION,), ((0, 1),), "critic", as_critic(rule.OUTPUT)),)
     sizes = [*critic.hidden, 1]
     names = [f"critic.{number}" for number in range(1, len(sizes) + 1)]
     hears = {name: (names[i - 1] if i else OBSERVATION,) for i, name in enumerate(names)}
-    return _weighed(
-        _team("critic", below + 1, sizes, sizes, (critic.units,) * len(critic.hidden) + ("linear",), hears, scenario.network.split, True),
-        inputs,
-        "critic.hidden",
-    )
+    units = (critic.units,) * len(critic.hidden) + ("linear",)
+    return _weighed(_team("critic", number, sizes, sizes, units, hears, scenario.network.split, rule), inputs, "critic.hidden")
 
 
 def _team(
-    team: str, number: int, sizes: list[int], values: list[int], units: tuple[str, ...], hears: dict[str, tuple[str, ...]], split: str | int, settling: bool
+    team: str, number: int, sizes: list[int], values: list[int], units: tuple[str, ...], hears: dict[str, tuple[str, ...]], split: str | int, rule: ModuleType
 ) -> tuple[Layer, ...]:
     layers = []
     for place, (name, columns) in enumerate(zip(hears, sizes, strict=True)):
         last = place == len(sizes) - 1
         group = columns if split == "layer" or (last and units[-1] == "softmax") else 1 if split == "unit" else split
         parts = tuple((start, min(group, columns - start)) for start in range(0, columns, group))
-        layers.append(Layer(name, number + place, units[place], columns, values[place], hears[name], parts, team, place, last, settling))
+        kind = rule.OUTPUT if last else rule.HIDDEN
+        kind = as_critic(kind) if team == "critic" else kind
+        layers.append(Layer(name, number + place, units[place], columns, values[place], hears[name], parts, team, kind, place, last))
     return tuple(layers)
 
 

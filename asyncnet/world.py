@@ -15,17 +15,23 @@ teaches nothing: live = 0. After a terminal state boot = 0. At a time limit, `ze
 value of the last observation.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from asyncnet.family import bound
 from asyncnet.family import unbound as cut
-from asyncnet.kernel import kernel
+from asyncnet.kernel import kernel, view
 from asyncnet.layout import STAMP, Field
-from asyncnet.message import ACTIVITY
+from asyncnet.message import ACTIVITY, OUTCOME, REWARD
+from asyncnet.outbox import AGAIN, ALL, LOOK, STEP, call_me, emit, reserve
+from asyncnet.ports import ACTIVITIES, OUTCOMES, REWARDS, In, Kind
+
+if TYPE_CHECKING:
+    from asyncnet.network import Site
 
 PARTS = {"task": ("asyncnet.tasks.usual",)}  # where a task's kernels are that it does not bring
-
-SAY, TELL, MORE, STEP, TURN, LOOK = 1, 2, 4, 8, 16, 32
-"""What a turn asks of its host: send the observation, send what was earned, come back at once, step the task (it lives in Python), book the
-turn it wants next, look at the score."""
+KIND = Kind("asyncnet.world", hears=(In("actions", "activity", "below"),), says=(ACTIVITIES, OUTCOMES, REWARDS))
 
 USE, WITHHOLD, GRADE = range(3)
 IDLE, GRADING, STEPPING, STEPPED = range(4)  # what it is in the middle of
@@ -34,6 +40,7 @@ SIGN, ONE_HOT, REAL = range(3)  # what the team answers with
 
 DECISIONS, EPISODES, ON_TIME, LATE, MISSING, REPEATED, REVISED, UNGRADED = range(8)
 COUNT_NAMES = ("decisions", "episodes", "on_time", "late", "missing", "repeated", "revised", "ungraded")
+MOST_GRADED = 64  # answers graded in one interval
 LATENESS = 64  # decisions; later actions count as that late
 
 FIELDS = (
@@ -53,14 +60,12 @@ FIELDS = (
     Field("closes", "1", "0..now+interval"),  # when it closes the open decision, as far as it knows
     Field("closing", "1", "0..1"),  # a world that waits has heard what it waited for
     Field("guarded", "1", "0..1"),  # the turn that watches for silence is on the agenda
-    Field("turn", "1", "fixed"),  # when it wants its next turn
     Field("phase", "1", "fixed"),
     Field("graded_count", "1", "0..G"),  # answers that came in this interval, for GRADE
     Field("graded_next", "1", "0..G"),
     Field("graded_stamp", "G", "0.."),
     Field("graded_action", "G B X"),
     Field("earned", "1"),  # what they earned
-    Field("told_stamp", "1", "-1.."),  # the stamp of what is told
     Field("counts", "8", "0.."),
     Field("lateness", "65", "0.."),
     Field("log_count", "1", "0..W"),  # rewards and returns that Python has not taken yet
@@ -82,6 +87,13 @@ SETTINGS = (
     ("zero_at_limit", int),
     ("by_episode", int),
 )
+
+
+def dimensions(site: Site) -> dict[str, int]:
+    """What its layout has beside streams."""
+    graded = MOST_GRADED if site.scenario.task.world.late == "grade-by-stamp" else 0
+    numbers = site.plan.actions if site.scenario.network.output == "linear" else 1
+    return {"I": site.plan.inputs, "G": graded, "W": max(1024, 2 * site.scenario.task.streams), "X": numbers}
 
 
 @bound
@@ -117,10 +129,10 @@ def take_action(v, c, payload, b):
 
 
 @kernel
-def hear(v, c, now, seq, stamp, payload):
+def hear(v, c, now, seq, stamp, payload, out):
     """Take in an action."""
     if stamp < v.heard_stamp[0] or (stamp == v.heard_stamp[0] and seq <= v.heard_seq[0]):
-        return 0
+        return
     newer = stamp > v.heard_stamp[0]
     v.heard_stamp[0] = stamp
     v.heard_seq[0] = seq
@@ -145,52 +157,51 @@ def hear(v, c, now, seq, stamp, payload):
     if c.waits == 1 and stamp == v.stamp[0] and v.closing[0] == 0.0:
         v.closing[0] = 1.0
         v.closes[0] = now + c.interval
-        v.turn[0] = v.closes[0]
-        return TURN
-    return 0
+        call_me(out, now + c.interval)
 
 
 @kernel
-def show(v, c, now, said):
+def show(v, c, now, out, numbers):
+    """Say the observation: the episode of each stream, then its values."""
     v.shown[0] = now
+    size = c.B + c.B * c.I
+    at = reserve(out, size)
     for b in range(c.B):
-        said[b] = v.episode[b]
+        numbers[at + b] = v.episode[b]
         for i in range(c.I):
-            said[c.B + b * c.I + i] = v.observation[b, i]
-    return SAY
+            numbers[at + c.B + b * c.I + i] = v.observation[b, i]
+    emit(out, ACTIVITY, ALL, int(v.stamp[0]), at, size)
 
 
 @kernel
-def open_next(v, c, now, said):
+def next_turn(v, c, now):
+    """When a world that does not wait has its next turn: as it closes the open decision, or says its observation again."""
+    return int(min(v.closes[0], float(now + c.repeat)) if c.repeat > 0 else v.closes[0])
+
+
+@kernel
+def open_next(v, c, now, out, numbers):
+    """Show the next observation."""
     v.stamp[0] += 1.0
     v.closing[0] = 0.0
     v.fresh[0] = 0.0
+    show(v, c, now, out, numbers)
     if c.waits == 0:
         v.closes[0] = now + c.interval
-        v.turn[0] = v.closes[0]
-        if c.repeat > 0:
-            v.turn[0] = min(v.closes[0], float(now + c.repeat))
-        return show(v, c, now, said) | TURN
-    if v.guarded[0] == 1.0 or c.patience == 0:
-        return show(v, c, now, said)
-    v.guarded[0] = 1.0
-    v.turn[0] = now + c.patience
-    return show(v, c, now, said) | TURN
+        call_me(out, next_turn(v, c, now))
+    elif v.guarded[0] == 0.0 and c.patience > 0:
+        v.guarded[0] = 1.0
+        call_me(out, now + c.patience)
 
 
 @kernel
-def show_again(v, c, now, said):
+def show_again(v, c, now, out, numbers):
     """A turn at which nothing is to be closed."""
-    if c.waits == 0:
-        v.turn[0] = v.closes[0]
-        if c.repeat > 0:
-            v.turn[0] = min(v.closes[0], float(now + c.repeat))
-        return show(v, c, now, said) | TURN
-    if now < v.shown[0] + c.patience:
-        v.turn[0] = v.shown[0] + c.patience
-        return TURN
-    v.turn[0] = now + c.patience
-    return show(v, c, now, said) | TURN
+    if c.waits == 1 and now < v.shown[0] + c.patience:
+        call_me(out, int(v.shown[0]) + c.patience)
+        return
+    show(v, c, now, out, numbers)
+    call_me(out, next_turn(v, c, now) if c.waits == 0 else now + c.patience)
 
 
 @kernel
@@ -217,15 +228,15 @@ def mean(values):
 
 
 @kernel
-def grade_next(v, c, told):
+def grade_next(v, c, out, numbers):
     """Tell what the next of this interval's answers earned."""
     n = int(v.graded_next[0])
     v.graded_next[0] += 1.0
-    v.told_stamp[0] = v.graded_stamp[n]
+    at = reserve(out, c.B)
     for b in range(c.B):
-        told[0, 0, b] = c.task.grade(v, c, int(v.graded_stamp[n]), b, v.graded_action[n, b])
-    v.earned[0] += mean(told[0, 0])
-    return TELL | MORE
+        numbers[at + b] = c.task.grade(v, c, int(v.graded_stamp[n]), b, v.graded_action[n, b])
+    v.earned[0] += mean(view(numbers, at, (c.B,)))
+    emit(out, REWARD, ALL, int(v.graded_stamp[n]), at, c.B)
 
 
 @kernel
@@ -237,13 +248,15 @@ def note(log, count, value):
 
 
 @kernel
-def settle(v, c, told):
-    """Draw up what the decision led to: credit into `told`, episodes, the log."""
+def settle(v, c, out, numbers):
+    """Draw up what the decision led to, episodes and the log, and say it; returns LOOK if the score is to be looked at."""
     credited = v.used[0]
     if c.late == WITHHOLD and credited != v.stamp[0]:
         credited = -1.0
-    if c.dopamine == 1:
-        told[0, 0, 0] = credited
+    size = 1 + 3 * c.B
+    at = reserve(out, size)
+    told = view(numbers, at, (size,))
+    told[0] = credited
     for b in range(c.B):
         boot, live = 1.0, 1.0
         earned = min(max(c.task.pay(v, c, b), -c.clip), c.clip)
@@ -263,56 +276,54 @@ def settle(v, c, told):
                     boot = 0.0
                 elif c.zero_at_limit == 1:
                     live = 0.0
-        if c.dopamine == 1:
-            told[0, 0, 1 + b], told[0, 0, 1 + c.B + b], told[0, 0, 1 + 2 * c.B + b] = earned, boot, live
-        elif c.late != GRADE:
-            told[0, 0, b] = earned
+        told[1 + b], told[1 + c.B + b], told[1 + 2 * c.B + b] = earned, boot, live
     # Each graded question counts when its answer comes; an unanswered one counts as chance.
     note(v.log, v.log_count, v.earned[0] if c.late == GRADE else mean(v.reward))
     v.counts[DECISIONS] += 1.0
-    flags = 0
     if c.dopamine == 1:
-        v.told_stamp[0] = v.stamp[0]
-        flags = TELL
+        emit(out, OUTCOME, ALL, int(v.stamp[0]), at, size)
     elif c.late != GRADE and credited >= 0.0:
-        v.told_stamp[0] = credited
-        flags = TELL
+        emit(out, REWARD, ALL, int(credited), at + 1, c.B)
     unit = v.counts[EPISODES] if c.by_episode == 1 else v.counts[DECISIONS]
-    if unit >= v.look_at[0] or v.log_count[0] == c.W or v.return_count[0] + c.B > c.W:
-        flags |= LOOK
-    return flags
+    return LOOK if unit >= v.look_at[0] or v.log_count[0] == c.W or v.return_count[0] + c.B > c.W else 0
 
 
 @kernel
-def turn(v, c, now, said, told):
+def turn(v, c, now, out, numbers):
     """Close the open decision and show the next observation, or show the open one again; in steps, if others have a part in it."""
     if v.phase[0] == IDLE:
         closes = v.stamp[0] < 0.0 or (now >= v.closes[0] and (c.waits == 0 or v.closing[0] == 1.0))
         if not closes:
-            return show_again(v, c, now, said)
+            show_again(v, c, now, out, numbers)
+            return 0
         if v.stamp[0] < 0.0:
-            return open_next(v, c, now, said)
+            open_next(v, c, now, out, numbers)
+            return 0
         account(v, c)
         v.graded_next[0] = 0.0
         v.earned[0] = 0.0
         v.phase[0] = GRADING
     if v.phase[0] == GRADING:
         if v.graded_next[0] < v.graded_count[0]:
-            return grade_next(v, c, told)
+            grade_next(v, c, out, numbers)
+            return AGAIN
         v.graded_count[0] = 0.0
         v.phase[0] = STEPPING
     if v.phase[0] == STEPPING:
         v.phase[0] = STEPPED
         if not c.task.move(v, c):
-            return STEP | MORE
+            return STEP | AGAIN
     v.phase[0] = IDLE
-    return settle(v, c, told) | open_next(v, c, now, said)
+    wanted = settle(v, c, out, numbers)
+    open_next(v, c, now, out, numbers)
+    return wanted
 
 
 @bound
-def handle(state, config, now, kind, port, seq, stamp, payload, said, told):
-    """Take in one event, an action or its turn (TICK); returns what to do (SAY | TELL | MORE | STEP | TURN | LOOK)."""
+def handle(state, config, now, kind, port, seq, stamp, payload, out, numbers):
+    """Take in one event, an action or its turn (TICK); returns what it asks of its host (AGAIN | STEP | LOOK)."""
     v, c = cut(state, config)
     if kind == ACTIVITY:
-        return hear(v, c, now, seq, stamp, payload)
-    return turn(v, c, now, said, told)
+        hear(v, c, now, seq, stamp, payload, out)
+        return 0
+    return turn(v, c, now, out, numbers)

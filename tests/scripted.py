@@ -11,7 +11,7 @@ from asyncnet.kernel import entry
 from asyncnet.machines import hearing, sampled
 from asyncnet.message import ACTIVITY, FEEDBACK, REWARD
 from asyncnet.network import NodePlan
-from asyncnet.node import Agent
+from asyncnet.node import Node
 from asyncnet.optimizers import adam
 from asyncnet.rules import coagent, value
 
@@ -44,10 +44,20 @@ def adam_steps(gradients, rates, eps, out):
         out[t] = w
 
 
-def _made(level, rule, dims, settings, *, streams, credit, decay, betas, values, told, tells):
+def _made(level, rule, dims, settings, *, streams, credit, decay, betas, fed_back=0):
     """An on-arrival node that hears one source and one sender of credit."""
     stamped = credit == "stamped"
-    dims = {"B": streams, "K": RING if stamped else 1, "C": RING, "S": 1, "D": 1, "J": 1, "M": 1, "Z": streams if decay or not stamped else 0} | dims
+    dims = {
+        "B": streams,
+        "K": RING if stamped else 1,
+        "C": RING,
+        "S": 1,
+        "D": 1,
+        "J": 1,
+        "M": 1,
+        "F": fed_back,
+        "Z": streams if decay or not stamped else 0,
+    } | dims
     settings |= {
         "seed": 1,
         "patience": 4,
@@ -62,8 +72,9 @@ def _made(level, rule, dims, settings, *, streams, credit, decay, betas, values,
     settings |= zip(("beta1", "beta2", "epsilon"), betas, strict=True)
     dims["Y"] = adam.SLOTS
     dims["R"] = 3 * dims["O"]
-    plan = NodePlan(f"node.{level}", level + 1, identity(level + 1, 0), "agent", level, (0, dims["O"]))
-    node = Agent(plan, bind(sampled, rule=rule, optimizer=adam), dims, settings, streams + streams * values, told, tells=tells)
+    plan = NodePlan(f"node.{level}", level + 1, identity(level + 1, 0), level + 1, (0, dims["O"]))
+    room = 3, streams * (2 * dims["I"] + 1 + dims["N"])  # feedback as it is kept and as it is sent, activity
+    node = Node(plan, bind(sampled, rule=rule, optimizer=adam), dims, settings, room)
     node.view.port[:, hearing.WIDTH], node.view.sender[:, 1] = dims["I"], 1
     return node
 
@@ -78,11 +89,10 @@ class Team:
         for level, (w, b) in enumerate(zip(weights, biases, strict=True)):
             units = out if level == self.depth - 1 else "bernoulli"
             dims = {"I": w.shape[0], "O": w.shape[1], "N": w.shape[1] + (units == "softmax")}
-            tells = [0] if level and power else []
             settings = {"units": UNITS[units], "fan_out": w.shape[1], "temperature": temperature[level]}
-            settings |= {"rate": rates[level], "rate_end": rates[level], "power": power, "after": after, "tells": int(bool(tells))}
+            settings |= {"rate": rates[level], "rate_end": rates[level], "power": power, "after": after}
             common = {"streams": streams, "credit": credit, "decay": decay, "betas": adam}
-            node = _made(level, golden_rule, dims, settings, **common, values=dims["N"], told=(streams, w.shape[0], 1), tells=tells)
+            node = _made(level, golden_rule, dims, settings, **common, fed_back=int(level > 0 and power > 0.0))
             node.view.unit0[:] = identity(level + 1, 0)
             node.begin()
             node.view.weight[:], node.view.bias[:] = w, b
@@ -151,7 +161,7 @@ class Critic:
         self.sizes = [weights[0].shape[0], *(w.shape[1] for w in weights)]
         dims = {"I": self.sizes[0], "O": 1, "N": 1, "L": len(self.sizes), "A": sum(self.sizes[1:]), "P": sum(w.size + w.shape[1] for w in weights)}
         common = {"streams": streams, "credit": credit, "decay": decay, "betas": adam}
-        node = _made(0, value, dims, {"layer0": 10}, **common, values=1, told=(1, 1, 1), tells=[])
+        node = _made(0, value, dims, {}, **common)
         node.view.sizes[:], node.view.rate[1:], node.view.rate_end[1:] = self.sizes, rates, rates
         node.begin()
         node.view.weight[:] = np.concatenate([part for w, b in zip(weights, biases, strict=True) for part in (w.ravel(), b)])

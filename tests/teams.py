@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from asyncnet import embedded
+from asyncnet.build import build
 from asyncnet.compiled_loop import CompiledLoop
 from asyncnet.contract import Taped, learners, play
 from asyncnet.loop import Loop
 from asyncnet.message import ACTIVITY, OUTCOME
-from asyncnet.node import build
 from asyncnet.reading import shipped
 from asyncnet.scenario import check, read
 from asyncnet.team import plan
@@ -42,8 +42,10 @@ def multiplexer(rule="weight-max", changes=None, /, **more):
         "rule": {"name": rule, "learning_rate": RATES.get(rule, [0.01])},
     }
     if rule.startswith("map"):
-        base["network"]["units"] = "softplus"
-    if rule == "map-propagation-async":
+        base["network"] |= {"units": "softplus", "output": "softmax"}
+    if rule == "coordinated-exploration":
+        base["network"]["hidden"] = [8]
+    if rule in ("map-propagation-async", "coordinated-exploration"):
         base["clocks"], base["task"]["world"]["interval"] = TICKING, 8.0
     return check(base, "test").replace(changes or {}, **more)
 
@@ -57,6 +59,8 @@ def runnable():
 def brief(name):
     """A shipped scenario, much shorter."""
     whole = read(shipped()[name])
+    if "coordinated" in name:  # where 64 units hear each other, a decision is ten thousand messages
+        return whole.replace({"task.decisions": 40})
     if whole.task.decisions:
         return whole.replace({"task.decisions": max(40, 1500 // whole.task.streams)})
     return whole.replace({"task.decisions": 500} if "mountaincar" in name else {"task.episodes": 4 if "map" in name else 15})  # an episode there takes 1,000

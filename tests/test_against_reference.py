@@ -52,7 +52,7 @@ def follow(net, learner):
 def reference_of(scenario):
     """The reference's team and critic (or None) with the weights that asyncnet's nodes begin with."""
     fresh, rule, critic = Loop(scenario, Virtual()), scenario.rule, None
-    layers = fresh.plan.layers
+    layers = [layer for layer in fresh.plan.layers if layer.team == "actor"]
     power = {"reinforce": 0, "weight-max": 2}[rule.name]
     common = {"lr": rule.learning_rate, "lr_end": rule.learning_rate_end, "anneal": rule.anneal, "eps": rule.EPSILON}
     sizes = [fresh.plan.inputs, *(layer.values for layer in layers)]

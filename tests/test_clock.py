@@ -9,8 +9,8 @@ from conftest import GONE, small
 from hypothesis import given
 
 from asyncnet import clock
+from asyncnet.build import clock_of
 from asyncnet.loop import Loop
-from asyncnet.node import clock_of
 from asyncnet.scenario import check
 from asyncnet.timekeeper import Virtual
 

@@ -15,7 +15,7 @@ from asyncnet import compiled_loop
 from asyncnet.compiled_loop import CompiledLoop
 from asyncnet.ledger import IN_FLIGHT, account, by_channel, unexplained
 from asyncnet.loop import Loop
-from asyncnet.message import REWARD, TICK, WORLD
+from asyncnet.message import REWARD, TICK, TURN
 from asyncnet.reading import overlay
 from asyncnet.scenario import ScenarioError, check
 from asyncnet.timekeeper import Virtual
@@ -293,7 +293,7 @@ def test_an_exception_leaves_a_loop_whose_books_are_in_order(where):
     with pytest.raises(KeyboardInterrupt):
         loop.run(interrupt)
     ledger = account(loop)
-    assert ledger[IN_FLIGHT].sum() == sum(event[1] not in (TICK, WORLD) for event in loop.agenda) > 0
+    assert ledger[IN_FLIGHT].sum() == sum(event[1] not in (TICK, TURN) for event in loop.agenda) > 0
     assert not unexplained(ledger).any()
     assert loop.score.decisions == 50
     assert len(loop.score.rewards) == 50

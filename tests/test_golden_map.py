@@ -13,14 +13,13 @@ import numpy as np
 import pytest
 from reference import sections
 
-from asyncnet.layout import DIMENSIONS
 from asyncnet.loop import Loop
-from asyncnet.message import ACTIVITY, REWARD, WORLD, Letter
+from asyncnet.message import ACTIVITY, REWARD, TURN, Letter
+from asyncnet.outbox import LOOK
 from asyncnet.rules import map_propagation
 from asyncnet.scenario import check
 from asyncnet.tasks.parts import Spaces
 from asyncnet.timekeeper import Virtual
-from asyncnet.world import LOOK, TURN
 
 GOLDEN = Path(os.environ.get("ASYNCNET_GOLDEN") or Path(__file__).parent / "golden")
 UNITS = {0: "softplus", 1: "relu", 2: "linear"}
@@ -37,7 +36,7 @@ def recordings():
 class Recorded:
     """Stands where the loop has its world: shows the recorded inputs and pays the recorded rewards, in the recorded order."""
 
-    name, index, identity, role = "world", 0, 0, "world"
+    name, index, identity = "world", 0, 0
 
     def __init__(self, section, inputs):
         self.section, self.inputs, self.steps = section, inputs, len(section["x"])
@@ -53,17 +52,14 @@ class Recorded:
 
     def act(self, now):
         s, late = divmod(self.turns, 2)
-        self.turns, self.flags, self.due = self.turns + 1, TURN, now + 5
+        self.turns, again = self.turns + 1, Letter(TURN, now + 5, np.zeros(0))
         self.score.finished = self.turns > 2 * self.steps
-        self.flags |= LOOK * self.score.finished
+        self.flags = LOOK * self.score.finished
         if self.score.finished:
             return []
         if not late:
-            return [Letter(ACTIVITY, s, np.concatenate((self.episodes[s], self.inputs[s].ravel())))]
-        return [Letter(REWARD, s, self.section["reward"][s].copy())] if self.learns and not self.reward_first else []
-
-    def take_turn(self):
-        return self.due
+            return [again, Letter(ACTIVITY, s, np.concatenate((self.episodes[s], self.inputs[s].ravel())))]
+        return [again, *([Letter(REWARD, s, self.section["reward"][s].copy())] if self.learns and not self.reward_first else [])]
 
     def look(self, now):
         """Nothing to take."""
@@ -77,12 +73,12 @@ class Replay(Loop):
         super().__init__(scenario, Virtual(), range(1, self.depth + 1))
         self.nodes[0] = Recorded(section, inputs)
         self.score, self.sequence[0] = self.nodes[0].score, [0] * 6
-        heappush(self.agenda, (0, WORLD, 0, 0, 0, 0, None, 0))
+        heappush(self.agenda, (0, TURN, 0, 0, 0, 0, None, 0))
         self.section, self.found = section, {}
         for level in range(self.depth):
             node = self.nodes[level + 1]
             node.config = node.config.copy()
-            node.config[len(DIMENSIONS) + [name for name, _ in node.bound.settings].index("awaits")] = float(reward_first)
+            node.config[len(node.bound.dimensions) + [name for name, _ in node.bound.settings].index("awaits")] = float(reward_first)
             node.view.weight[:], node.view.bias[:] = section[f"W0_l{level}"], section[f"b0_l{level}"]
             node.hear = self._watched(node, level, node.hear)
 
@@ -133,7 +129,8 @@ def replay(section, name, credit, monkeypatch):
     inputs = section["x"] if name != "asis" else np.repeat(section["x"][:1], len(section["x"]), axis=0)  # there the peer never takes the new ones in
     linear, asynchronous = int(section["out_type"]) == LINEAR, "draw_out" in section
     monkeypatch.setattr("asyncnet.tasks.spaces", lambda task: Spaces(int(section["sizes"][0]), int(section["sizes"][-1]), linear))
-    monkeypatch.setattr(map_propagation, "KERNELS", golden_settling.__name__)
+    for kind in ("HIDDEN", "OUTPUT"):
+        monkeypatch.setattr(map_propagation, kind, getattr(map_propagation, kind)._replace(kernels=golden_settling.__name__))
     beta1, beta2, epsilon = section["adam"].tolist()
     rule = {
         "name": "map-propagation",

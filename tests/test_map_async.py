@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from teams import TICKING, learners, multiplexer, run
 
+from asyncnet.build import build
 from asyncnet.compiled_loop import CompiledLoop
 from asyncnet.loop import Loop
 from asyncnet.message import ACTIVITY, FEEDBACK, REWARD
-from asyncnet.node import build
 from asyncnet.scenario import ScenarioError, check
 from asyncnet.team import plan
 from asyncnet.timekeeper import Virtual
@@ -266,7 +266,7 @@ def test_a_value_network_says_its_mean_and_its_gate_comes_down_with_the_feedback
 def test_a_team_with_a_critic_of_its_own_kind_runs_without_backprop_and_the_same_in_both_loops():
     scenario = value_team("inverse").replace({"task.streams": 1, "links.default": {"delay": 0.5}, "task.id": "CartPole-v1"})
     both = [run(scenario, loop) for loop in (Loop, CompiledLoop)]
-    assert {node.role for node in both[0].nodes.values()} == {"world", "agent", "dopamine"}
+    assert {layer.team for layer in both[0].plan.layers} == {"world", "actor", "critic", "dopamine"}
     assert both[0].digest() == both[1].digest()
     fresh = Loop(scenario, Virtual())
     for node in learners(both[0]):

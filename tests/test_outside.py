@@ -201,15 +201,17 @@ def test_a_shipped_rule_cannot_be_replaced(tmp_path):
     ("old", "new", "said"),
     [
         ("def learn(", "def lern(", "wrong.lern: asyncnet.machines.sampled asks for no kernel of that name, and nothing there uses it; did you mean learn?"),
-        ("v.baseline[b] +=", "v.baselin[b] +=", "wrong.learn, line 47: v.baselin is no field of this node; did you mean baseline?"),
+        ("v.baseline[b] +=", "v.baselin[b] +=", "wrong.learn, line 48: v.baselin is no field of this node; did you mean baseline?"),
         ("NAME =", "NAMES =", "NAME: missing; a rule file says text there; is NAMES it?"),
         ('name: Literal["reinforce-baseline"]', 'name: Literal["other"]', 'Settings.name: must be declared as name: Literal["reinforce-baseline"]'),
         (', description="share of the newest reward in the running mean"', "", "Settings.horizon: has no description"),
-        ("machines.sampled", "machines.sampeld", "MACHINE: no module asyncnet.machines.sampeld; did you mean asyncnet.machines.sampled?"),
-        ("TELLS = False", 'TELLS = "no"', "TELLS: must be True or False, got 'no'"),
-        ('UNITS = ("bernoulli", "sign")', 'UNITS = "sign"', "UNITS: must be names in a tuple"),
+        ("machines.sampled", "machines.sampeld", "HIDDEN.machine: no module asyncnet.machines.sampeld; did you mean asyncnet.machines.sampled?"),
+        ("FREE_LOGITS = False", 'FREE_LOGITS = "no"', "FREE_LOGITS: must be True or False, got 'no'"),
+        ("\nHIDDEN = OUTPUT = Kind(", "\nHIDDEN = OUTPUT = dict(a=", "line 24: SyntaxError"),
+        ("\nHIDDEN = OUTPUT =", "\nOUTPUT = HIDDENS =", "HIDDEN: missing; a rule file says an asyncnet.ports.Kind there; is HIDDENS it?"),
+        ('UNITS, OUTPUTS = ("bernoulli", "sign")', 'UNITS, OUTPUTS = "sign"', "UNITS: must be names in a tuple"),
         ("class Settings(CoagentSettings)", "class Settings", "Settings: must be a class made from"),
-        ("@kernel", "@kernal", "line 40: NameError: name 'kernal' is not defined"),
+        ("@kernel", "@kernal", "line 41: NameError: name 'kernal' is not defined"),
         ("@kernel\n", "", "wrong.learn: is no kernel: @kernel is missing"),
         ("def values(", "def values(:", "SyntaxError"),
         ("import coagent", "import cogent", "cannot import name 'cogent'"),
@@ -316,7 +318,7 @@ def package(tmp_path):
     (site / "offering").mkdir(parents=True)
     (site / "offering" / "__init__.py").touch()
     head, kernels = RULE.split("FIELDS = ")
-    head = head.replace("KERNELS = __name__", 'KERNELS = "offering.kernels"')
+    head = head.replace(", __name__,", ', "offering.kernels",')
     (site / "offering" / "rule.py").write_text(head)
     imports = "from asyncnet.kernel import kernel\nfrom asyncnet.layout import Field\nfrom asyncnet.rules import coagent\n\n"
     (site / "offering" / "kernels.py").write_text(f'"""Kernels."""\n{imports}FIELDS = {kernels}')
@@ -385,7 +387,7 @@ def test_a_critic_of_a_registered_rule_is_a_critic(tmp_path):
         from typing import Literal
 
         from asyncnet.rules import map_async
-        from asyncnet.rules.map_async import HEARS_REWARD, KERNELS, MACHINE, TELLS, UNITS, values
+        from asyncnet.rules.map_async import FREE_LOGITS, HIDDEN, OUTPUT, OUTPUTS, UNITS, values
         from asyncnet.rules.settings import ValueNetwork
 
         NAME, LINE = "mine", "MAP Propagation under another name"

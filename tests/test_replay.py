@@ -33,7 +33,7 @@ from asyncnet.debug import stop_before
 from asyncnet.journal import Digest, Reader, Writer, encode
 from asyncnet.ledger import DELIVERED, DUPLICATED, EXPIRED, LOST, SENT
 from asyncnet.loop import Loop, digest
-from asyncnet.message import ACTIVITY, CHANNEL_NAMES, TICK, WORLD
+from asyncnet.message import ACTIVITY, CHANNEL_NAMES, TICK, TURN
 from asyncnet.playback import replay
 from asyncnet.recorder import WIDTH, Recorder, fields_of
 from asyncnet.rundir import RunDirectory, recordings
@@ -145,7 +145,7 @@ def test_a_run_that_was_stopped_between_two_looks_at_its_score_is_replayed(loop,
 def test_a_run_on_real_clocks_is_replayed_to_its_very_bits(loop, tmp_path):
     result = on_real_clocks(multiplexer("weight-max", FREE), tmp_path, loop)
     record, folder = result.record, recordings(result.run_dir, 0)
-    turns = int((rows_of(folder)[:, 1] == WORLD).sum())
+    turns = int((rows_of(folder)[:, 1] == TURN).sum())
     events = sum(node["ticks"] for node in record.nodes.values()) + int(record.ledger[DELIVERED].sum()) + turns
     assert turns > 200
     assert record.ledger[LOST].sum() > 20
@@ -291,7 +291,7 @@ def rough(seed):
 def test_a_run_of_actors_under_three_hardships_is_replayed_in_one_process(ray_session, tmp_path):
     result = on_ray(ray_session, rough(1), tmp_path)
     record, folder = result.record, recordings(result.run_dir, 0)
-    turns = int((rows_of(folder)[:, 1] == WORLD).sum())
+    turns = int((rows_of(folder)[:, 1] == TURN).sum())
     assert record.ledger[LOST].sum() > 50
     assert len(list(folder.glob("*.anr"))) == record.measured["actors"] > 3
     report = replay(result.scenario, folder)
@@ -379,7 +379,7 @@ def test_events_of_several_loops_take_place_in_the_order_of_time(several):
     scenario, folder, _ = several
     seen = []
     replay(scenario, folder, before=lambda event, node: seen.append(event))
-    ticks = [event.now for event in seen if event.kind in (TICK, WORLD)]
+    ticks = [event.now for event in seen if event.kind in (TICK, TURN)]
     assert len({event.node for event in seen}) == 4
     assert len(ticks) > 1000
     assert ticks == sorted(ticks)

@@ -9,8 +9,8 @@ from conftest import GONE, small
 from teams import Probe
 
 from asyncnet import tasks
+from asyncnet.build import build
 from asyncnet.message import ACTIVITY, OUTCOME, REWARD
-from asyncnet.node import build
 from asyncnet.scenario import ScenarioError, check
 from asyncnet.tasks import parts
 from asyncnet.tasks.gym import Gym, spaces

@@ -13,8 +13,6 @@ from asyncnet.kernel import kernel, view
 from asyncnet.layout import STAMP, Field
 from asyncnet.machines.hearing import EVICTED, HEARD_STAMP, INCOMPLETE, LEARNED, OVERTAKEN, REVISED, SAMPLED
 
-SAY, TELL, MORE = 1, 2, 4  # what a turn asks its host to do: send activity, send feedback, take another turn at once
-
 FIRST = (  # single numbers first and side by side: most turns touch nothing else
     Field("newest", "1", STAMP),  # the newest stamp heard of
     Field("waiting", "1", "-1.."),  # own ticks since the first piece of something newer; -1: nothing newer
@@ -25,13 +23,13 @@ FIRST = (  # single numbers first and side by side: most turns touch nothing els
     Field("unsettled", "1", "0..1"),  # its eligibility is not reckoned yet
     Field("gathering", "1", "0..C"),  # credits not yet learned from
     Field("rolled", "1", STAMP),  # the stamp of the newest sample in the trace
-    Field("told_stamp", "1", "-1.."),  # the stamp of the feedback just told
 )
 REST = (
     Field("unit0", "1", "fixed"),  # identity of the first unit
     Field("counts", "8", "0.."),
     Field("port", "S 5", f"fixed fixed fixed {STAMP} -1.."),
     Field("sender", "D 2", "fixed"),  # which pieces credit sender d brings: the first, how many
+    Field("tells", "F", "fixed"),  # which of its sources each feedback link leads to
     Field("x", "B I"),  # the newest values of the inputs
     Field("newest_episode", "B"),
     Field("y", "B N"),  # the values held
@@ -87,7 +85,7 @@ def finish(v, c, now):
 
 @kernel
 def take_credit(v, c, now, due, gathers, told):
-    """Learn from credit slot `due`; returns TELL if the rule has feedback for the inputs.
+    """Learn from credit slot `due`; returns the stamp about which the rule has feedback for the inputs in `told`, or -1.
 
     `gathers`: the trace is added to at every tick, whatever the stamp.
     """
@@ -111,29 +109,28 @@ def take_credit(v, c, now, due, gathers, told):
         if v.ring_stamp[slot] != stamp:  # a newer sample has its place, or it was never sampled
             if v.ring_stamp[slot] > stamp:
                 v.counts[EVICTED] += 1.0
-            return 0
+            return -1
         if stamp == int(v.stamp[0]) and v.unsettled[0] == 1.0:
             c.rule.settle(v, c, slot)
             v.unsettled[0] = 0.0
         if c.Z > 0:
             if stamp <= v.rolled[0]:
                 v.counts[OVERTAKEN] += 1.0
-                return 0
+                return -1
             for s in range(max(int(v.rolled[0]) + 1, stamp - c.K + 1), stamp):
                 if s >= 0 and v.ring_stamp[s % c.K] == s:
                     roll(v, c, s % c.K)
     else:
         slot = 0
         if v.stamp[0] < 0.0:
-            return 0
+            return -1
         if now == v.since[0] or gathers:
             on = 0.0
     if c.Z > 0:
         for b in range(c.B):
             v.carry[b] = carried(v, c, slot, b) if on == 1.0 else 1.0
     v.counts[LEARNED] += 1.0
-    v.told_stamp[0] = stamp
-    return TELL if c.rule.learn(v, c, slot, on, told) else 0
+    return stamp if c.rule.learn(v, c, slot, on, told) else -1
 
 
 @kernel
@@ -183,14 +180,3 @@ def sample(v, c, now, stamp, gathers):
     v.unsettled[0] = 1.0
     v.fresh[0] = 0.0
     v.waiting[0] = -1.0
-
-
-@kernel
-def say(v, c, said):
-    """Say what is held."""
-    v.repeats[0] = 0.0
-    for b in range(c.B):
-        said[b] = v.episode[b]
-        for n in range(c.N):
-            said[c.B + b * c.N + n] = v.y[b, n]
-    return SAY

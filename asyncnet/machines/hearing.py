@@ -42,11 +42,12 @@ def hear_activity(v, c, port, seq, stamp, payload):
 
 
 @kernel
-def hear_credit(v, c, port, stamp, payload):
+def open_credit(v, c, port, stamp):
+    """The slot in which credit for that stamp is gathered, for what sender `port` brings of it; -1 if it is too late or known already."""
     slot = stamp % c.C
     if v.due_stamp[slot] > stamp:
         v.counts[LATE] += 1.0
-        return
+        return -1
     if v.due_stamp[slot] < stamp:
         if v.due_state[slot] == 1.0:
             v.counts[INCOMPLETE] += 1.0
@@ -61,15 +62,32 @@ def hear_credit(v, c, port, stamp, payload):
         v.gathering[0] += 1.0
     if v.due_state[slot] == 2.0 or v.due_from[slot, port] == 1.0:
         v.counts[DUPLICATE] += 1.0
-        return
+        return -1
     v.due_from[slot, port] = 1.0
     v.due_heard[slot] += 1.0
+    return slot
+
+
+@kernel
+def hear_reward(v, c, port, stamp, payload):
+    """Credit is the reward or TD error (B,), the same for every unit."""
+    slot = open_credit(v, c, port, stamp)
+    if slot < 0:
+        return
+    at = int(v.sender[port, 0])
+    for b in range(c.B):
+        for j in range(c.O):
+            v.due[slot, b, j, at] = payload[b]
+
+
+@kernel
+def hear_feedback(v, c, port, stamp, payload):
+    """Credit is fed back from above: pieces (B, O, width) for each unit."""
+    slot = open_credit(v, c, port, stamp)
+    if slot < 0:
+        return
     start, width = int(v.sender[port, 0]), int(v.sender[port, 1])
-    if payload.size == c.B:  # a reward: one number a stream, the same for every unit
-        for b in range(c.B):
-            for j in range(c.O):
-                v.due[slot, b, j, start] = payload[b]
-    elif width == c.J:  # this sender brings all the pieces, in the order in which they are kept
+    if width == c.J:  # this sender brings all the pieces, in the order in which they are kept
         due = view(v.due, slot * payload.size, (payload.size,))
         for n in range(payload.size):
             due[n] = payload[n]

@@ -5,19 +5,30 @@ up again and refresh every mean. The output begins the next round when they have
 for the credit of the decision before (`awaits`). Every node acts after each message: what the messages heard so far allow, which may be nothing.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from asyncnet.family import bound
 from asyncnet.family import unbound as cut
 from asyncnet.kernel import kernel
 from asyncnet.layout import STAMP, Field
-from asyncnet.machines import archive
-from asyncnet.machines.archive import MORE, TELL, clear, finish, sample, say, take_credit
-from asyncnet.machines.hearing import hear_activity, hear_credit, ready_credit, ready_sample
+from asyncnet.machines import archive, hearing
+from asyncnet.machines.archive import clear, finish, sample, take_credit
+from asyncnet.machines.hearing import hear_activity, hear_reward, ready_credit, ready_sample
+from asyncnet.machines.settling import takes_in_anyway
+from asyncnet.machines.speaking import drive, feedback_room, say
 from asyncnet.message import ACTIVITY, FEEDBACK, TICK
+from asyncnet.outbox import AGAIN
 
+if TYPE_CHECKING:
+    from asyncnet.network import Site
+    from asyncnet.scenario import Scenario
+
+COUNT_NAMES = hearing.COUNT_NAMES
 PARTS = {"rule": ("asyncnet.rules.settling_in_phases", "asyncnet.rules.settling")}
 FIELDS = (
     *archive.FIRST,
-    Field("gate", "B"),  # what feedback begins with (rules/settling.py): sent from here, one place behind its stamp
     Field("round", "1", "-1.."),  # rounds done for the held stamp; -1: never yet
     Field("came", "1", "0.."),  # messages of this round: activity from below
     Field("pulled", "1", "0.."),  # and feedback from above
@@ -35,6 +46,30 @@ SETTINGS = (
 )
 
 
+def values(site: Site) -> dict[str, float]:
+    """What it reads beside what every learning node does."""
+    return {
+        "below": sum(site.plan.layer_of(src).learns for src in site.plan.senders(site.node.index, "inputs")),
+        "awaits": int(site.scenario.critic is not None),
+        "foretells": int(site.layer.team == "critic"),
+        "gated": int(site.learner.gate != "none"),
+    }
+
+
+def check(scenario: Scenario, table: str) -> tuple[str, str] | None:
+    """What it asks of a scenario: (key, why) of the first thing that does not fit."""
+    name, apart = getattr(scenario, table).name, "map-propagation-async"
+    if any(clock.kind != "on-arrival" for clock in scenario.clocks.values()):
+        return "clocks.default", f"{name} runs in synchronous phases, on on-arrival clocks; {apart} has clocks of its own"
+    if not scenario.task.world.waits:
+        return "task.world.waits", f"{name} runs in synchronous phases; the world has to wait for them"
+    for channel in ("activity", "feedback", *(("reward", "outcome") if scenario.critic else ())):
+        for condition in scenario.links.of(channel):
+            if condition.loss or condition.stale or (condition.delay and condition.delay.kind != "constant"):
+                return f"links.{channel}", f"synchronous phases need every message, in its order; {apart} does without"
+    return takes_in_anyway(scenario, name)
+
+
 @bound
 def begin(state, config):
     """Fill a fresh state: nothing heard, nothing sampled, initial weights from keyed draws."""
@@ -45,14 +80,15 @@ def begin(state, config):
 
 
 @kernel
-def tell(v, c, told):
+def tell(v, c, told, out, numbers):
     """Tell the inputs what drives them, if any of them listens."""
-    v.told_stamp[0] = v.stamp[0]
-    return TELL if c.rule.pull(v, c, told) else 0
+    if c.F > 0:
+        c.rule.pull(v, c, told)
+        drive(v, c, int(v.stamp[0]), out, numbers)
 
 
 @kernel
-def phase(v, c, now, said, told):
+def phase(v, c, now, told, out, numbers):
     """What the messages heard so far allow a node to do, in synchronous phases (above); it may be nothing."""
     if ready_sample(v, c, False) and (v.stamp[0] < 0.0 or v.round[0] == c.rounds + c.gated):
         sample(v, c, now, int(v.newest[0]), False)
@@ -61,13 +97,12 @@ def phase(v, c, now, said, told):
     else:
         speaks = False
     if v.stamp[0] < 0.0:
-        return 0
-    flags = 0
+        return
     stamp = int(v.stamp[0])
     slot = stamp % c.K
     if c.E > 0 and v.pulled[0] == c.E:  # a wave of feedback has come down: pass it on with the error as it was, then move
         v.pulled[0] = 0.0
-        flags |= tell(v, c, told)
+        tell(v, c, told, out, numbers)
         if v.round[0] < c.rounds:
             c.rule.approach(v, c, stamp)
             v.stepped[0] = 1.0
@@ -85,18 +120,19 @@ def phase(v, c, now, said, told):
         elif v.round[0] == c.rounds:
             speaks = c.foretells == 0
             if c.gated == 1:
-                flags |= tell(v, c, told)
+                tell(v, c, told, out, numbers)
                 v.round[0] += 1.0
     if c.E == 0 and v.stepped[0] == 0.0 and v.round[0] < c.rounds and (c.awaits == 0 or v.learned[0] >= stamp - 1):
-        flags |= tell(v, c, told)
+        tell(v, c, told, out, numbers)
         c.rule.redraw(v, c, stamp, int(v.round[0]))
         v.stepped[0] = 1.0
-    return flags | (say(v, c, said) if speaks else 0)
+    if speaks:
+        say(v, c, out, numbers)
 
 
 @bound
-def handle(state, config, now, kind, port, seq, stamp, payload, said, told):
-    """Take in one event; returns what to send (SAY | TELL | MORE)."""
+def handle(state, config, now, kind, port, seq, stamp, payload, out, numbers):
+    """Take in one event; returns AGAIN if it wants to be called again."""
     v, c = cut(state, config)
     if kind == ACTIVITY:
         hear_activity(v, c, port, seq, stamp, payload)
@@ -105,14 +141,15 @@ def handle(state, config, now, kind, port, seq, stamp, payload, said, told):
     elif kind == FEEDBACK:
         c.rule.feel(v, c, port, seq, stamp, payload)
         v.pulled[0] += 1.0
-    elif kind != TICK:  # the host comes back for MORE
-        hear_credit(v, c, port, stamp, payload)
+    elif kind != TICK:  # the host calls again
+        hear_reward(v, c, port, stamp, payload)
     finish(v, c, now)
-    flags = 0
+    told = feedback_room(c, out, numbers)
     due = ready_credit(v, c)
     if due >= 0:
         v.learned[0] = v.due_stamp[due]
-        flags = take_credit(v, c, now, due, False, told)
+        take_credit(v, c, now, due, False, told)
         if ready_credit(v, c) >= 0:
-            return flags | MORE
-    return flags | phase(v, c, now, said, told)
+            return AGAIN
+    phase(v, c, now, told, out, numbers)
+    return 0

@@ -12,14 +12,25 @@ READY, when it samples for stamp s (ASYNCHRONY section 8):
             for a source more than `lag` stamps behind (so a team outlives a dead unit)
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asyncnet import lateness
 from asyncnet.family import bound
 from asyncnet.family import unbound as cut
 from asyncnet.kernel import kernel
-from asyncnet.machines import archive
-from asyncnet.machines.archive import MORE, age, clear, finish, sample, say, take_credit
-from asyncnet.machines.hearing import hear_activity, hear_credit, ready_credit, ready_sample
-from asyncnet.message import ACTIVITY, TICK
+from asyncnet.machines import archive, hearing
+from asyncnet.machines.archive import age, clear, finish, sample, take_credit
+from asyncnet.machines.hearing import hear_activity, hear_feedback, hear_reward, ready_credit, ready_sample
+from asyncnet.machines.speaking import feed_back, feedback_room, say
+from asyncnet.message import ACTIVITY, REWARD, TICK
+from asyncnet.outbox import AGAIN
 
+if TYPE_CHECKING:
+    from asyncnet.network import Site
+
+COUNT_NAMES = hearing.COUNT_NAMES
 PARTS = {"rule": ("asyncnet.rules.coagent",)}  # where a part's kernels are that it does not bring
 FIELDS = (*archive.FIRST, *archive.REST)
 SETTINGS = (
@@ -27,6 +38,12 @@ SETTINGS = (
     ("revise", int),
     ("repeats", int),
 )
+
+
+def values(site: Site) -> dict[str, float]:
+    """What it reads beside what every learning node does."""
+    ready, free = site.scenario.network.ready, lateness.longest_tick(lateness.clock_of(site.scenario, site.node.name)[1]) > 0.0
+    return {"revise": int(ready == "revise" or (ready == "auto" and free)), "repeats": int(site.scenario.links.repeats())}
 
 
 @bound
@@ -38,16 +55,17 @@ def begin(state, config):
 
 
 @kernel
-def turn(v, c, now, ticked, said, told):
+def turn(v, c, now, ticked, out, numbers):
     finish(v, c, now)
     if ticked == 1:
         age(v, c)
-    flags = 0
     due = ready_credit(v, c)
     if due >= 0:
-        flags = take_credit(v, c, now, due, False, told)
+        stamp = take_credit(v, c, now, due, False, feedback_room(c, out, numbers))
+        if stamp >= 0:
+            feed_back(v, c, stamp, out, numbers)
         if ready_credit(v, c) >= 0:
-            return flags | MORE
+            return AGAIN
     speaks = ticked > 0 and c.repeats == 1 and v.stamp[0] >= 0.0
     if ready_sample(v, c, c.revise == 1):
         sample(v, c, now, int(v.newest[0]), False)
@@ -58,16 +76,16 @@ def turn(v, c, now, ticked, said, told):
     elif c.on_arrival == 1 and v.repeats[0] >= c.S and v.stamp[0] >= 0.0:
         speaks = True
     if speaks:
-        flags |= say(v, c, said)
-    return flags
+        say(v, c, out, numbers)
+    return 0
 
 
 @bound
-def handle(state, config, now, kind, port, seq, stamp, payload, said, told):
-    """Take in one event; returns what to send (SAY | TELL | MORE).
+def handle(state, config, now, kind, port, seq, stamp, payload, out, numbers):
+    """Take in one event; returns AGAIN if it wants to be called again.
 
     A message is heard; on an on-arrival clock the turn it calls for follows. At a TICK `port` says why there is a turn: 1 by the clock, 2 as the
-    host comes back for MORE of that, 0 for MORE after a message.
+    host calls AGAIN after that, 0 as it calls again after a message.
     """
     v, c = cut(state, config)
     ticked = 0
@@ -75,8 +93,10 @@ def handle(state, config, now, kind, port, seq, stamp, payload, said, told):
         ticked = port
     elif kind == ACTIVITY:
         hear_activity(v, c, port, seq, stamp, payload)
+    elif kind == REWARD:
+        hear_reward(v, c, port, stamp, payload)
     else:
-        hear_credit(v, c, port, stamp, payload)
+        hear_feedback(v, c, port, stamp, payload)
     if kind == TICK or c.on_arrival == 1:
-        return turn(v, c, now, ticked, said, told)
+        return turn(v, c, now, ticked, out, numbers)
     return 0

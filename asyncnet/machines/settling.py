@@ -9,23 +9,53 @@
 An observation is taken up when every source carries it, or after `patience` ticks, or from sources that are more than `lag` stamps behind.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from asyncnet.family import bound
 from asyncnet.family import unbound as cut
 from asyncnet.kernel import kernel
 from asyncnet.layout import Field
-from asyncnet.machines import archive
-from asyncnet.machines.archive import MORE, TELL, age, clear, finish, sample, say, take_credit
-from asyncnet.machines.hearing import hear_activity, hear_credit, ready_credit, ready_sample
+from asyncnet.machines import archive, hearing
+from asyncnet.machines.archive import age, clear, finish, sample, take_credit
+from asyncnet.machines.hearing import hear_activity, hear_reward, ready_credit, ready_sample
+from asyncnet.machines.speaking import drive, feedback_room, say
 from asyncnet.message import ACTIVITY, FEEDBACK, TICK
+from asyncnet.outbox import AGAIN
 
+if TYPE_CHECKING:
+    from asyncnet.network import Site
+    from asyncnet.scenario import Scenario
+
+COUNT_NAMES = hearing.COUNT_NAMES
 PARTS = {"rule": ("asyncnet.rules.settling_on_clocks", "asyncnet.rules.settling")}
 FIELDS = (
     *archive.FIRST,
-    Field("gate", "B"),  # what feedback begins with (rules/settling.py): sent from here, one place behind its stamp
     Field("round", "1", "-1.."),  # how often the output has drawn again for the held stamp; -1: never yet
     *archive.REST,
 )
 SETTINGS = (*archive.SETTINGS, ("gathers", int))  # a trace is added to at every tick, whatever the stamp
+
+
+def values(site: Site) -> dict[str, float]:
+    """What it reads beside what every learning node does, and its rule gives: nothing."""
+    return {}
+
+
+def check(scenario: Scenario, table: str) -> tuple[str, str] | None:
+    """What it asks of a scenario: (key, why) of the first thing that does not fit."""
+    name = getattr(scenario, table).name
+    if "default" not in scenario.clocks or any(clock.kind == "on-arrival" for clock in scenario.clocks.values()):
+        return "clocks.default", f"{name} settles a little at each tick, so every node needs a clock that ticks; on-arrival does not"
+    return takes_in_anyway(scenario, name)
+
+
+def takes_in_anyway(scenario: Scenario, name: str) -> tuple[str, str] | None:
+    """Nodes that move between observations have no use for acting again on the same one."""
+    if scenario.network.ready == "revise":
+        return "network.ready", f"{name} takes in new values while it settles anyway; all or auto"
+    return None
 
 
 @bound
@@ -38,16 +68,17 @@ def begin(state, config):
 
 
 @kernel
-def turn(v, c, now, ticked, said, told):
+def turn(v, c, now, ticked, out, numbers):
     finish(v, c, now)
     if ticked == 1:
         age(v, c)
-    flags, gathers = 0, c.gathers > 0
+    gathers = c.gathers > 0
+    told = feedback_room(c, out, numbers)
     due = ready_credit(v, c)
     if due >= 0:
-        flags = take_credit(v, c, now, due, gathers, told)
+        take_credit(v, c, now, due, gathers, told)
         if ready_credit(v, c) >= 0:
-            return flags | MORE
+            return AGAIN
     speaks = ticked > 0 and v.stamp[0] >= 0.0
     if ready_sample(v, c, False):
         sample(v, c, now, int(v.newest[0]), gathers)
@@ -55,25 +86,26 @@ def turn(v, c, now, ticked, said, told):
     elif speaks:
         c.rule.relax(v, c, int(v.stamp[0]) % c.K, int(v.stamp[0]))
     if not speaks:
-        return flags
+        return 0
     if gathers:
         c.rule.gather(v, c, int(v.stamp[0]) % c.K, now)
-    v.told_stamp[0] = v.stamp[0]
-    if c.rule.pull(v, c, told):
-        flags |= TELL
-    return flags | say(v, c, said)
+    if c.F > 0:
+        c.rule.pull(v, c, told)
+        drive(v, c, int(v.stamp[0]), out, numbers)
+    say(v, c, out, numbers)
+    return 0
 
 
 @bound
-def handle(state, config, now, kind, port, seq, stamp, payload, said, told):
-    """Take in one event; returns what to send (SAY | TELL | MORE)."""
+def handle(state, config, now, kind, port, seq, stamp, payload, out, numbers):
+    """Take in one event; returns AGAIN if it wants to be called again."""
     v, c = cut(state, config)
     if kind == TICK:
-        return turn(v, c, now, port, said, told)
+        return turn(v, c, now, port, out, numbers)
     if kind == ACTIVITY:
         hear_activity(v, c, port, seq, stamp, payload)
     elif kind == FEEDBACK:
         c.rule.feel(v, c, port, seq, stamp, payload)
     else:
-        hear_credit(v, c, port, stamp, payload)
+        hear_reward(v, c, port, stamp, payload)
     return 0

@@ -4,19 +4,20 @@ To add a rule, write its file and name it here, or register it from outside (doc
 """
 
 from asyncnet.registry import Registry
-from asyncnet.rules import map_async, map_propagation, reinforce, weight_max
+from asyncnet.rules import coordinated, map_async, map_propagation, reinforce, value, weight_max
 from asyncnet.rules.settings import LearnerSettings
 
 # What every rule says, and of what kind it is (registry.py).
 NEEDS = {
     "NAME": "text",
     "LINE": "text",
-    "KERNELS": "text",
-    "MACHINE": "text",
     "UNITS": "names",
-    "HEARS_REWARD": "text",
-    "TELLS": "truth",
+    "OUTPUTS": "names",
+    "FREE_LOGITS": "truth",
+    "HIDDEN": "kind",
+    "OUTPUT": "kind",
     "Settings": "settings",
     "values": "function",
 }
-RULES = Registry("rule", NEEDS, LearnerSettings, (reinforce, weight_max, map_propagation, map_async))
+RULES = Registry("rule", NEEDS, LearnerSettings, (reinforce, weight_max, map_propagation, map_async, coordinated))
+CRITICS = {value.NAME: value}  # beside those rules that say what they are as a critic: a class Critic

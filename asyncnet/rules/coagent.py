@@ -22,6 +22,7 @@ from asyncnet.layout import Field
 from asyncnet.optimizers.parts import annealed
 
 BERNOULLI, SIGN, SOFTMAX = range(3)
+CODES = {"bernoulli": BERNOULLI, "sign": SIGN, "softmax": SOFTMAX}  # of `units`
 
 FIELDS = (
     Field("weight", "I O"),
@@ -49,7 +50,6 @@ SETTINGS = (
     ("anneal", float),
     ("power", float),
     ("after", int),  # feedback from the weights after (1) or before (0) their update
-    ("tells", int),  # whether any input listens to feedback
 )
 
 
@@ -246,7 +246,7 @@ def learn(v, c, slot, on, told):
     """
     v.updates[0] += 1.0
     rate = annealed(c.rate, c.rate_end, c.anneal, v.updates[0])
-    tells = c.tells == 1 and c.power > 0.0
+    tells = c.F > 0 and c.power > 0.0
     share = 1.0 / c.B
     gradient = v.gradient
     some = c.R // c.O

@@ -32,9 +32,8 @@ from asyncnet.rules.settling_on_clocks import TRACES
 
 NAME = "map-propagation-async"
 LINE = "Gaussian hidden units settle towards their most probable values on their own clocks; all hear the one reward"
-KERNELS = "asyncnet.rules.settling_on_clocks"
-MACHINE = "asyncnet.machines.settling"
-UNITS, HEARS_REWARD, TELLS = map_propagation.UNITS, "all", True
+UNITS, OUTPUTS, FREE_LOGITS = map_propagation.UNITS, map_propagation.OUTPUTS, True
+HIDDEN = OUTPUT = map_propagation.HIDDEN._replace(machine="asyncnet.machines.settling", kernels="asyncnet.rules.settling_on_clocks")
 
 
 class Settings(SettlingSettings):

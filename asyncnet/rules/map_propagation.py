@@ -16,16 +16,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from asyncnet.ports import ACTIVITIES, DRIVE, FEEDBACK_AS_DRIVE, INPUTS, REWARD_AS_CREDIT, Kind
 from asyncnet.rules.settings import SettlingSettings, ValueNetwork, per_layer
 from asyncnet.rules.settling import GATES, STARTS
 
 NAME = "map-propagation"
 LINE = "Gaussian hidden units take their most probable values, in synchronous phases, before all learn from the one reward"
-KERNELS = "asyncnet.rules.settling_in_phases"
-MACHINE = "asyncnet.machines.phased"
-UNITS = ("softplus", "relu", "linear")
-HEARS_REWARD = "all"
-TELLS = True
+UNITS, OUTPUTS, FREE_LOGITS = ("softplus", "relu", "linear"), ("softmax", "linear"), True
+HIDDEN = OUTPUT = Kind(
+    "asyncnet.machines.phased", "asyncnet.rules.settling_in_phases", hears=(INPUTS, REWARD_AS_CREDIT, FEEDBACK_AS_DRIVE), says=(ACTIVITIES, DRIVE)
+)
 
 
 class Settings(SettlingSettings):

@@ -8,15 +8,14 @@ with respect to layer l. Source: Williams 1992; Chung & Barto, RLDM 2022.
 
 from typing import Literal
 
+from asyncnet.ports import ACTIVITIES, INPUTS, REWARD_AS_CREDIT, Kind
 from asyncnet.rules.settings import CoagentSettings
 
 NAME = "reinforce"
 LINE = "every unit correlates its own sample with the one broadcast reward; unbiased, high variance"
-KERNELS = "asyncnet.rules.coagent"
-MACHINE = "asyncnet.machines.sampled"
-UNITS = ("bernoulli", "sign")  # kinds of hidden units it is made for
-HEARS_REWARD = "all"  # which layers hear the reward: "all" or "output"
-TELLS = False  # whether nodes send feedback to their inputs
+UNITS, OUTPUTS = ("bernoulli", "sign"), ("softmax", "bernoulli", "sign")  # of hidden and of output units: what it is made for
+FREE_LOGITS = False  # whether a softmax has a logit for its last action too, which else is fixed at 0
+HIDDEN = OUTPUT = Kind("asyncnet.machines.sampled", "asyncnet.rules.coagent", hears=(INPUTS, REWARD_AS_CREDIT), says=(ACTIVITIES,))
 
 
 class Settings(CoagentSettings):

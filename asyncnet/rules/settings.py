@@ -1,11 +1,16 @@
 """The settings that every rule shares."""
 
-from typing import Annotated, ClassVar, Literal
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
 from asyncnet.model import Model
 from asyncnet.optimizers import Optimizer, adam
+
+if TYPE_CHECKING:
+    from asyncnet.scenario import Scenario
 
 
 def _several(value: object) -> object:
@@ -50,6 +55,16 @@ class SettlingSettings(CoagentSettings):
     gate: Literal["none", "inverse", "difference"] = Field(
         "none", description="value networks: 1 / (A - mean) after settling as released, or A - mean before it"
     )
+
+    def check(self, scenario: Scenario, table: str) -> tuple[str, str] | None:
+        """What does not fit the rest of the scenario: (key, why)."""
+        real = table == "critic" or scenario.network.output == "linear"
+        count = len((self if table == "critic" else scenario.network).hidden) + real
+        if len(self.variance) not in (1, count) or min(self.variance) <= 0.0:
+            return f"{table}.variance", f"one positive number, or {count}: one for each hidden layer" + (" and one for the output" if real else "")
+        if self.gate != "none" and not real:
+            return f"{table}.gate", "a gate belongs to a linear output"
+        return None
 
 
 class ValueNetwork(Model):

@@ -26,7 +26,8 @@ from asyncnet.rules.coagent import SOFTMAX, add_up, choose, expect
 from asyncnet.rules.coagent import learn as climb
 
 fold, settle = coagent.fold, coagent.settle  # a trace, and the end of a sample's instant, are what they are for sampled units
-SOFTPLUS, RELU, LINEAR = 3, 4, 5  # codes of `units` beside those of coagent.py
+SOFTPLUS, RELU, LINEAR = 3, 4, 5
+CODES = {"softmax": SOFTMAX, "softplus": SOFTPLUS, "relu": RELU, "linear": LINEAR}  # of `units`
 GAUSSIAN = SOFTPLUS  # and beyond
 STARTS = {"zero": 0, "sample": 1, "mean": 2}
 GATES = {"none": 0, "inverse": 1, "difference": 2}
@@ -37,9 +38,10 @@ LEAST = 1e-12  # distance that the inverse gate sees
 
 FIELDS = (
     *coagent.FIELDS,
+    Field("gate", "B"),  # what its feedback begins with
     Field("drive_stamp", "E", STAMP),  # of the newest feedback of each node above
     Field("drive_seq", "E", "0.."),
-    Field("drive_from", "E 2", "fixed"),  # the pieces it brings: from, to
+    Field("drive_from", "E 2", "fixed"),  # the pieces it brings: the first, how many
     Field("drive", "B O Q"),
     Field("drawn", "B O"),  # the sample of a Gaussian output that says its mean
     Field("error", "B O"),
@@ -137,7 +139,7 @@ def judge(v, c):
 @kernel
 def keep(v, c, slot):
     """archive[slot] = (inputs, values, gate * error)"""
-    if c.tells == 0:
+    if c.F == 0:
         judge(v, c)
     if c.E == 0 and c.gate == _INVERSE:
         for b in range(c.B):
@@ -192,7 +194,7 @@ def begin_anew(v, c, slot, stamp):
         for j in range(c.O):
             v.moved_by[b, j] += v.y[b, j]
     place(v, c)
-    if c.tells == 1:
+    if c.F > 0:
         judge(v, c)
     keep(v, c, slot)
 
@@ -222,8 +224,8 @@ def approach(v, c, stamp):
     """One step of hidden units towards the mode."""
     for sender in range(c.E):
         if v.drive_stamp[sender] != stamp:  # about another observation
-            first, last = int(v.drive_from[sender, 0]), int(v.drive_from[sender, 1])
-            v.drive[:, :, first:last] = 0.0
+            first = int(v.drive_from[sender, 0])
+            v.drive[:, :, first : first + int(v.drive_from[sender, 1])] = 0.0
     for b in range(c.B):
         y, mean, moved = v.y[b], v.mean[b], v.moved_by[b]
         if c.Q == 1:
@@ -251,13 +253,13 @@ def feel(v, c, port, seq, stamp, payload):
         return  # overtaken on the way
     v.drive_stamp[port] = stamp
     v.drive_seq[port] = seq
-    first, last = int(v.drive_from[port, 0]), int(v.drive_from[port, 1])
+    first, width = int(v.drive_from[port, 0]), int(v.drive_from[port, 1])
     at = 0
     for b in range(c.B):
         if stamp == v.stamp[0]:
             v.gate[b] = payload[at]
         at += 1
-        if last - first == c.Q:  # this sender brings all the pieces, in the order in which they are kept
+        if width == c.Q:  # this sender brings all the pieces, in the order in which they are kept
             size = c.O * c.Q
             drive, brought = view(v.drive, b * size, (size,)), view(payload, at, (size,))
             for n in range(size):
@@ -265,16 +267,14 @@ def feel(v, c, port, seq, stamp, payload):
             at += size
             continue
         for j in range(c.O):
-            for piece in range(first, last):
+            for piece in range(first, first + width):
                 v.drive[b, j, piece] = payload[at]
                 at += 1
 
 
 @kernel
 def pull(v, c, told):
-    """e W^T for the inputs: one sum, or (M > 1) one piece for each unit; returns whether any of them listens."""
-    if c.tells == 0:
-        return False
+    """e W^T for the inputs: one sum, or (M > 1) one piece for each unit."""
     for b in range(c.B):
         e = v.error[b]
         if c.M > 1:
@@ -285,4 +285,3 @@ def pull(v, c, told):
                     out[i, j] = e[j] * w[j]
         else:
             project(e, v.weight, view(told, b * c.I, (c.I,)))  # the bits of the sum of pieces
-    return True

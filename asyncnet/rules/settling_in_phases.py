@@ -21,7 +21,7 @@ def respond(v, c, slot, stamp):
 def refresh(v, c, slot, stamp):
     """Means and errors for what has come from below."""
     take_in(v, c, slot, stamp)
-    if c.tells == 1:  # else nobody hears of it before it is kept
+    if c.F > 0:  # else nobody hears of it before it is kept
         judge(v, c)
 
 

@@ -49,7 +49,7 @@ def relax(v, c, slot, stamp):
         draw_again(v, c, stamp, int(v.round[0]))
     else:
         v.moved_by[:] = 0.0
-    if c.tells == 1:
+    if c.F > 0:
         judge(v, c)
     keep(v, c, slot)
 

@@ -1,12 +1,17 @@
-"""Kernels of the critic: a softplus value network inside one node, trained by backprop with traces.
+"""Kernels of the critic: a value network inside one node, trained by backprop with traces.
 
-    h_0 = x,  h_l = f(h_(l-1) W_l + b_l),  f = softplus, linear at the output,  v = h_L
+    h_0 = x,  h_l = f(h_(l-1) W_l + b_l),  f = softplus or ReLU, linear at the output,  v = h_L
     g = dv/d(W, b)          z <- decay z + g          W <- W + optimiser(credit * z), credit = TD error
 
 One learning rate for each layer; parameters lie layer by layer as (W row-major, b) in one vector. Source: released code of Weight
 Maximization (its critic is an ordinary network; ALGORITHMS 4.1). As there, the gradient is reckoned with the potentials of the forward pass
 and, if an update falls into the same instant, with the weights after it.
 """
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,7 +20,16 @@ from asyncnet.chance import BIAS, WEIGHT, identity, uniform
 from asyncnet.kernel import kernel, view
 from asyncnet.layout import Field
 from asyncnet.optimizers.parts import annealed
+from asyncnet.ports import ACTIVITIES, ERROR_AS_CREDIT, INPUTS, Kind
+from asyncnet.rules.settings import per_layer
 
+if TYPE_CHECKING:
+    from asyncnet.layout import Views
+    from asyncnet.network import Site
+    from asyncnet.scenario import Backprop
+
+NAME = "backprop"
+OUTPUT = Kind("asyncnet.machines.sampled", __name__, hears=(INPUTS, ERROR_AS_CREDIT), says=(ACTIVITIES,))
 FIELDS = (
     Field("sizes", "L", "fixed"),  # inputs, hidden units of each layer, 1
     Field("rate", "L", "fixed"),  # learning rate of the layer that ends here; entry 0 is unused
@@ -29,9 +43,32 @@ FIELDS = (
     Field("ring_e", "K B A"),  # dv / d pot
     Field("gradient", "P"),
 )
-SETTINGS = (("layer0", int), ("anneal", float))
+SETTINGS = (("anneal", float), ("relu", int))
 _UNITS_PER_LAYER = identity(1, 0)
 AT_A_TIME = 512  # weights whose gradient and step follow each other while they are at hand
+
+
+def values(settings: Backprop, layer: int) -> dict[str, float]:
+    """What this rule adds to the settings of its node."""
+    return {"relu": int(settings.units == "relu")}
+
+
+def dimensions(site: Site) -> dict[str, int]:
+    """Layers, activations and parameters of the network inside."""
+    sizes = _sizes(site)
+    return {"L": len(sizes), "A": sum(sizes[1:]), "P": sum((n + 1) * m for n, m in pairwise(sizes))}
+
+
+def fill(view: Views, site: Site) -> None:
+    """Sizes and learning rates of the network inside."""
+    view.sizes[:] = sizes = _sizes(site)
+    rates, ends = site.learner.learning_rate, site.learner.learning_rate_end or site.learner.learning_rate
+    view.rate[1:] = [per_layer(rates, i) for i in range(len(sizes) - 1)]
+    view.rate_end[1:] = [per_layer(ends, i) for i in range(len(sizes) - 1)]
+
+
+def _sizes(site: Site) -> list[int]:
+    return [site.plan.inputs, *site.learner.hidden, 1]
 
 
 @kernel
@@ -42,7 +79,7 @@ def initialise(v, c):
         n, m = int(v.sizes[layer - 1]), int(v.sizes[layer])
         span = np.sqrt(6.0 / (n + m))
         for j in range(m):
-            unit = (c.layer0 + layer - 1) * _UNITS_PER_LAYER + j
+            unit = int(v.unit0[0]) + (layer - 1) * _UNITS_PER_LAYER + j
             for i in range(n):
                 v.weight[at + i * m + j] = span * (2.0 * uniform(c.seed, WEIGHT, unit, i, 0) - 1.0)
             v.weight[at + n * m + j] = 0.001 * (2.0 * uniform(c.seed, BIAS, unit, 0, 0) - 1.0)
@@ -69,6 +106,10 @@ def respond(v, c, slot, stamp):
             slope = v.slope[b, out : out + m]
             if layer == c.L - 1:
                 slope[:] = 1.0
+            elif c.relu == 1:
+                for j in range(m):
+                    slope[j] = 1.0 if here[j] >= 0.0 else 0.0
+                    here[j] = max(here[j], 0.0)
             else:
                 for j in range(m):
                     slope[j] = sigmoid(here[j])

@@ -11,15 +11,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from asyncnet.ports import ACTIVITIES, CREDIT, FEEDBACK_AS_CREDIT, INPUTS, REWARD_AS_CREDIT, Kind
 from asyncnet.rules.settings import CoagentSettings
 
 NAME = "weight-max"
 LINE = "each hidden unit is rewarded by the change in the norm of its own outgoing weights, told by the layer above"
-KERNELS = "asyncnet.rules.coagent"
-MACHINE = "asyncnet.machines.sampled"
-UNITS = ("bernoulli", "sign")  # kinds of hidden units it is made for
-HEARS_REWARD = "output"
-TELLS = True
+UNITS, OUTPUTS, FREE_LOGITS = ("bernoulli", "sign"), ("softmax", "bernoulli", "sign"), False
+HIDDEN = Kind("asyncnet.machines.sampled", "asyncnet.rules.coagent", hears=(INPUTS, FEEDBACK_AS_CREDIT), says=(ACTIVITIES, CREDIT))
+OUTPUT = HIDDEN.replace("credit", REWARD_AS_CREDIT)
 
 
 class Settings(CoagentSettings):
