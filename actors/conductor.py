@@ -25,7 +25,7 @@ from typing import Any
 
 import psutil
 
-from asyncnet import interrupts
+from asyncnet import interrupts, outside
 from asyncnet.checkpoint import Checkpoint
 from asyncnet.record import Keeper, Record, Reporter
 from asyncnet.scenario import Scenario, ScenarioError, check
@@ -63,7 +63,14 @@ def conduct(
 
     Raises ScenarioError if a cluster cannot be joined, and RuntimeError, with the traceback, for a bug.
     """
-    order = scenario.data(), address, None if kept is None else (kept.every, kept.recording), None if begin is None else tuple(begin), how
+    order = (
+        outside.packed(scenario),
+        scenario.data(),
+        address,
+        None if kept is None else (kept.every, kept.recording),
+        None if begin is None else tuple(begin),
+        how,
+    )
     ending = threading.Event()
     with interrupts.instead(ending.set), _process(address) as (process, link):
         link.send(order)
@@ -335,11 +342,12 @@ def main(descriptor: int) -> None:
     """The conductor."""
     link = Connection(descriptor)
     base: Ground | None = link.recv()
-    data, address, keeping, begin, how = link.recv()
+    given, data, address, keeping, begin, how = link.recv()
     teller, stop = _Teller(link, keeping or (0.0, False)), threading.Event()
     threading.Thread(target=_obey, args=(link, stop), name="orders", daemon=True).start()
     warnings.showwarning = lambda message, *_, **__: teller.tell("warning", str(message))
     try:
+        outside.receive(given)
         with joined(address) if base is None else _here(base) as held:
             _work(held, check(data, "scenario"), teller, stop, kept=teller if keeping else None, begin=None if begin is None else Checkpoint(*begin), **how)
     except ScenarioError as error:

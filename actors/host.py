@@ -12,11 +12,12 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from asyncnet import clock, snapshot
+from asyncnet import clock, outside, snapshot
 from asyncnet.agenda import KIND_SHIFT, of_who
 from asyncnet.checkpoint import Checkpoint
 from asyncnet.embedded import weights
@@ -49,7 +50,8 @@ def _address() -> str:
 class Host:
     """Hosts the nodes `numbers` of a scenario given as plain data; `wire` is zmq or ray, `address` the IP address to be reached at (None: this machine's).
 
-    In `virtual` time its loop shares simulated time with the others (windows.py). With a `record` name what its nodes hear is written down.
+    In `virtual` time its loop shares simulated time with the others (windows.py). With a `record` name what its nodes hear is written down. `given` is what the
+    scenario needs from outside the package (asyncnet/outside.py).
     """
 
     def __init__(
@@ -63,7 +65,9 @@ class Host:
         record: str | None = None,
         begin: tuple[dict[str, Any], dict[str, np.ndarray]] | None = None,
         reverse: bool = False,
+        given: Sequence[dict[str, str]] = (),
     ) -> None:
+        outside.receive(given)
         # A request from Ray should not keep the loop from its next tick for Python's usual 5 ms.
         sys.setswitchinterval(0.0005)
         kind, keeper = (WindowedLoop, Windowed()) if virtual else (StandingLoop, None)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from asyncnet import ledger, snapshot
+from asyncnet import ledger, outside, snapshot
 from asyncnet.ahead import compile_ahead
 from asyncnet.checkpoint import Checkpoint
 from asyncnet.compiled_loop import CompiledLoop
@@ -139,7 +139,7 @@ class Team:
         local = "127.0.0.1" if private or len(ray.nodes()) == 1 else None
         # A frozen actor must not have its callers heap up calls: more than these are refused, as those that find no room on a wire.
         options["max_pending_calls"] = MAX_WAITING if wire == "ray" else -1
-        data, self.hosts = scenario.data(), {}
+        data, given, self.hosts = scenario.data(), outside.packed(scenario), {}
         self.gone: dict[str, str] = {}  # hosts that are lost or do not answer, and what happened; they are asked no more
         self.failures: dict[str, str] = {}  # hosts whose code failed, and the traceback
         self._carrying = SILENT
@@ -151,7 +151,7 @@ class Team:
             remote = ray.remote(Host).options(**options, **twist.get("options", {}))
             state = None if begin is None else tuple(snapshot.part(begin, self.plan, part))
             record = str(name) if self.recording else None
-            self.hosts[str(name)] = remote.remote(data, part, wire, local, virtual=self.virtual, record=record, begin=state, **more)
+            self.hosts[str(name)] = remote.remote(data, part, wire, local, virtual=self.virtual, record=record, begin=state, given=given, **more)
         self._where = where
 
     def run(self) -> Record:

@@ -19,6 +19,7 @@ _WHERE = {
     "list_conditions": "api",
     "list_scenarios": "api",
     "load": "api",
+    "register": "outside",
     "replay": "api",
     "replicate": "replicas",
     "resume": "api",
@@ -37,6 +38,7 @@ __all__ = [
     "list_conditions",
     "list_scenarios",
     "load",
+    "register",
     "replay",
     "replicate",
     "resume",
@@ -48,6 +50,7 @@ __all__ = [
 if TYPE_CHECKING:
     from asyncnet.api import list_conditions, list_scenarios, load, replay, resume, run, validate, verify
     from asyncnet.mistakes import ScenarioError
+    from asyncnet.outside import register
     from asyncnet.replicas import replicate
     from asyncnet.result import Result
     from asyncnet.scenario import Scenario

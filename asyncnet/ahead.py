@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from asyncnet import compiled_loop, interrupts
+from asyncnet import compiled_loop, interrupts, outside
 from asyncnet.build import family_of
 from asyncnet.kernel import COMPILING, cache_folder, kept, quietly, tell
 from asyncnet.pointer import BEGIN, HANDLE
@@ -84,7 +84,7 @@ def compile_ahead(scenario: Scenario, *, wired: bool = False) -> None:
 @contextlib.contextmanager
 def _other(scenario: Scenario, wired: bool, names: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     """A process that compiles the pieces of these names."""
-    order = json.dumps({"scenario": scenario.data(), "wired": wired, "names": names}).encode() + b"\n"
+    order = json.dumps({"outside": outside.packed(scenario), "scenario": scenario.data(), "wired": wired, "names": names}).encode() + b"\n"
     command = [sys.executable, "-c", _CHILD.format(path=sys.path)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     interrupts.leaving.append(process.kill)
@@ -104,6 +104,7 @@ def main() -> None:
     """The other process."""
     order = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_outlive_nobody, daemon=True).start()
+    outside.receive(order["outside"])
     wanted = {piece.name: piece for piece in pieces(check(order["scenario"], "scenario"), wired=order["wired"])}
     for name in order["names"]:
         wanted[name].entry.compile(wanted[name].signature)

@@ -16,7 +16,7 @@ from asyncnet.checkpoint import Checkpoint
 from asyncnet.checkpoint import load as load_checkpoint
 from asyncnet.kernel import telling
 from asyncnet.mistakes import near
-from asyncnet.reading import condition, find, read_toml, setting, several, shipped
+from asyncnet.reading import condition, conditions, find, read_toml, setting, several, shipped
 from asyncnet.record import Record, Reporter
 from asyncnet.result import Result, difference
 from asyncnet.rundir import RunDirectory
@@ -39,8 +39,8 @@ def list_tasks() -> dict[str, str]:
 
 
 def list_conditions() -> dict[str, str]:
-    """The shipped conditions: name -> what each does."""
-    return {name: str(read_toml(path).get("line", "")) for name, path in shipped("conditions").items()}
+    """The conditions: name -> what each does."""
+    return {name: str(read_toml(path).get("line", "")) for name, path in conditions().items()}
 
 
 def load(name: str | Path, under: str | Iterable[str] = (), settings: str | Iterable[str] = ()) -> Scenario:
@@ -129,17 +129,18 @@ def resume(
     checkpoint: float = 60.0,
     record: bool = True,
     memory: float | None = None,
+    trust: bool = False,
     reporter: Reporter | None = None,
     **options: Any,
 ) -> Result:
     """Go on with a run from its last checkpoint, in its own directory, and return what came of the whole.
 
     In simulated time the end is that of a run never interrupted, to the bit, and `engine` and `options` may be others than before. In wall time nothing is lost
-    but the time since the checkpoint; the run goes on from there as good as before, not in the same bits. Raises ScenarioError where there is nothing to go on
-    from.
+    but the time since the checkpoint; the run goes on from there as good as before, not in the same bits. What it needs from outside the package is
+    what the directory holds; `trust` lets it run code that was never brought on this machine. Raises ScenarioError where there is nothing to go on from.
     """
     path, shown = rundir.find(run_dir), reporter or Quiet()
-    with RunDirectory.again(path, every=checkpoint, recording=record) as kept:
+    with RunDirectory.again(path, every=checkpoint, recording=record, trust=trust) as kept:
         about, made = kept.about, kept.scenario
         if about.status == "finished":
             raise ScenarioError(str(run_dir), "", "this run has finished")
@@ -170,16 +171,16 @@ def resume(
         return result
 
 
-def verify(run_dir: str | Path, reporter: Reporter | None = None) -> tuple[bool, str]:
+def verify(run_dir: str | Path, reporter: Reporter | None = None, *, trust: bool = False) -> tuple[bool, str]:
     """Whether a run comes to the same bits when it is done again in this process: (same, what was found); a run on real clocks is replayed.
 
-    Raises ScenarioError for a run that cannot be done again: one that has not ended, or was not recorded.
+    `trust` as in resume. Raises ScenarioError for a run that cannot be done again: one that has not ended, or was not recorded.
     """
     path = rundir.find(run_dir)
     about = rundir.about(path)
-    made = rundir.scenario_of(path, about)
+    made = rundir.scenario_of(path, about, trust)
     if _time(about.engine, about.how) == "wall" or any(part.how != "exactly" for part in about.resumed):
-        return replay(path, reporter=reporter)
+        return replay(path, reporter=reporter, trust=trust)
     if about.status != "finished":
         stands = rundir.standing(about, rundir.held(path))
         why = "this run is still running" if stands == "running" else f"this run has not finished ({stands}); asyncnet resume goes on with it"
@@ -192,16 +193,16 @@ def verify(run_dir: str | Path, reporter: Reporter | None = None) -> tuple[bool,
     return not why, why or f"identical: {again.score['decisions']:,} decisions, digest {again.digest[:16]}"
 
 
-def replay(run_dir: str | Path, before: Callable[..., bool] | None = None, reporter: Reporter | None = None) -> tuple[bool, str]:
+def replay(run_dir: str | Path, before: Callable[..., bool] | None = None, reporter: Reporter | None = None, *, trust: bool = False) -> tuple[bool, str]:
     """Replay what a run on real clocks recorded, in this process: (identical to its end, what was found); `before` as in replay.replay.
 
-    A run that was resumed has a recording for each part; all are replayed. Raises ScenarioError if there is none.
+    `trust` as in resume. A run that was resumed has a recording for each part; all are replayed. Raises ScenarioError if there is none.
     """
     from asyncnet.playback import replay as play
 
     path = rundir.find(run_dir)
     about = rundir.about(path)
-    made = rundir.scenario_of(path, about)
+    made = rundir.scenario_of(path, about, trust)
     last = len(about.resumed)
     parts = {k: part for k in range(last + 1) if (part := rundir.recordings(path, k)).is_dir()}
     if not parts:

@@ -89,7 +89,7 @@ def _world(site: Site) -> Node:
         "by_episode": int(scenario.task.episodes is not None),
         **task.values,
     }
-    score = Score(scenario.task.decisions, scenario.task.episodes, squared_error=getattr(task.kernels, "SQUARED_ERROR", False))
+    score = Score(scenario.task.decisions, scenario.task.episodes, squared_error=getattr(tasks.kernels(scenario.task), "SQUARED_ERROR", False))
     made = _made(World, site, values, outside=task.outside, score=score)
     if task.fill:
         task.fill(made.view)

@@ -14,6 +14,7 @@ import tyro
 
 from asyncnet import api, interrupts
 from asyncnet.interrupts import INTERRUPTED
+from asyncnet.mistakes import near
 from asyncnet.reading import Layer, find, setting
 from asyncnet.scenario import ScenarioError, read
 from asyncnet.text import as_json, in_a_line, printable, steady
@@ -22,8 +23,35 @@ EXIT = {"pass": 0, "fail": 1, "unknown": 2}
 USAGE = 64
 
 
+@dataclass(frozen=True, kw_only=True)
+class Brings:
+    """What is brought from outside the package, by every command that reads a scenario."""
+
+    rule: Annotated[tyro.conf.UseAppendAction[list[str]], tyro.conf.arg(metavar="FILE")] = field(default_factory=list)
+    """A file with a rule of your own (docs/rules.md), or the name of a module; may be given several times."""
+    task: Annotated[tyro.conf.UseAppendAction[list[str]], tyro.conf.arg(metavar="FILE")] = field(default_factory=list)
+    """The same for a task."""
+    imports: Annotated[tyro.conf.UseAppendAction[list[str]], tyro.conf.arg(metavar="MODULE", name="import")] = field(default_factory=list)
+    """A module, or FILE.py, that registers environments with Gymnasium; may be given several times."""
+
+    def bring(self) -> None:
+        """Have it known."""
+        if self.rule or self.task or self.imports:
+            from asyncnet.outside import register
+
+            for kind, files in (("import", self.imports), ("rule", self.rule), ("task", self.task)):
+                for file in files:
+                    register(file, kind)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trusts(Brings):
+    trust: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Run the code that the directory holds (outside/: rules and the like) though it was never run on this machine."""
+
+
 @dataclass(frozen=True)
-class List:
+class List(Brings):
     """List the shipped scenarios and conditions, the rules and the tasks, each with one line."""
 
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -31,7 +59,7 @@ class List:
 
 
 @dataclass(frozen=True)
-class Validate:
+class Validate(Brings):
     """Check a scenario file: prints what is wrong (file, key, reason) and exits with 64, or prints "ok"."""
 
     file: tyro.conf.Positional[str]
@@ -41,7 +69,7 @@ class Validate:
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Brings):
     """Run a scenario: a team of agents learns, each on its own clock."""
 
     scenario: tyro.conf.Positional[str]
@@ -83,7 +111,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Resume:
+class Resume(Trusts):
     """Go on with a run that was interrupted, from its last checkpoint: in simulated time to the very bits of a run that was not."""
 
     run: tyro.conf.Positional[Path]
@@ -109,7 +137,7 @@ class Resume:
 
 
 @dataclass(frozen=True)
-class Replay:
+class Replay(Trusts):
     """Do a run on real clocks again, in one process, from what it recorded: says "identical", or the first node, event and array that differ."""
 
     run: tyro.conf.Positional[Path]
@@ -123,11 +151,23 @@ class Replay:
 
 
 @dataclass(frozen=True)
-class Verify:
+class Verify(Trusts):
     """Do a run again in one process and compare the bits: one in simulated time is executed again, one in real time replayed."""
 
     run: tyro.conf.Positional[Path]
     """The run's directory, such as runs/latest."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print one JSON object."""
+
+
+@dataclass(frozen=True)
+class CheckRule(Brings):
+    """Try what a rule has to keep to, on small teams: that it learns, repeats, can be cut, copied and replayed; exits with 1 if something does not hold."""
+
+    name: tyro.conf.Positional[str]
+    """A file with a rule (docs/rules.md), or the name of one."""
+    set: Annotated[tyro.conf.UseAppendAction[list[str]], tyro.conf.arg(metavar="KEY=VALUE")] = field(default_factory=list)
+    """Change one setting, such as rule.learning_rate=0.1; may be given several times."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print one JSON object."""
 
@@ -161,10 +201,12 @@ def _bench(command: Bench) -> int:
 def _list(command: List) -> int:
     from asyncnet.console import show_lists
     from asyncnet.rules import RULES
-    from asyncnet.tasks import LINES
+    from asyncnet.tasks import TASKS
 
-    rules = {name: module.LINE for name, module in RULES.items()}
-    lists = {"scenarios": api.list_scenarios(), "conditions": api.list_conditions(), "rules": rules, "tasks": LINES}
+    for registry in (RULES, TASKS):
+        registry.find_all()
+    rules, tasks = ({name: module.LINE for name, module in registry.items()} for registry in (RULES, TASKS))
+    lists = {"scenarios": api.list_scenarios(), "conditions": api.list_conditions(), "rules": rules, "tasks": tasks}
     if command.json:
         print(as_json(lists))
     else:
@@ -213,7 +255,8 @@ def _resume(command: Resume) -> int:
     given = {"time": command.time, "pack": command.pack, "wire": command.wire, "address": command.address}
     options = {name: value for name, value in given.items() if value is not None}
     with reporter() as shown:
-        result = api.resume(command.run, command.engine, checkpoint=command.checkpoint, record=command.record, memory=command.memory, reporter=shown, **options)
+        how = {"checkpoint": command.checkpoint, "record": command.record, "memory": command.memory, "trust": command.trust}
+        result = api.resume(command.run, command.engine, reporter=shown, **how, **options)
     return _told(result, command.json)
 
 
@@ -229,7 +272,7 @@ def _replay(command: Replay) -> int:
         shown.note("replaying")
     try:
         with telling(shown.note), nullcontext() if before is None else interrupts.raised():  # at a prompt Ctrl-C drops a line
-            same, found = api.replay(command.run, before)
+            same, found = api.replay(command.run, before, trust=command.trust)
     except bdb.BdbQuit:  # "q" in the debugger
         return INTERRUPTED
     if before is not None and not before.reached:
@@ -242,9 +285,37 @@ def _verify(command: Verify) -> int:
     from asyncnet.console import reporter
 
     with reporter() as shown:
-        same, found = api.verify(command.run, shown)
+        same, found = api.verify(command.run, shown, trust=command.trust)
     print(as_json({"identical": same, "found": found}) if command.json else printable(found))
     return 0 if same else 1
+
+
+def _check_rule(command: CheckRule) -> int:
+    from asyncnet import contract
+    from asyncnet.kernel import telling
+    from asyncnet.outside import register
+    from asyncnet.rules import RULES
+
+    name = command.name
+    if name.endswith(".py") or "/" in name:
+        name = register(name, "rule").NAME
+    if RULES.find(name) is None:
+        raise ScenarioError(name, "", f"no rule of that name; {near(name, RULES)}")
+
+    def told(finding: contract.Finding) -> None:
+        if not command.json:
+            verdict = {True: "holds", False: "BROKEN", None: "left out"}[finding.holds]
+            print(printable(f"{verdict:9} {finding.claim} ({finding.why or f'in {finding.tried} setting' + 's' * (finding.tried != 1)})"), flush=True)
+
+    with telling(lambda text: print(text, file=sys.stderr, flush=True)):
+        found = contract.check(name, [setting(text) for text in command.set], told)
+    broken = sum(finding.holds is False for finding in found)
+    if command.json:
+        print(as_json({"rule": name, "broken": broken, "claims": [finding._asdict() for finding in found]}))
+    else:
+        left = sum(finding.holds is None for finding in found)
+        print(f"{name}: {len(found) - broken - left} claims hold, {broken} broken, {left} left out")
+    return 1 if broken else 0
 
 
 def _told(result: api.Result, in_json: bool) -> int:
@@ -288,12 +359,18 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _main(arguments: list[str] | None) -> None:
     try:
-        verbs = List | Run | Resume | Replay | Verify | Validate | Bench
+        verbs = List | Run | Resume | Replay | Verify | Validate | CheckRule | Bench
         command = tyro.cli(verbs, args=arguments, prog="asyncnet", description="A wind tunnel for asynchronous learning.")
     except SystemExit as stop:  # tyro has said what is wrong with the usage
         sys.exit(USAGE if stop.code == 2 else stop.code)
     try:
-        sys.exit({List: _list, Run: _run, Resume: _resume, Replay: _replay, Verify: _verify, Validate: _validate, Bench: _bench}[type(command)](command))
+        if isinstance(command, Brings):
+            command.bring()
+        sys.exit(
+            {List: _list, Run: _run, Resume: _resume, Replay: _replay, Verify: _verify, Validate: _validate, CheckRule: _check_rule, Bench: _bench}[
+                type(command)
+            ](command)
+        )
     except ScenarioError as error:
         print(f"asyncnet: {error}", file=sys.stderr)
         sys.exit(USAGE)

@@ -99,7 +99,8 @@ def _take_in(d, node, noting):
     row[p.INBOX] = parcel
 
 
-# They open the tables anew, for a kernel that is given them counts references to each. Two of them, chosen in `go` itself, because asking further in whether there is a tape cost many units a fifth of their speed.
+# They open the tables anew: a kernel that is given them counts references to each. Two of them, chosen in `go` itself, because asking further in whether there
+# is a tape cost many units a fifth of their speed.
 @kernel
 def take_in(d, node):
     """Give a node the messages put aside for it that come before the last event."""

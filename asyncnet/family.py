@@ -8,6 +8,7 @@ kernel that is follows from the type of `c`: the one of that name in the part's 
 from __future__ import annotations
 
 import ast
+import difflib
 import functools
 import hashlib
 import importlib
@@ -22,7 +23,7 @@ from asyncnet.kernel import entry_kept
 from asyncnet.layout import DIMENSIONS, Field, places
 from asyncnet.mistakes import ScenarioError, near
 from asyncnet.plain import is_kernel
-from asyncnet.reach import reached, remember, text_of
+from asyncnet.reach import called, reached, remember, text_of
 
 
 def bound(function: Callable) -> Callable:
@@ -136,7 +137,9 @@ def _asked(family: Family, part: str) -> set[str]:
 def _check(family: Family) -> None:
     """Refuse what the compiler would find out late and say at length, or never."""
     for names in ([field.name for field in family.fields], [name for name, _ in family.settings]):
-        assert len(set(names)) == len(names), f"{family.name}: two fields or settings of one name among {sorted(names)}"
+        for name in names:
+            if names.count(name) > 1:
+                raise ScenarioError(family.name, f"field or setting {name}", "declared twice")
     for field in family.fields:
         if not isinstance(field.shape, str) or not field.shape.split():
             raise ScenarioError(
@@ -156,8 +159,10 @@ def _check(family: Family) -> None:
         for name in sorted(asked):
             if not is_kernel(family.kernel(part, name)):
                 if hasattr(module, name):
-                    raise ScenarioError(f"{module.__name__}.{name}", "", "is no kernel: @kernel is missing")
-                raise ScenarioError(module.__name__, "", f"{family.machine.__name__} asks for {name}, and nobody brings it")
+                    raise ScenarioError(f"{called(module.__name__)}.{name}", "", "is no kernel: @kernel is missing")
+                close = difflib.get_close_matches(name, [each for each in vars(module) if each not in asked and is_kernel(vars(module)[each])], n=1)
+                why = f"{family.machine.__name__} asks for {name}, and nobody brings it" + "".join(f"; is {each} it?" for each in close)
+                raise ScenarioError(called(module.__name__), "", why)
         _check_fields(module, known)
         _check_kernels(family.machine, module, asked)
 
@@ -170,7 +175,7 @@ def _check_kernels(machine: ModuleType, module: ModuleType, asked: set[str]) -> 
         if isinstance(statement, ast.FunctionDef) and statement.decorator_list and statement.name not in asked | used and statement.name[0] != "_":
             hint = near(statement.name, sorted(asked), "it asks for")
             why = f"{machine.__name__} asks for no kernel of that name, and nothing there uses it; {hint}"
-            raise ScenarioError(f"{module.__name__}.{statement.name}", "", why)
+            raise ScenarioError(f"{called(module.__name__)}.{statement.name}", "", why)
 
 
 def _check_fields(module: ModuleType, known: Mapping[str, set[str]]) -> None:
@@ -183,4 +188,4 @@ def _check_fields(module: ModuleType, known: Mapping[str, set[str]]) -> None:
                 what, label = ("field", "fields") if node.value.id == "v" else ("setting", "settings")
                 hint = near(node.attr, sorted(known[node.value.id]), f"its {label} are")
                 why = f"{node.value.id}.{node.attr} is no {what} of this node; {hint}"
-                raise ScenarioError(f"{module.__name__}.{kernel.name}, line {node.lineno}", "", why)
+                raise ScenarioError(f"{called(module.__name__)}.{kernel.name}, line {node.lineno}", "", why)

@@ -133,7 +133,7 @@ def _wanted(kinds: list[Any]) -> str:
             words.append(" | ".join(map(str, inside)))
         elif origin is tuple:
             items = _kinds(inside[0])
-            words.append(f"a list of {_PLURAL.get(items[0], 'tables')}")
+            words.append(f"a list of {'names' if get_origin(items[0]) is Literal else _PLURAL.get(items[0], 'tables')}")
         elif kind in _ONE:
             words.append(_ONE[kind])
         elif not _tag(kind):

@@ -1,6 +1,14 @@
-"""The strict model that whatever comes from a file is checked with."""
+"""The strict model that whatever comes from a file is checked with, and the numbers that many settings are."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+# With a tick of at most 1e6 microseconds, thirty-two of the longest delays, or a straggler's period, stay far below 2^63 microseconds.
+Ticks = Annotated[float, Field(ge=0.0, le=1e9)]
+Positive = Annotated[float, Field(gt=0.0, le=1e9)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Count = Annotated[int, Field(ge=1, le=10**12)]
 
 
 class Model(BaseModel):

@@ -17,7 +17,19 @@ from pathlib import Path
 OTHERS = sys.stdlib_module_names | {"numpy", "numba", "llvmlite"}  # known by their versions
 
 
+GIVEN = "given_"  # begins the package of a module that was made from a text: given_0a1b2c3d.my_rule
+
 _remembered: dict[str, bytes] = {}
+
+
+def give(module: str, text: bytes) -> None:
+    """The text of a module that is about to be made from it, and not imported from a file."""
+    _remembered[module] = text
+
+
+def called(module: str) -> str:
+    """A module's name as whoever wrote it knows it."""
+    return module.rpartition(".")[2] if module.startswith(GIVEN) else module
 
 
 def remember(module: str) -> None:
@@ -45,7 +57,7 @@ def reached(module: str) -> dict[str, bytes]:
     todo, seen = [(module, ""), (module, None)], set()
     while todo:
         step = todo.pop()
-        if step in seen or _file(step[0]) is None:
+        if step in seen or (step[0] not in _remembered and _file(step[0]) is None):
             continue
         seen.add(step)
         name, wanted = step

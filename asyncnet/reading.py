@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from asyncnet.mistakes import ScenarioError, near, short
+from asyncnet.registry import offers
+from asyncnet.text import in_a_line
 
 SHIPPED = Path(__file__).resolve().parent / "scenarios"
 if not SHIPPED.is_dir():  # a bare checkout
@@ -60,9 +62,39 @@ def shipped(kind: str = "") -> dict[str, Path]:
     return {path.stem: path for path in sorted((SHIPPED / kind).glob("*.toml"))}
 
 
+_registered: dict[str, Path] = {}
+
+
+def register(path: Path) -> None:
+    """Have a condition known by the name of its file; raises ScenarioError if there is another of that name."""
+    read_toml(path)
+    there = conditions().get(path.stem)
+    if there is not None and there.read_bytes() != path.read_bytes():
+        raise ScenarioError(str(path), "", f"there is a condition {path.stem} already, with another text ({there})")
+    _registered.setdefault(path.stem, path.absolute())
+
+
+def conditions() -> dict[str, Path]:
+    """All conditions by name: those that ship, those of installed packages, those that were registered."""
+    found = {entry.name: _offered(entry) for entry in offers("conditions")}
+    return {**found, **_registered, **shipped("conditions")}
+
+
+def _offered(entry: Any) -> Path:
+    """The file of a condition that an installed package offers: a path, as text or Path."""
+    try:
+        return Path(entry.load())
+    except Exception as error:  # whatever somebody's package raises
+        raise ScenarioError(
+            entry.group, "", f"{entry.value}, which an installed package offers as {entry.name}, is no path of a TOML file: {in_a_line(error)}"
+        ) from None
+
+
 def find(name: str, kind: str = "") -> Path:
-    """The file of a shipped name, or a path to a TOML file; raises ScenarioError with a near miss."""
+    """The file of a name, or a path to a TOML file; raises ScenarioError with a near miss."""
     known = shipped(kind)
+    if name not in known and kind == "conditions" and not (name.endswith(".toml") or "/" in name):
+        known = conditions()
     if name in known:
         return known[name]
     if name.endswith(".toml") or "/" in name:

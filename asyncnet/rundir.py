@@ -5,6 +5,7 @@
     returns.csv      every episode's return                              summary.json   what --json prints
     ledger.csv       what became of the messages of every link           digests.json   a digest of every field of every node
     checkpoints/     complete states, the last two (checkpoint.py)       record/        what nodes heard on real clocks (journal.py)
+    outside/         the text of rules and tasks from outside the package (outside.py)
 
 It appears under its name complete (made aside and renamed), is never overwritten, and `latest` beside it points to the newest.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 import csv
 import datetime
 import fcntl
+import hashlib
 import importlib.metadata
 import io
 import json
@@ -29,10 +31,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from asyncnet import durable, ledger, scenario
+from asyncnet import durable, ledger, outside, scenario
 from asyncnet.checkpoint import Checkpoint, save
 from asyncnet.journal import Writer
 from asyncnet.model import Model
+from asyncnet.outside import Outside
 from asyncnet.reading import LARGEST_FILE
 from asyncnet.result import Result
 from asyncnet.scenario import Scenario, ScenarioError
@@ -41,6 +44,7 @@ from asyncnet.text import as_json, in_a_line, printable
 
 BEGINNING = "from"
 METRICS = "metrics.jsonl"
+OUTSIDE = "outside"
 PACKAGES = ("asyncnet", "numpy", "numba", "gymnasium", "ray", "pyzmq", "msgpack", "pydantic")
 VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "PYTHONHASHSEED", "SLURM_JOB_ID")
 
@@ -77,6 +81,7 @@ class About(Model):
     environment: dict[str, str] = {}
     commit: str | None = None
     scenario: dict[str, Any] | None = None  # what config.toml said
+    outside: list[Outside] = []  # rules, tasks and the like from outside the package; their texts are in outside/
 
 
 class Digests(Model):
@@ -107,13 +112,18 @@ class RunDirectory:
         name = f"{made.task.name}__{made.rule.name}__{made.name}__s{made.seed}__{stamp}-{secrets.token_hex(3)}"
         about = {"status": "running", "engine": engine, "how": {key: value for key, value in how.items() if key != "address"}, "started": stamp}
         about |= {"joined": how.get("address") is not None, "argv": arguments(), "resumed": [], "scenario": made.data(), "process": this_process()}
-        self._hold(made, About(**about, **about_this_machine()), every, recording)
+        brought = outside.needed(made)
+        self._hold(made, About(**about, **about_this_machine(), outside=[each for each, _ in brought]), every, recording)
         self.path, aside = parent / name, parent / f".{name}.part"
         try:
             parent.mkdir(parents=True, exist_ok=True)
             aside.mkdir()
             self._lock = _locked(aside)
             (aside / "config.toml").write_text(made.toml())
+            for each, text in brought:
+                (aside / OUTSIDE).mkdir(exist_ok=True)
+                (aside / OUTSIDE / f"{each.module}.py").write_bytes(text.encode())
+                outside.note_as_known(each.sha256)
             (aside / "run.json").write_bytes(self._as_json())
             self._lines = durable.Lines(aside / METRICS)
             aside.rename(self.path)
@@ -125,7 +135,7 @@ class RunDirectory:
         self._keep("latest", lambda: self._point(parent / "latest"))
 
     @classmethod
-    def again(cls, path: Path, *, every: float, recording: bool) -> RunDirectory:
+    def again(cls, path: Path, *, every: float, recording: bool, trust: bool = False) -> RunDirectory:
         """The directory of a run that is there already; `go_on` before it writes. Raises ScenarioError if somebody else writes to it, or if it is damaged."""
         found = cls.__new__(cls)
         found.path = path
@@ -135,7 +145,7 @@ class RunDirectory:
             raise ScenarioError(str(path), "", f"nothing can be written there: {in_a_line(error)}") from None
         try:
             told = about(path)
-            found._hold(scenario_of(path, told), told, every, recording)
+            found._hold(scenario_of(path, told, trust), told, every, recording)
         except ScenarioError:
             os.close(lock)
             raise
@@ -284,8 +294,27 @@ def digests(path: Path, made: Scenario) -> Digests:
     return found
 
 
-def scenario_of(path: Path, told: About) -> Scenario:
-    """The scenario in config.toml; raises ScenarioError if it is not the one with which the run was started."""
+def _bring_back(path: Path, told: About, trust: bool) -> None:
+    """Take in what the run had from outside the package, in the text that it had; raises ScenarioError if that is code which nobody has brought here before."""
+    for each in told.outside:
+        kept = path / OUTSIDE / f"{each.module}.py"
+        try:
+            text = durable.read(kept, LARGEST_FILE)
+        except (OSError, ValueError) as error:
+            raise ScenarioError(str(kept), "", in_a_line(error)) from None
+        if hashlib.sha256(text).hexdigest() != each.sha256:
+            raise ScenarioError(str(kept), "", "edited since this run began: its SHA-256 is not that in run.json")
+        if not (trust or outside.is_known(each.sha256)):
+            raise ScenarioError(str(kept), "", "is code that was never run on this machine: read it, and say --trust (trust=True) to run it")
+        outside.take_in(each, text, str(kept))
+
+
+def scenario_of(path: Path, told: About, trust: bool = False) -> Scenario:
+    """The scenario in config.toml; raises ScenarioError if it is not the one with which the run was started.
+
+    What the run had from outside the package is taken in: code, which is executed if it was brought on this machine before, or with `trust`.
+    """
+    _bring_back(path, told, trust)
     made = scenario.read(path / "config.toml")
     if told.scenario is not None and told.scenario != made.data():
         raise ScenarioError(str(path / "config.toml"), scenario.differing(told.scenario, made.data()), "is not what this run was started with (run.json)")

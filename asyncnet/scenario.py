@@ -19,16 +19,12 @@ import tomli_w
 from pydantic import BeforeValidator, Field, ValidationError
 
 from asyncnet.mistakes import ScenarioError, first
-from asyncnet.model import Model
+from asyncnet.model import Model, Positive, Share, Ticks
 from asyncnet.reading import Layer, change, condition, read_toml, several
-from asyncnet.rules import CRITICS, RULES, map_async, map_propagation
+from asyncnet.rules import CRITICS, RULES
 from asyncnet.rules.settings import LearnerSettings, Size
-
-# With a tick of at most 1e6 microseconds, thirty-two of the longest delays, or a straggler's period, stay far below 2^63 microseconds.
-Ticks = Annotated[float, Field(ge=0.0, le=1e9)]
-Positive = Annotated[float, Field(gt=0.0, le=1e9)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Count = Annotated[int, Field(ge=1, le=10**12)]
+from asyncnet.tasks import TASKS
+from asyncnet.tasks.settings import Task
 
 
 # Clocks (clock.py). Periods, phases and times are in ticks.
@@ -129,61 +125,14 @@ class Links(Model):
         return sum(condition.stale or 0 for condition in self.of(channel))
 
 
-class World(Model):
-    """How the task meets the team."""
-
-    waits: bool = Field(description="whether it waits for the action of the current decision")
-    interval: Positive = Field(description="ticks between decisions; if it waits, ticks between an action's coming and its step")
-    late: Literal["use", "withhold", "grade-by-stamp"] = Field("use", description="what it does with an action for an earlier observation")
-    patience: Positive = Field(1000.0, description="if it waits: ticks after which it shows its observation again")
-
-
-class Task(Model):
-    streams: Annotated[int, Field(ge=1, le=4096)] = Field(1, description="parallel copies of the task in one message")
-    gamma: Share = Field(1.0, description="discount")
-    decisions: Count | None = None
-    episodes: Count | None = None
-    world: World
-
-
-class MultiplexerTask(Task):
-    name: Literal["multiplexer"]
-    k: Annotated[int, Field(ge=1, le=6)] = Field(description="address bits; inputs: k + 2^k")
-
-
-class RegressionTask(Task):
-    """Real-valued answers to independent questions (tasks/regression.py)."""
-
-    name: Literal["regression"]
-    reward: Literal["square", "error"] = Field("square", description="square: -(a - y)^2; error: y - a, what a net with a gate learns from")
-
-
-class TrackingTask(Task):
-    """Real-valued answers while the target drifts (tasks/tracking.py)."""
-
-    name: Literal["tracking"]
-    reward: Literal["error", "square"] = Field("error", description="error: y* - y, what a supervised net learns from; square: -(y* - y)^2")
-    inputs: Annotated[int, Field(ge=1, le=65_536)] = Field(20, description="how many the team hears")
-    relevant: Annotated[int, Field(ge=1, le=65_536)] = Field(5, description="how many of them, the first, the target is a sum of")
-    flip_every: Count = Field(20, description="examples after which one of their signs changes")
-
-
-class GymnasiumTask(Task):
-    name: Literal["gymnasium"]
-    id: Annotated[str, Field(min_length=1, max_length=128)]
-    reward_clip: Positive | None = Field(None, description="rewards are learned from as if cut to +- this; returns are not")
-    action_scale: Annotated[float, Field(ge=-1e6, le=1e6)] = Field(
-        1.0, description="real-valued actions: the environment gets scale * a + offset, within its bounds"
-    )
-    action_offset: Annotated[float, Field(ge=-1e6, le=1e6)] = 0.0
-    truncation: Literal["zero", "bootstrap"] = Field("zero", description="TD error at a time limit: none, as published, or with the next value")
+Units = Literal["bernoulli", "sign", "softplus", "relu", "linear"]
 
 
 class Network(Model):
     hidden: Annotated[tuple[Size, ...], Field(max_length=64)] = Field(description="units of each hidden layer, first to last; lms has none: []")
     split: Literal["layer", "unit"] | Size = Field("layer", description="what is a node: a layer, a unit, or a group of so many units")
-    units: Literal["bernoulli", "sign", "softplus", "relu", "linear"] = Field(
-        "bernoulli", description="hidden units: {0,1}, {-1,+1}, or Gaussian about a softplus, ReLU or linear mean"
+    units: Units | Annotated[tuple[Units, ...], Field(min_length=1, max_length=64)] = Field(
+        "bernoulli", description="hidden units, of all layers or of each: {0,1}, {-1,+1}, or Gaussian about a softplus, ReLU or linear mean"
     )
     output: Literal["softmax", "bernoulli", "sign", "linear"] = Field(
         "softmax", description="a softmax group over the actions, one unit for two actions, or Gaussian about a linear mean for real-valued actions"
@@ -193,6 +142,10 @@ class Network(Model):
     ready: Literal["auto", "revise", "all"] = Field("auto", description="when a node acts on a stamp; auto: all on on-arrival clocks, else revise")
     patience: Annotated[int, Field(ge=1, le=10**6)] = Field(4, description="own ticks a node waits for missing pieces")
     lag: Annotated[int, Field(ge=0, le=10**6)] = Field(2, description="stamps an input may be behind and still be waited for")
+
+    def kinds(self) -> tuple[str, ...]:
+        """The units of each hidden layer."""
+        return (self.units,) * len(self.hidden) if isinstance(self.units, str) else self.units
 
 
 class Backprop(LearnerSettings):
@@ -207,22 +160,20 @@ def _named(value: object) -> object:
     return {"name": "backprop", **value} if isinstance(value, dict) else value
 
 
-# A value network inside one node, or a team of its own.
-Critic = Annotated[Backprop | map_propagation.Critic | map_async.Critic, Field(discriminator="name"), BeforeValidator(_named)]
-Rule = Annotated[reduce(or_, (module.Settings for module in RULES.values())), Field(discriminator="name")]
-
-
 class Scenario(Model):
-    """The complete experiment as one value; equal values give equal runs."""
+    """The complete experiment as one value; equal values give equal runs.
+
+    Task, rule and critic are of the settings that their names stand for, as far as rules and tasks are registered (`follow`).
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
     question: str = ""
     seed: Annotated[int, Field(ge=0, lt=2**53)]
     tick: Annotated[int, Field(ge=1, le=10**6)] = Field(description="microseconds of one tick")
-    task: Annotated[MultiplexerTask | RegressionTask | TrackingTask | GymnasiumTask, Field(discriminator="name")]
+    task: Task
     network: Network
-    rule: Rule
-    critic: Critic | None = None
+    rule: LearnerSettings
+    critic: LearnerSettings | None = None
     clocks: dict[str, Clock] = {"default": OnArrival(kind="on-arrival")}
     links: Links = Links()
     under: tuple[str, ...] = Field((), description="the conditions laid over it, for the record")
@@ -288,8 +239,37 @@ def differing(one: Any, other: Any) -> str:
     return ""
 
 
+def follow() -> None:
+    """Have the model know all rules and tasks that are registered now."""
+    global _followed  # noqa: PLW0603
+    if _followed == (RULES.version, TASKS.version):
+        return
+    _followed = (RULES.version, TASKS.version)
+    critics = [Backprop, *(module.Critic for module in RULES.values() if hasattr(module, "Critic"))]  # inside one node, or a team of its own
+    kinds = {"task": [module.Settings for module in TASKS.values()], "rule": [module.Settings for module in RULES.values()], "critic": critics}
+    for key, known in kinds.items():
+        kind = Annotated[reduce(or_, known), Field(discriminator="name")]
+        Scenario.model_fields[key].annotation = Annotated[kind, BeforeValidator(_named)] | None if key == "critic" else kind
+    Scenario.model_rebuild(force=True)
+
+
+_followed: tuple[int, ...] = ()
+follow()
+
+
+def _look_up(data: Any) -> None:
+    """Take in the rules and the task that plain data names, if an installed package offers them."""
+    for registry, table in ((RULES, "rule"), (RULES, "critic"), (TASKS, "task")):
+        said = data.get(table) if isinstance(data, Mapping) else None
+        name = said.get("name") if isinstance(said, Mapping) else None
+        if name != Backprop.model_fields["name"].default:  # that critic is no rule
+            registry.find(name)
+    follow()
+
+
 def check(data: Mapping[str, Any], where: str) -> Scenario:
     """The scenario in plain data; raises ScenarioError naming the first key that is wrong."""
+    _look_up(data)
     try:
         frozen = _frozen(data)
         scenario = Scenario.model_validate(frozen)
@@ -306,10 +286,10 @@ def _check_whole(scenario: Scenario, where: str) -> None:
     from asyncnet.team import plan  # imports the task's libraries; a file with a plain mistake never gets here
 
     task, network, rule = scenario.task, scenario.network, RULES[scenario.rule.name]
-    independent = task.name in ("multiplexer", "regression")
+    independent = TASKS[task.name].INDEPENDENT
     if (task.decisions is None) == (task.episodes is None):
         raise ScenarioError(where, "task", "give either decisions or episodes")
-    if task.name != "gymnasium" and task.decisions is None:
+    if independent and task.decisions is None:
         raise ScenarioError(where, "task.episodes", f"the {task.name} task has no episodes; give decisions")
     if task.world.late == "grade-by-stamp" and not independent:
         raise ScenarioError(where, "task.world.late", "grade-by-stamp needs a task of independent questions (multiplexer, regression)")
@@ -317,17 +297,19 @@ def _check_whole(scenario: Scenario, where: str) -> None:
         raise ScenarioError(where, "task.world.late", "grade-by-stamp rewards answers directly; a critic needs use or withhold")
     if task.world.waits and task.world.late != "use":
         raise ScenarioError(where, "task.world.late", "a world that waits never sees a late action")
-    if task.name == "tracking" and task.relevant > task.inputs:
-        raise ScenarioError(where, "task.relevant", f"{task.relevant} of {task.inputs} inputs")
-    if rule.UNITS and not network.hidden:
-        raise ScenarioError(where, "network.hidden", f"must have at least 1 values; {rule.NAME} is made for hidden layers")
-    if network.hidden and not rule.UNITS:
-        raise ScenarioError(where, "network.hidden", f"{rule.NAME} knows no hidden units; give []")
-    if network.hidden and network.units not in rule.UNITS:
-        raise ScenarioError(where, "network.units", f"{rule.NAME} is made for {' or '.join(rule.UNITS)} units, got {network.units}")
+    if bool(rule.UNITS) != bool(network.hidden):
+        why = f"must have at least 1 values; {rule.NAME} is made for hidden layers" if rule.UNITS else f"{rule.NAME} knows no hidden units; give []"
+        raise ScenarioError(where, "network.hidden", why)
+    if len(network.kinds()) != len(network.hidden):
+        raise ScenarioError(where, "network.units", f"{len(network.kinds())} values for {len(network.hidden)} hidden layers")
+    for units in network.kinds():
+        if units not in rule.UNITS:
+            raise ScenarioError(where, "network.units", f"{rule.NAME} is made for {' or '.join(rule.UNITS)} units, got {units}")
     if network.output not in rule.OUTPUTS:
         others = ", ".join(name for name, other in RULES.items() if network.output in other.OUTPUTS)
         raise ScenarioError(where, "network.output", f"{rule.NAME} is made for {' or '.join(rule.OUTPUTS)} output; for {network.output} there are {others}")
+    if mistake := task.check(scenario):
+        raise ScenarioError(where, *mistake)
     for table, learner in (("rule", scenario.rule), ("critic", scenario.critic)):
         if learner is not None:
             _check_learner(scenario, table, learner, where)

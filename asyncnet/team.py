@@ -145,7 +145,7 @@ def _actor(scenario: Scenario, inputs: int, actions: int, real: bool) -> tuple[L
         if name not in heard:
             raise ScenarioError("", "network.inputs", f"nobody hears {name}")
     values = [*network.hidden, actions if network.output in ("softmax", "linear") else 1]
-    layers = _team("actor", 1, sizes, values, (network.units, network.output), hears, network.split, rule)
+    layers = _team("actor", 1, sizes, values, (*network.kinds(), network.output), hears, network.split, rule)
     return _weighed(layers, inputs, "network.hidden")
 
 
@@ -154,26 +154,27 @@ def _critic(scenario: Scenario, number: int, inputs: int) -> tuple[Layer, ...]:
     critic = scenario.critic
     if critic is None:
         return ()
-    rule = CRITICS[critic.name]
+    rule = (RULES | CRITICS)[critic.name]
     if not hasattr(rule, "HIDDEN"):
         return (Layer("critic", number, "", 1, 1, (OBSERVATION,), ((0, 1),), "critic", as_critic(rule.OUTPUT)),)
     sizes = [*critic.hidden, 1]
     names = [f"critic.{number}" for number in range(1, len(sizes) + 1)]
     hears = {name: (names[i - 1] if i else OBSERVATION,) for i, name in enumerate(names)}
-    return _weighed(_team("critic", number, sizes, sizes, (critic.units, "linear"), hears, scenario.network.split, rule), inputs, "critic.hidden")
+    units = (critic.units,) * len(critic.hidden) + ("linear",)
+    return _weighed(_team("critic", number, sizes, sizes, units, hears, scenario.network.split, rule), inputs, "critic.hidden")
 
 
 def _team(
-    team: str, number: int, sizes: list[int], values: list[int], units: tuple[str, str], hears: dict[str, tuple[str, ...]], split: str | int, rule: ModuleType
+    team: str, number: int, sizes: list[int], values: list[int], units: tuple[str, ...], hears: dict[str, tuple[str, ...]], split: str | int, rule: ModuleType
 ) -> tuple[Layer, ...]:
     layers = []
     for place, (name, columns) in enumerate(zip(hears, sizes, strict=True)):
         last = place == len(sizes) - 1
-        group = columns if split == "layer" or (last and units[1] == "softmax") else 1 if split == "unit" else split
+        group = columns if split == "layer" or (last and units[-1] == "softmax") else 1 if split == "unit" else split
         parts = tuple((start, min(group, columns - start)) for start in range(0, columns, group))
         kind = rule.OUTPUT if last else rule.HIDDEN
         kind = as_critic(kind) if team == "critic" else kind
-        layers.append(Layer(name, number + place, units[last], columns, values[place], hears[name], parts, team, kind, place, last))
+        layers.append(Layer(name, number + place, units[place], columns, values[place], hears[name], parts, team, kind, place, last))
     return tuple(layers)
 
 

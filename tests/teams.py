@@ -8,12 +8,15 @@ import pytest
 from asyncnet import embedded
 from asyncnet.build import build
 from asyncnet.compiled_loop import CompiledLoop
+from asyncnet.contract import Taped, learners, play
 from asyncnet.loop import Loop
 from asyncnet.message import ACTIVITY, OUTCOME
 from asyncnet.reading import shipped
 from asyncnet.scenario import check, read
 from asyncnet.team import plan
 from asyncnet.timekeeper import Virtual
+
+__all__ = ["Taped", "learners", "play"]  # what every rule's contract is tried with, from here too
 
 RATES = {
     "reinforce": [0.01, 0.01, 0.01],
@@ -84,11 +87,6 @@ def run(scenario, loop=Loop, **how):
     return made
 
 
-def learners(loop):
-    """The nodes of units and the critic, in the order of their numbers."""
-    return [loop.nodes[i] for i in sorted(loop.nodes) if i and loop.plan.layer_of(i).learns]
-
-
 def assert_moved(scenario, weights):
     """Every array of weights is another than before the run."""
     before = {node.name: embedded.weights(node) for i, node in Loop(scenario, Virtual()).nodes.items() if i}
@@ -96,38 +94,6 @@ def assert_moved(scenario, weights):
     for name, arrays in before.items():
         for key, array in arrays.items():
             assert not np.array_equal(array, weights[name][key]), (name, key)
-
-
-class Taped(Loop):
-    """A loop that writes down what every node heard, in order: ("hear", *arguments) or ("act", now)."""
-
-    def __init__(self, scenario, keeper=None):
-        super().__init__(scenario, keeper or Virtual())
-        self.tapes = {i: [] for i in self.nodes if i}
-        for i, tape in self.tapes.items():
-            self._record(self.nodes[i], tape)
-
-    @staticmethod
-    def _record(node, tape):
-        hear, act = node.hear, node.act
-
-        def heard(*event):
-            tape.append(("hear", *event))
-            return hear(*event)
-
-        def acted(now):
-            tape.append(("act", now))
-            return act(now)
-
-        node.hear, node.act = heard, acted
-
-
-def play(node, tape):
-    """Give a node a taped inbox; returns every letter it sends, as plain data."""
-    letters = []
-    for verb, *event in tape:
-        letters += [(letter.channel, letter.stamp, letter.payload.tolist(), letter.link) for letter in getattr(node, verb)(*event)]
-    return letters
 
 
 class Probe:

@@ -177,7 +177,7 @@ def test_weights_follow_their_gradients_as_another_optimiser_has_it(optimizer):
     loop, moved = compare(check(data, "test").replace(changes))
     assert loop.score.decisions > 100
     assert min(moved) > 1e-4
-    slots = [node.view.slots_weight for node in loop.nodes.values() if node.role in ("agent", "critic")]
+    slots = [loop.nodes[i].view.slots_weight for i in loop.nodes if loop.plan.layer_of(i).learns]
     assert all(len(kept) == (2 if optimizer["name"] == "idbd" else 1) for kept in slots)
     assert all(kept.any(axis=(1, 2) if kept.ndim == 3 else 1).all() for kept in slots), "what it remembers plays a part"
     scenario = multiplexer("reinforce", {"rule.optimizer": optimizer, "rule.learning_rate": 0.01, "task.streams": 3})

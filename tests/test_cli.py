@@ -27,7 +27,7 @@ from asyncnet.loop import Loop
 from asyncnet.message import CHANNELS
 from asyncnet.rules import RULES
 from asyncnet.scenario import ScenarioError, check
-from asyncnet.tasks import LINES
+from asyncnet.tasks import TASKS
 from asyncnet.timekeeper import Virtual
 
 pytestmark = pytest.mark.usefixtures("signals_as_they_were")
@@ -80,7 +80,7 @@ def test_list_json_names_every_shipped_scenario_condition_rule_and_task(command)
         "scenarios": SCENARIOS,
         "conditions": CONDITIONS,
         "rules": sorted(RULES),
-        "tasks": sorted(LINES),
+        "tasks": sorted(TASKS),
     }
     assert all(line.strip() and "\n" not in line for names in lists.values() for line in names.values())
 
@@ -88,7 +88,7 @@ def test_list_json_names_every_shipped_scenario_condition_rule_and_task(command)
 def test_list_shows_every_name_with_its_whole_line(command):
     code, out, err = command("list")
     assert (code, err) == (0, "")
-    for names in (api.list_scenarios(), api.list_conditions(), {name: rule.LINE for name, rule in RULES.items()}, LINES):
+    for names in (api.list_scenarios(), api.list_conditions(), *({name: module.LINE for name, module in known.items()} for known in (RULES, TASKS))):
         for name, line in names.items():
             assert re.search(rf"^ *{re.escape(name)} +{re.escape(line)} *$", out, re.M), name
 
@@ -263,7 +263,7 @@ def test_the_command_keeps_libraries_to_one_thread_before_it_imports_any():
 
 def test_every_verb_has_help(command):
     code, out, _ = command("--help")
-    verbs = re.findall(r"• (\w+)", out)
+    verbs = re.findall(r"• ([\w-]+)", out)
     assert code == 0
     assert {"list", "run", "validate", "bench"} <= set(verbs)
     for verb in verbs:

@@ -55,9 +55,12 @@ def checkout_with_the_tutorials_rule(tmp_path_factory):
     rule, registry = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "rules.md").read_text(), re.S)[:2]
     (place / "asyncnet" / "rules" / "reinforce_baseline.py").write_text(rule)
     init = place / "asyncnet" / "rules" / "__init__.py"
-    changed = re.sub(r"^from asyncnet\.rules import .*?^RULES = .*?$", lambda _: registry.strip(), init.read_text(), flags=re.M | re.S)
-    assert changed != init.read_text()
-    init.write_text(changed)
+    lines = init.read_text().splitlines()
+    for told in registry.splitlines():
+        start = re.match(r"from asyncnet\.rules import |RULES = ", told).group()
+        (at,) = (i for i, line in enumerate(lines) if line.startswith(start))
+        lines[at] = told
+    init.write_text("\n".join(lines) + "\n")
     return place
 
 

@@ -9,15 +9,16 @@ import pytest
 from enumeration import exact_gradient, expectation
 from pydantic import ValidationError
 from scripted import Team
-from teams import Taped, learners, multiplexer, play, run, tracking
+from teams import Taped, learners, multiplexer, run, tracking
 
-from asyncnet import layout
+from asyncnet import contract, layout
 from asyncnet.build import build
 from asyncnet.loop import Loop
 from asyncnet.machines.hearing import COUNT_NAMES
 from asyncnet.message import ACTIVITY, REWARD
 from asyncnet.plain import as_python
 from asyncnet.ports import INPUTS, RELATIONS
+from asyncnet.reading import setting
 from asyncnet.rules import RULES, coagent
 from asyncnet.rules.settings import LearnerSettings
 from asyncnet.scenario import ScenarioError
@@ -151,36 +152,35 @@ def test_a_rule_that_tells_moves_hidden_weights_only_by_what_it_is_told(rule):
     assert moved == [not told] * (len(moved) - 1) + [True]
 
 
-@every_rule_and_credit
-def test_the_same_inbox_gives_the_same_bits_and_the_same_letters(rule, credit):
-    scenario = team(rule, credit)
-    loop = run(scenario, Taped)
-    for i, tape in loop.tapes.items():
-        assert len(tape) >= 100
-        copies = [build(scenario, loop.plan, loop.plan.nodes[i]) for _ in range(2)]
-        letters = [play(node, tape) for node in copies]
-        assert letters[0] == letters[1]
-        assert len(letters[0]) >= 60
-        assert all(node.state.tobytes() == loop.nodes[i].state.tobytes() for node in copies)
+CLAIMS = [
+    (rule, claim, setting)
+    for rule in RULES
+    for claim, setting, _ in contract.asked(rule)
+    if claim is not contract.is_cut_without_a_trace or not contract.hears_its_layer(rule)
+]
 
 
-@every_rule_and_credit
-def test_a_copy_of_the_state_in_a_fresh_node_continues_identically(rule, credit):
-    free = {
-        "clocks.default": {"kind": "periodic", "period": 1.0, "jitter": 0.3},
-        "links.default": {"delay": 0.5},
-        "task.world": {"waits": False, "interval": 9.0},
-    }
-    scenario = team(rule, credit, {} if rule == "map-propagation" else free)
-    loop = run(scenario, Taped)
-    for i, tape in loop.tapes.items():
-        first = build(scenario, loop.plan, loop.plan.nodes[i])
-        play(first, tape[: len(tape) // 2])
-        second = build(scenario, loop.plan, loop.plan.nodes[i])
-        assert second.state.tobytes() != first.state.tobytes()
-        second.seat(first.state.copy())
-        assert play(first, tape[len(tape) // 2 :]) == play(second, tape[len(tape) // 2 :])
-        assert first.state.tobytes() == second.state.tobytes() == loop.nodes[i].state.tobytes()
+@pytest.mark.parametrize(("rule", "claim", "setting"), CLAIMS, ids=lambda value: getattr(value, "__name__", value))
+def test_a_shipped_rule_keeps_to_the_contract(rule, claim, setting):
+    claim(contract.teams(rule)[setting])
+
+
+@every_rule
+def test_every_rule_is_tried_with_every_claim_and_kind_of_credit(rule):
+    tried = [(claim, setting.partition(", ")[2]) for name, claim, setting in CLAIMS if name == rule]
+    together = () if rule == "coordinated-exploration" else contract.TOGETHER  # a unit that hears its neighbours answers to when their messages come
+    assert {claim for claim, _ in tried} == {*contract.EVERYWHERE, *together, *contract.ONCE}
+    credits = {credit for credit in CREDITS if takes(rule, credit)}
+    assert {credit for _, credit in tried} == credits
+    assert len({setting for name, _, setting in CLAIMS if name == rule}) >= len(credits) * (1 if rule == "map-propagation" else 2)
+
+
+def test_a_claim_that_does_not_hold_is_said_with_its_setting_and_its_array():
+    found = {finding.claim: finding for finding in contract.check("reinforce", [setting("rule.learning_rate=0.0")])}
+    broken = found[contract.learns_and_stays_finite.__doc__]
+    assert broken.holds is False
+    assert broken.why.startswith("lock-step, stamped: actor.1: 48 of 48 numbers of its weight never moved; and in 8 more")
+    assert all(finding.holds for claim, finding in found.items() if finding is not broken)
 
 
 @every_sampler
@@ -373,6 +373,16 @@ def test_feedback_of_another_power_is_the_slope_of_that_norm():
     made.reward(5, 0, [0.7])
     e = made.nodes[1].view.ring_e[0, 0]
     assert made.unit_reward[0][0] == pytest.approx((3.0 * W[1] ** 2 * np.sign(W[1]) * 0.7 * e).sum(1), abs=1e-14)
+
+
+def test_hidden_layers_may_have_units_of_different_kinds():
+    one = run(multiplexer("weight-max", {"network.units": ("bernoulli", "bernoulli"), "task.decisions": 100}))
+    assert one.digest() == run(multiplexer("weight-max", {"task.decisions": 100})).digest(), "one name stands for all"
+    scenario = multiplexer("weight-max", {"network.units": ("bernoulli", "sign"), "task.decisions": 100})
+    whole = run(scenario)
+    shown = [set(np.unique(node.view.y).tolist()) for node in learners(whole)[:2]]
+    assert shown == [{0.0, 1.0}, {-1.0, 1.0}]
+    contract.is_cut_without_a_trace(scenario)
 
 
 def test_units_with_a_reach_hear_those_nearest_to_them_and_learn():

@@ -1,4 +1,4 @@
-"""The machines of learning nodes: when a node samples, when it learns, what it says. A rule names the one that it is made for (MACHINE).
+"""The machines of learning nodes: when a node samples, when it learns, what it says. A rule names those that its nodes are made of (ports.Kind).
 
     sampled     acts on each observation once and holds its sample, at ticks or on arrival       REINFORCE, Weight Maximization, LMS, the critic in one node
     settling    goes on moving between two observations, a step at each tick of its own          MAP Propagation on free clocks

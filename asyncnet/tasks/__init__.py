@@ -1,80 +1,91 @@
-"""The tasks. One file a task: fields and settings of its part of the world's state, and the kernels that the world (world.py) is bound to.
+"""The tasks. One file a task: its settings, what it shows and takes, and its part of the world's state, with the kernels that the world (world.py) is bound to.
 
-pose(v, c)                      write the first observation
-move(v, c)                      from v.action and v.over to v.observation, v.reward and v.ended; False if it is stepped in Python (`Built.outside`)
-grade(v, c, n, b, action)       the reward of an answer (X,) to decision n: for tasks of independent questions
-pay(v, c, b)                    what the team hears of stream b's reward, if that is not v.reward
+    NAME, LINE, Settings            its name, one line about it, its settings (tasks/settings.py)
+    INDEPENDENT                     whether its questions are independent of all answers: no episodes, and late answers can be graded
+    spaces(task)                    what it shows and takes (parts.Spaces)
+    values(task)                    its kernels' settings, if it declares any
+    SQUARED_ERROR                   True if its reward is minus a squared error, which is then reported, too
+    FIELDS, SETTINGS                what its kernels see as v. and c.
 
-An environment that is Gymnasium's own is stepped in Python; CartPole, with the same bits, in compiled code.
+Kernels:
+
+    pose(v, c)                      write the first observation
+    move(v, c)                      from v.action and v.over to v.observation, v.reward and v.ended; False if it is stepped in Python (`make`)
+    grade(v, c, n, b, action)       the reward of an answer (X,) to decision n: for tasks of independent questions
+    pay(v, c, b)                    what the team hears of stream b's reward, if that is not v.reward
+
+A task may also have
+
+    fill(v, task, seed)             write into a fresh state before `pose`
+    make(task, seed)                an object that steps the task in Python (stepped.py; None: its kernels do); such a file needs no kernels
+    kernels(task)                   the module of its kernels, if that is not the file itself
+
+To add one, write its file and name it here; from outside the package: docs/rules.md.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from asyncnet.mistakes import ScenarioError
+from asyncnet.registry import Registry, where
+from asyncnet.tasks import environments, multiplexer, outside, regression, tracking
 from asyncnet.tasks.parts import Spaces
+from asyncnet.tasks.settings import Task
+from asyncnet.tasks.stepped import Stepped
+from asyncnet.text import in_a_line
 
 if TYPE_CHECKING:
     from asyncnet.layout import Views
-    from asyncnet.scenario import GymnasiumTask, MultiplexerTask, RegressionTask, TrackingTask
 
-    Task = MultiplexerTask | RegressionTask | TrackingTask | GymnasiumTask
-
-LINES = {
-    "multiplexer": "name the data bit that the address bits point at; independent one-step questions",
-    "regression": "answer with the value of an unknown two-layer ReLU network; independent one-step questions, real-valued answers",
-    "tracking": "answer with a sum of the few relevant among many inputs, whose signs change one by one; real-valued answers",
-    "gymnasium": "any Gymnasium environment with flat observations and discrete or real-valued actions",
-}
-
-COMPILED = {"CartPole-v1": ("asyncnet.tasks.cartpole", Spaces(4, 2, False))}
+NEEDS = {"NAME": "text", "LINE": "text", "INDEPENDENT": "truth", "Settings": "settings", "spaces": "function"}
+TASKS = Registry("task", NEEDS, Task, (multiplexer, regression, tracking, environments))
 
 
 class Built(NamedTuple):
-    """A task as a world's node is made from it: kernels, settings, what fills the state before `pose`, and what steps it if it lives in Python."""
+    """A task as a world's node is made from it: settings of its kernels, what fills the state before `pose`, and what steps it if it lives in Python."""
 
-    kernels: ModuleType
-    values: dict[str, float] = {}
-    fill: Callable[[Views], None] | None = None
-    outside: Any = None
+    values: dict[str, float]
+    fill: Callable[[Views], None]
+    outside: Any
 
 
 def spaces(task: Task) -> Spaces:
     """What a task shows and takes; raises ScenarioError if it cannot be made."""
-    if task.name == "multiplexer":
-        return Spaces(task.k + 2**task.k, 2, False)
-    if task.name == "regression":
-        return Spaces(8, 1, True)
-    if task.name == "tracking":
-        return Spaces(task.inputs, 1, True)
-    if task.id in COMPILED:
-        return COMPILED[task.id][1]
-    from asyncnet.tasks.gym import spaces as of_environment
-
-    return of_environment(task.id)
+    module = TASKS[task.name]
+    try:
+        found = module.spaces(task)
+    except ScenarioError:
+        raise
+    except Exception as error:  # whatever somebody's file raises
+        raise ScenarioError("", "task", f"spaces() of {where(module)}: {type(error).__name__}: {in_a_line(error)}") from None
+    if not isinstance(found, Spaces):
+        raise ScenarioError("", "task", f"spaces() of {where(module)}: must return asyncnet.tasks.parts.Spaces, got {found!r}")
+    return found
 
 
 def kernels(task: Task) -> ModuleType:
     """The file of a task's kernels."""
-    name = "outside" if task.name == "gymnasium" else task.name
-    return importlib.import_module(COMPILED[task.id][0] if task.name == "gymnasium" and task.id in COMPILED else f"asyncnet.tasks.{name}")
+    module = TASKS[task.name]
+    if hasattr(module, "kernels"):
+        return module.kernels(task)
+    return module if hasattr(module, "pose") else outside
 
 
 def build(task: Task, seed: int) -> Built:
     """The task of a scenario."""
-    found = kernels(task)
-    if task.name == "multiplexer":
-        return Built(found, {"k": task.k})
-    if task.name == "regression":
-        return Built(found, {"signed": int(task.reward == "error")})
-    if task.name == "tracking":
-        return Built(found, {"signed": int(task.reward == "error"), "relevant": task.relevant, "flip_every": task.flip_every})
-    if task.id in COMPILED:
-        return Built(found, fill=lambda view: found.begin(view, seed))
-    from asyncnet.tasks.gym import Gym
+    module = TASKS[task.name]
+    fill, made = getattr(module, "fill", None), getattr(module, "make", None)
+    stepped = made(task, seed) if made else None
+    if stepped is not None and task.name not in TASKS.shipped:
+        stepped = Stepped(stepped, task.name)
 
-    made = Gym(task, seed)
-    return Built(found, fill=made.begin, outside=made)
+    def filled(view: Views) -> None:
+        if fill is not None:
+            fill(view, task, seed)
+        if stepped is not None:
+            stepped.begin(view)
+
+    return Built(module.values(task) if hasattr(module, "values") else {}, filled, stepped)

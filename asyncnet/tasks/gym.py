@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import json
 import math
+import re
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -11,29 +14,39 @@ import gymnasium
 import numpy as np
 
 from asyncnet.layout import Views
-from asyncnet.mistakes import ScenarioError
+from asyncnet.mistakes import ScenarioError, near
 from asyncnet.tasks.parts import Spaces, TaskFailed, seeds
+from asyncnet.tasks.wrappers import carried, limit, put_back, wrapped
 from asyncnet.text import in_a_line
 
 if TYPE_CHECKING:
-    from asyncnet.scenario import GymnasiumTask
+    from asyncnet.tasks.environments import Settings
 
 
-def _make(name: str) -> gymnasium.Env:
+def _make(name: str, arguments: str = "{}", wrappers: tuple[Any, ...] = ()) -> gymnasium.Env:
     # The checker's wrapper costs more than CartPole itself; what it would find, `spaces` finds before the run.
-    return gymnasium.make(name, disable_env_checker=True)
+    return wrapped(gymnasium.make(name, disable_env_checker=True, **limit(wrappers), **json.loads(arguments)), wrappers)
 
 
 @functools.cache
-def spaces(name: str) -> Spaces:
-    """What an environment shows and takes; raises ScenarioError if it cannot serve."""
+def spaces(name: str, arguments: str = "{}", wrappers: tuple[Any, ...] = ()) -> Spaces:
+    """What an environment shows and takes, with keyword arguments (JSON) and wrappers; raises ScenarioError if it cannot serve."""
     if ":" in name:  # "module:Name-v0" makes Gymnasium import the module, and a scenario is data: it executes nothing
-        raise ScenarioError("", "task.id", "a name such as CartPole-v1; one that imports a module is not taken from a scenario")
+        raise ScenarioError("", "task.id", "a name such as CartPole-v1; one that imports a module is not taken from a scenario (--import brings it)")
+    for key in json.loads(arguments):
+        if key in inspect.signature(gymnasium.make).parameters:
+            raise ScenarioError("", f"task.kwargs.{key}", "is no argument of an environment" + ("; name the wrapper time-limit" * key.startswith("max_")))
     try:
         with warnings.catch_warnings(action="ignore"):  # they are shown when the run makes its own
-            env = _make(name)
+            env = _make(name, arguments, wrappers)
+    except ScenarioError:
+        raise
     except Exception as error:  # whatever the code of somebody's environment raises; a missing extra is named by Gymnasium
-        raise ScenarioError("", "task.id", f"{name}: {' '.join(str(error).split())[:300] or type(error).__name__}") from None
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        if unknown and unknown[1] in json.loads(arguments):
+            raise ScenarioError("", f"task.kwargs.{unknown[1]}", f"{name} takes no such argument; {near(unknown[1], _takes(name))}") from None
+        key = "task.kwargs" if arguments != "{}" and not isinstance(error, gymnasium.error.Error) else "task.id"
+        raise ScenarioError("", key, f"{name}: {' '.join(str(error).split())[:300] or type(error).__name__}") from None
     try:
         seen, acts = env.observation_space, env.action_space
         if not isinstance(seen, gymnasium.spaces.Box) or math.prod(seen.shape) > 65_536:
@@ -45,6 +58,12 @@ def spaces(name: str) -> Spaces:
         raise ScenarioError("", "task.id", f"{name} has actions {acts}; needed: Discrete(n), n >= 2, from 0, or a Box")
     finally:
         env.close()
+
+
+def _takes(name: str) -> list[str]:
+    """The keyword arguments of an environment."""
+    made = gymnasium.envs.registration.load_env_creator(gymnasium.spec(name).entry_point)
+    return [key for key, each in inspect.signature(made).parameters.items() if each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)]
 
 
 def _generator(env: gymnasium.Env) -> dict[str, Any]:
@@ -70,12 +89,14 @@ class Gym:
     """B copies of one environment, seeded from the run's seed and never seeded again.
 
     Real-valued actions reach it as scale * a + offset, cut to its bounds. An environment gives no access to its state, so what it needs to come back to
-    it is kept: the state of its random generator before the last reset, and the actions since.
+    it is kept: the state of its random generator before the last reset, what its wrappers carried then, and the actions since.
     """
 
-    def __init__(self, task: GymnasiumTask, seed: int) -> None:
-        self.envs = [_make(task.id) for _ in range(task.streams)]
+    def __init__(self, task: Settings, seed: int) -> None:
+        self.envs = [_make(task.id, task.arguments(), task.wrappers) for _ in range(task.streams)]
         self._name, self._seeds = task.id, seeds(seed, task.streams)
+        self._fresh = [carried(env) for env in self.envs]
+        self._carried = list(self._fresh)  # before the last reset
         self._first = [np.ravel(env.reset(seed=own)[0]) for env, own in zip(self.envs, self._seeds, strict=True)]
         self._before: list[dict[str, Any] | None] = [None] * task.streams  # None: the first reset, which seeds it
         self._since: list[list[np.ndarray]] = [[] for _ in self.envs]
@@ -106,7 +127,7 @@ class Gym:
         over, actions, seen_by = v.over, v.action, v.observation
         for b, env in enumerate(self.envs):
             if over[b]:
-                self._before[b] = _generator(env)
+                self._before[b], self._carried[b] = _generator(env), carried(env)
                 self._since[b].clear()
                 seen, _ = env.reset()
             else:
@@ -118,6 +139,8 @@ class Gym:
     def saved(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """What `restore` needs, as plain data and arrays."""
         about = {"before": [_plain(state) for state in self._before], "generators": [_plain(_generator(env)) for env in self.envs]}
+        if any(self._carried):
+            about["carried"] = [list(stood) for stood in self._carried]
         return about, {f"actions/{b}": np.array(since) for b, since in enumerate(self._since)}
 
     def restore(self, v: Views, about: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
@@ -129,6 +152,8 @@ class Gym:
             before, actions = about["before"][b], arrays[f"actions/{b}"].reshape(-1, v.action.shape[1])
             if not self._real and not all(self._acts.contains(int(action)) and int(action) == action for action in (*v.action[b], *actions[:, 0])):
                 raise ScenarioError("", "task.id", f"an action of {self._name} is none of {self._acts}")
+            stood = about["carried"][b] if "carried" in about else self._fresh[b]
+            put_back(env, stood)
             if before is None:
                 seen, _ = env.reset(seed=self._seeds[b])
             else:
@@ -138,7 +163,7 @@ class Gym:
                 seen, *_ = env.step(self._action(action))
             if _plain(_generator(env)) != about["generators"][b] or not np.array_equal(np.ravel(seen), v.observation[b], equal_nan=True):
                 raise ScenarioError("", "task.id", f"{self._name} did not come back to where it was after its last reset and {len(actions)} actions")
-            self._before[b], self._since[b] = None if before is None else _back(before), list(actions)
+            self._before[b], self._since[b], self._carried[b] = None if before is None else _back(before), list(actions), stood
 
     def close(self) -> None:
         """Close the environments."""

@@ -5,11 +5,36 @@ Independent questions, one a decision; the whole run is one episode. Source: ALG
 code). Question n of a stream is a keyed draw, so a late answer can be graded against its own.
 """
 
+from typing import Annotated, Literal
+
 import numpy as np
+from pydantic import Field as Setting
 
 from asyncnet.chance import TASK, words
 from asyncnet.kernel import kernel
 from asyncnet.layout import Field
+from asyncnet.tasks.parts import Spaces
+from asyncnet.tasks.settings import Task
+
+NAME = "multiplexer"
+LINE = "name the data bit that the address bits point at; independent one-step questions"
+INDEPENDENT = True
+
+
+class Settings(Task):
+    name: Literal["multiplexer"]
+    k: Annotated[int, Setting(ge=1, le=6)] = Setting(description="address bits; inputs: k + 2^k")
+
+
+def spaces(task: Settings) -> Spaces:
+    """What it shows and takes."""
+    return Spaces(task.k + 2**task.k, 2, False)
+
+
+def values(task: Settings) -> dict[str, float]:
+    """Its kernels' settings."""
+    return {"k": task.k}
+
 
 FIELDS = (
     Field("asked", "1", "0.."),  # number of the question that is shown

@@ -6,16 +6,41 @@ M1 (8, 8) and m2 (8,) are drawn once from N(0, 1). Independent questions, one a 
 (the released code of MAP Propagation, which cuts at zero at the output too).
 """
 
+from typing import Literal
+
 import numpy as np
+from pydantic import Field as Setting
 
 from asyncnet.chance import TASK, normal
 from asyncnet.kernel import kernel
 from asyncnet.layout import Field
+from asyncnet.tasks.parts import Spaces
+from asyncnet.tasks.settings import Task
 
+NAME = "regression"
+LINE = "answer with the value of an unknown two-layer ReLU network; independent one-step questions, real-valued answers"
+INDEPENDENT = True
 INPUTS = 8
 _OF_NETWORK = 1 << 16  # key of the network's weights, beside those of questions
 
 SQUARED_ERROR = True  # what the reward is minus
+
+
+class Settings(Task):
+    name: Literal["regression"]
+    reward: Literal["square", "error"] = Setting("square", description="square: -(a - y)^2; error: y - a, what a net with a gate learns from")
+
+
+def spaces(task: Settings) -> Spaces:
+    """What it shows and takes."""
+    return Spaces(INPUTS, 1, True)
+
+
+def values(task: Settings) -> dict[str, float]:
+    """Its kernels' settings."""
+    return {"signed": int(task.reward == "error")}
+
+
 FIELDS = (
     Field("asked", "1", "0.."),  # number of the question that is shown
     Field("answer", "B"),  # and its answers

@@ -7,14 +7,54 @@ each with inputs of its own; an example of each is one decision. Inputs, signs a
 descent", with 20 inputs, 5 of them relevant, and a change every 20 examples.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field as Setting
+
 from asyncnet.chance import TASK, normal, uniform
 from asyncnet.kernel import kernel
 from asyncnet.layout import Field
+from asyncnet.tasks.parts import Spaces
+from asyncnet.tasks.settings import Task
 
+if TYPE_CHECKING:
+    from asyncnet.scenario import Scenario
+
+NAME = "tracking"
+LINE = "answer with a sum of the few relevant among many inputs, whose signs change one by one; real-valued answers"
+INDEPENDENT = False  # the target drifts
 _OF_SIGNS = 1 << 24  # keys of the signs and of their changes, beside those of inputs
 _OF_CHANGES = _OF_SIGNS + 1
 
 SQUARED_ERROR = True  # what the reward is minus
+
+
+class Settings(Task):
+    name: Literal["tracking"]
+    reward: Literal["error", "square"] = Setting("error", description="error: y* - y, what a supervised net learns from; square: -(y* - y)^2")
+    inputs: Annotated[int, Setting(ge=1, le=65_536)] = Setting(20, description="how many the team hears")
+    relevant: Annotated[int, Setting(ge=1, le=65_536)] = Setting(5, description="how many of them, the first, the target is a sum of")
+    flip_every: Annotated[int, Setting(ge=1, le=10**12)] = Setting(20, description="examples after which one of their signs changes")
+
+    def check(self, scenario: Scenario) -> tuple[str, str] | None:
+        """What does not fit: (key, why)."""
+        if self.decisions is None:
+            return "task.episodes", f"the {NAME} task has no episodes; give decisions"
+        return ("task.relevant", f"{self.relevant} of {self.inputs} inputs") if self.relevant > self.inputs else None
+
+
+def spaces(task: Settings) -> Spaces:
+    """What it shows and takes."""
+    return Spaces(task.inputs, 1, True)
+
+
+def values(task: Settings) -> dict[str, float]:
+    """Its kernels' settings."""
+    return {"signed": int(task.reward == "error"), "relevant": task.relevant, "flip_every": task.flip_every}
+
+
 FIELDS = (
     Field("asked", "1", "0.."),  # number of the example that is shown
     Field("answer", "B"),
