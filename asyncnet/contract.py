@@ -25,7 +25,7 @@ from asyncnet.scenario import Scenario, laid
 from asyncnet.text import in_a_line
 from asyncnet.timekeeper import Virtual
 
-# A team of 8, 4 (or 8) and one unit or two that answers the 2-bit multiplexer.
+# A team of 8, 4 (or 8, or no) and one unit or two that answers the 2-bit multiplexer, or tracks a target.
 BASE = {
     "name": "contract",
     "seed": 3,
@@ -61,11 +61,11 @@ class Finding(NamedTuple):
 def teams(rule: str, settings: Iterable[Layer] = (), credits: Iterable[str] = CREDITS) -> dict[str, Scenario]:
     """The settings that a rule can run in, by name; raises ScenarioError, that of the last, if there are none."""
     layers, refusal = list(settings), None
-    for hidden in ([8, 4], [8]):  # some rules are for one hidden layer
+    for hidden in ([8, 4], [8]) if RULES[rule].UNITS else ([],):  # some rules are for one hidden layer, or for none
         found = {}
         for name, changes in SETTINGS.items():
             for credit in credits:
-                base = {**BASE, "network": {"hidden": hidden, **_units(rule)}, "rule": {"name": rule, "learning_rate": 0.01}}
+                base = {**BASE, "task": _task(rule), "network": {"hidden": hidden, **_units(rule)}, "rule": {"name": rule, "learning_rate": 0.01}}
                 try:
                     found[f"{name}, {credit}"] = laid(Layer("", base), [Layer("", changes), Layer("", CREDITS[credit]), *layers])
                 except ScenarioError as error:
@@ -80,10 +80,17 @@ def hears_its_layer(rule: str) -> bool:
     return any(port.relation == "layer" for port in RULES[rule].HIDDEN.hears)
 
 
+def _task(rule: str) -> dict[str, Any]:
+    """The multiplexer, or for rules that answer with real numbers alone a target that drifts."""
+    task = BASE["task"]
+    return task if RULES[rule].OUTPUTS != ("linear",) else {"name": "tracking", **{key: value for key, value in task.items() if key not in ("name", "k")}}
+
+
 def _units(rule: str) -> dict[str, str]:
     """Units that a rule is made for; one output unit for the two actions, if it can."""
     module = RULES[rule]
-    return {"units": module.UNITS[0], "output": "bernoulli" if "bernoulli" in module.OUTPUTS else module.OUTPUTS[0]}
+    hidden = {"units": module.UNITS[0]} if module.UNITS else {}
+    return hidden | {"output": "bernoulli" if "bernoulli" in module.OUTPUTS else module.OUTPUTS[0]}
 
 
 def run(scenario: Scenario, kind: type[Loop] = CompiledLoop) -> Loop:
