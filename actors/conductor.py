@@ -25,11 +25,12 @@ from typing import Any
 
 import psutil
 
-from asyncnet import interrupts, outside
-from asyncnet.checkpoint import Checkpoint
-from asyncnet.record import Keeper, Record, Reporter
-from asyncnet.scenario import Scenario, ScenarioError, check
-from asyncnet.team import plan
+from asyncnet import interrupts
+from asyncnet.runs.checkpoint import Checkpoint
+from asyncnet.runs.record import Keeper, Record, Reporter
+from asyncnet.scenario import outside
+from asyncnet.scenario.schema import Scenario, ScenarioError, check
+from asyncnet.team.draw import plan
 
 from .ray_internals import ACTOR, CONTROL_PATIENCE, ESSENTIAL
 from .session import Ground, Session, ground, joined, started, unanswered

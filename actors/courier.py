@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from asyncnet.agenda import KIND_SHIFT
-from asyncnet.message import CHANNELS
+from asyncnet.loop.compiled.agenda import KIND_SHIFT
+from asyncnet.loop.message import CHANNELS
 
 from .frames import MAX_FRAME, PART, BadFrame, Batch, Part, pack, parts, unpack
 from .gauge import Gauge

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from asyncnet.checkpoint import Checkpoint
-from asyncnet.loop import Way
-from asyncnet.message import CHANNELS
-from asyncnet.plain import PLAIN
-from asyncnet.record import Keeper, Record, Reporter
-from asyncnet.scenario import Scenario, ScenarioError
-from asyncnet.team import plan
+from asyncnet.kernels.plain import PLAIN
+from asyncnet.loop.loop import Way
+from asyncnet.loop.message import CHANNELS
+from asyncnet.runs.checkpoint import Checkpoint
+from asyncnet.runs.record import Keeper, Record, Reporter
+from asyncnet.scenario.schema import Scenario, ScenarioError
+from asyncnet.team.draw import plan
 
 from .conductor import conduct
 from .courier import COURIERS

@@ -23,7 +23,7 @@ MAX_FRAME = 8 * 1024 * 1024
 """Longest frame in bytes, head included."""
 
 COLUMNS = 5
-"""`(at, who, seq, stamp, size)` of each message: who packs kind, receiver and sender (asyncnet/agenda.py), size counts its payload's values."""
+"""`(at, who, seq, stamp, size)` of each message: who packs kind, receiver and sender (asyncnet/loop/compiled/agenda.py), size counts its payload's values."""
 
 PART = (MAX_FRAME - 128) // 8
 """Values in a full part of a message."""

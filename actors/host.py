@@ -17,18 +17,20 @@ from typing import Any
 
 import numpy as np
 
-from asyncnet import clock, outside, snapshot
-from asyncnet.agenda import KIND_SHIFT, of_who
-from asyncnet.checkpoint import Checkpoint
-from asyncnet.embedded import weights
-from asyncnet.ledger import IN_FLIGHT, REFUSED, account
-from asyncnet.loop import Loop
-from asyncnet.message import CHANNEL_NAMES
-from asyncnet.plain import as_python
-from asyncnet.recorder import Recorder, digest_of
-from asyncnet.scenario import check
-from asyncnet.timekeeper import Wall
-from asyncnet.world import DECISIONS, EPISODES
+from asyncnet.kernels.plain import as_python
+from asyncnet.loop import clock
+from asyncnet.loop.compiled.agenda import KIND_SHIFT, of_who
+from asyncnet.loop.ledger import IN_FLIGHT, REFUSED, account
+from asyncnet.loop.loop import Loop
+from asyncnet.loop.message import CHANNEL_NAMES
+from asyncnet.loop.timekeeper import Wall
+from asyncnet.nodes.world import DECISIONS, EPISODES
+from asyncnet.record.recorder import Recorder, digest_of
+from asyncnet.runs import snapshot
+from asyncnet.runs.checkpoint import Checkpoint
+from asyncnet.runs.embedded import weights
+from asyncnet.scenario import outside
+from asyncnet.scenario.schema import check
 
 from .courier import COURIERS
 from .standing import StandingLoop, at_time_of_day
@@ -51,7 +53,7 @@ class Host:
     """Hosts the nodes `numbers` of a scenario given as plain data; `wire` is zmq or ray, `address` the IP address to be reached at (None: this machine's).
 
     In `virtual` time its loop shares simulated time with the others (windows.py). With a `record` name what its nodes hear is written down. `given` is what the
-    scenario needs from outside the package (asyncnet/outside.py).
+    scenario needs from outside the package (asyncnet/scenario/outside.py).
     """
 
     def __init__(
@@ -144,10 +146,10 @@ class Host:
         self.courier.deliver(frame)
 
     def status(self) -> dict[str, Any]:
-        """How it is going: why the loop stopped, if it has, rows of progress not told before, and the stamp each node holds."""
+        """How it is going: why the loop stopped, if it has, rows of progress not told before, and the stamp each learning node holds."""
         rows = self.loop.score.rows[self._told :] if self.loop.score else []
         self._told += len(rows)
-        stamps = {node.name: int(node.view.stamp[0]) for i, node in self.loop.nodes.items() if i}
+        stamps = {node.name: int(node.view.stamp[0]) for i, node in self.loop.nodes.items() if self.loop.plan.layer_of(i).learns}
         told = {"stopped": self.loop.stopped, "failure": self.failure, "rows": rows, "stamps": stamps}
         if self.loop.score:
             counts = self.loop.nodes[0].view.counts
@@ -158,7 +160,7 @@ class Host:
         return told
 
     def segments(self) -> list[bytes]:
-        """What was recorded since the last call, as segments (asyncnet/journal.py)."""
+        """What was recorded since the last call, as segments (asyncnet/record/journal.py)."""
         return self.recorder.segments() if self.recorder else []
 
     def meet(self, purpose: int) -> None:

@@ -21,7 +21,7 @@ from types import FrameType
 from typing import NoReturn
 
 from asyncnet import interrupts
-from asyncnet.scenario import ScenarioError
+from asyncnet.scenario.schema import ScenarioError
 
 from . import reaper
 from .ray_internals import QUIET, environment, forget_token, found, knocked, loopback

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from asyncnet.compiled_loop import CompiledLoop
-from asyncnet.ledger import account
-from asyncnet.timekeeper import Wall
+from asyncnet.loop.compiled.compiled_loop import CompiledLoop
+from asyncnet.loop.ledger import account
+from asyncnet.loop.timekeeper import Wall
 
 WAIT = 20_000  # microseconds to wait for a frame without looking up
 

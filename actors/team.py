@@ -14,17 +14,19 @@ from typing import Any
 
 import numpy as np
 
-from asyncnet import ledger, outside, snapshot
-from asyncnet.ahead import compile_ahead
-from asyncnet.checkpoint import Checkpoint
-from asyncnet.compiled_loop import CompiledLoop
-from asyncnet.kernel import telling
-from asyncnet.loop import digest
-from asyncnet.metrics import Score
-from asyncnet.network import Plan
-from asyncnet.record import Keeper, Record, Reporter
-from asyncnet.scenario import Scenario
-from asyncnet.team import plan
+from asyncnet.kernels.kernel import telling
+from asyncnet.loop import ledger
+from asyncnet.loop.compiled.ahead import compile_ahead
+from asyncnet.loop.compiled.compiled_loop import CompiledLoop
+from asyncnet.loop.loop import digest
+from asyncnet.runs import snapshot
+from asyncnet.runs.checkpoint import Checkpoint
+from asyncnet.runs.metrics import Score
+from asyncnet.runs.record import Keeper, Record, Reporter
+from asyncnet.scenario import outside
+from asyncnet.scenario.schema import Scenario
+from asyncnet.team.draw import plan
+from asyncnet.team.network import Plan
 
 from .gauge import Gauge
 from .host import Host

@@ -20,17 +20,17 @@ from typing import Any
 
 import numpy as np
 
-from asyncnet import snapshot
-from asyncnet.agenda import KIND_SHIFT
-from asyncnet.checkpoint import Checkpoint
-from asyncnet.compiled_loop import CompiledLoop
-from asyncnet.link import CONSTANT, UNIFORM
-from asyncnet.loop import Way
-from asyncnet.message import CHANNEL_NAMES
-from asyncnet.network import CHANNEL, DST, SRC, Plan
-from asyncnet.scenario import ScenarioError
-from asyncnet.timekeeper import NEVER, Virtual
-from asyncnet.underway import NOTHING
+from asyncnet.loop.compiled.agenda import KIND_SHIFT
+from asyncnet.loop.compiled.compiled_loop import CompiledLoop
+from asyncnet.loop.link import CONSTANT, UNIFORM
+from asyncnet.loop.loop import Way
+from asyncnet.loop.message import CHANNEL_NAMES
+from asyncnet.loop.timekeeper import NEVER, Virtual
+from asyncnet.loop.underway import NOTHING
+from asyncnet.runs import snapshot
+from asyncnet.runs.checkpoint import Checkpoint
+from asyncnet.scenario.schema import ScenarioError
+from asyncnet.team.network import CHANNEL, DST, SRC, Plan
 
 from .courier import SENDER
 

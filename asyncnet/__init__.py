@@ -19,16 +19,16 @@ _WHERE = {
     "list_conditions": "api",
     "list_scenarios": "api",
     "load": "api",
-    "register": "outside",
+    "register": "scenario.outside",
     "replay": "api",
-    "replicate": "replicas",
+    "replicate": "runs.replicas",
     "resume": "api",
     "run": "api",
     "validate": "api",
     "verify": "api",
-    "Result": "result",
-    "Scenario": "scenario",
-    "ScenarioError": "mistakes",
+    "Result": "runs.result",
+    "Scenario": "scenario.schema",
+    "ScenarioError": "scenario.mistakes",
 }
 
 __all__ = [
@@ -49,11 +49,11 @@ __all__ = [
 
 if TYPE_CHECKING:
     from asyncnet.api import list_conditions, list_scenarios, load, replay, resume, run, validate, verify
-    from asyncnet.mistakes import ScenarioError
-    from asyncnet.outside import register
-    from asyncnet.replicas import replicate
-    from asyncnet.result import Result
-    from asyncnet.scenario import Scenario
+    from asyncnet.runs.replicas import replicate
+    from asyncnet.runs.result import Result
+    from asyncnet.scenario.mistakes import ScenarioError
+    from asyncnet.scenario.outside import register
+    from asyncnet.scenario.schema import Scenario
 
 
 def __getattr__(name: str) -> object:

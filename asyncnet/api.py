@@ -7,24 +7,25 @@ import inspect
 import typing
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 
-from asyncnet import rundir, snapshot
-from asyncnet.checkpoint import Checkpoint
-from asyncnet.checkpoint import load as load_checkpoint
-from asyncnet.kernel import telling
-from asyncnet.mistakes import near
-from asyncnet.reading import condition, conditions, find, read_toml, setting, several, shipped
-from asyncnet.record import Record, Reporter
-from asyncnet.result import Result, difference
-from asyncnet.rundir import RunDirectory
-from asyncnet.scenario import Scenario, ScenarioError, read
-from asyncnet.team import plan
+from asyncnet.kernels.kernel import telling
+from asyncnet.runs import rundir, snapshot
+from asyncnet.runs.checkpoint import Checkpoint
+from asyncnet.runs.checkpoint import load as load_checkpoint
+from asyncnet.runs.record import Record, Reporter
+from asyncnet.runs.result import Result, difference
+from asyncnet.runs.rundir import RunDirectory
+from asyncnet.scenario.mistakes import near
+from asyncnet.scenario.reading import condition, conditions, find, read_toml, setting, several, shipped
+from asyncnet.scenario.schema import Scenario, ScenarioError, read
+from asyncnet.team.draw import plan
 
 # Engines are named by strings, so that naming one does not import it. Each has `run`, and `check`, which refuses what it cannot run before anything is made.
-ENGINES = {"embedded": "asyncnet.embedded", "ray": "asyncnet.actors.engine"}
+Engine = Literal["embedded", "ray"]
+ENGINES = {"embedded": "asyncnet.runs.embedded", "ray": "asyncnet.actors.engine"}
 
 
 def list_scenarios() -> dict[str, str]:
@@ -77,7 +78,7 @@ class _Both:
 
 def run(
     scenario: Scenario | str | Path,
-    engine: str = "embedded",
+    engine: Engine = "embedded",
     *,
     seed: int | None = None,
     under: str | Iterable[str] = (),
@@ -124,7 +125,7 @@ def run(
 
 def resume(
     run_dir: str | Path,
-    engine: str | None = None,
+    engine: Engine | None = None,
     *,
     checkpoint: float = 60.0,
     record: bool = True,
@@ -198,7 +199,7 @@ def replay(run_dir: str | Path, before: Callable[..., bool] | None = None, repor
 
     `trust` as in resume. A run that was resumed has a recording for each part; all are replayed. Raises ScenarioError if there is none.
     """
-    from asyncnet.playback import replay as play
+    from asyncnet.record.playback import replay as play
 
     path = rundir.find(run_dir)
     about = rundir.about(path)
@@ -265,7 +266,7 @@ def _kept_options(path: Path, about: rundir.About) -> dict[str, Any]:
 
 def _engine(name: str, scenario: Scenario, options: dict[str, Any], memory: float | None = None) -> Callable[..., Record]:
     """What starts a run, once it is clear that it can be run."""
-    from asyncnet.memory import check
+    from asyncnet.runs.memory import check
 
     check_options(name, options)
     module = importlib.import_module(ENGINES[name])

@@ -14,9 +14,9 @@ import tyro
 
 from asyncnet import api, interrupts
 from asyncnet.interrupts import INTERRUPTED
-from asyncnet.mistakes import near
-from asyncnet.reading import Layer, find, setting
-from asyncnet.scenario import ScenarioError, read
+from asyncnet.scenario.mistakes import near
+from asyncnet.scenario.reading import Layer, find, setting
+from asyncnet.scenario.schema import ScenarioError, read
 from asyncnet.text import as_json, in_a_line, printable, steady
 
 EXIT = {"pass": 0, "fail": 1, "unknown": 2}
@@ -37,7 +37,7 @@ class Brings:
     def bring(self) -> None:
         """Have it known."""
         if self.rule or self.task or self.imports:
-            from asyncnet.outside import register
+            from asyncnet.scenario.outside import register
 
             for kind, files in (("import", self.imports), ("rule", self.rule), ("task", self.task)):
                 for file in files:
@@ -262,8 +262,8 @@ def _resume(command: Resume) -> int:
 
 def _replay(command: Replay) -> int:
     from asyncnet.console import reporter
-    from asyncnet.debug import stop_before
-    from asyncnet.kernel import telling
+    from asyncnet.kernels.kernel import telling
+    from asyncnet.record.debug import stop_before
 
     if command.debug and command.until is None:
         raise ScenarioError("--break", "", "needs --until, to say where")
@@ -291,10 +291,9 @@ def _verify(command: Verify) -> int:
 
 
 def _check_rule(command: CheckRule) -> int:
-    from asyncnet import contract
-    from asyncnet.kernel import telling
-    from asyncnet.outside import register
-    from asyncnet.rules import RULES
+    from asyncnet.kernels.kernel import telling
+    from asyncnet.rules import RULES, contract
+    from asyncnet.scenario.outside import register
 
     name = command.name
     if name.endswith(".py") or "/" in name:
@@ -331,7 +330,7 @@ def _told(result: api.Result, in_json: bool) -> int:
 
 def _replicate(command: Run, scenario: api.Scenario, options: dict[str, Any]) -> int:
     from asyncnet.console import reporter, show_replicas
-    from asyncnet.replicas import replicate, summarize
+    from asyncnet.runs.replicas import replicate, summarize
 
     seeds = range(scenario.seed, scenario.seed + command.seeds)
     with reporter() as shown:

@@ -87,7 +87,7 @@ def _show_cursor() -> None:
 
 def reporter() -> Plain | Terminal:
     """The one that suits where standard error goes: no bar beside a debugger's prompt."""
-    from asyncnet.plain import PLAIN  # imports numba
+    from asyncnet.kernels.plain import PLAIN  # imports numba
 
     return Terminal() if sys.stderr.isatty() and not PLAIN else Plain()
 

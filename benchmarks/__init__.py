@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from asyncnet.record import Record
+from asyncnet.runs.record import Record
 
 
 class Row(NamedTuple):

@@ -20,7 +20,7 @@ import tyro  # noqa: E402  (the threads are set before NumPy is loaded)
 
 import asyncnet  # noqa: E402
 from asyncnet.benchmarks import Row, show, whole  # noqa: E402
-from asyncnet.scenario import check  # noqa: E402
+from asyncnet.scenario.schema import check  # noqa: E402
 
 TESTS = Path(__file__).resolve().parent.parent / "tests"
 REINFORCE = {"rule": {"name": "reinforce", "learning_rate": 0.01}}

@@ -26,10 +26,10 @@ from asyncnet.actors.session import Session, leftovers, session
 from asyncnet.actors.team import Team
 from asyncnet.api import Quiet
 from asyncnet.benchmarks import Row, show, whole
-from asyncnet.checkpoint import Checkpoint
-from asyncnet.compiled_loop import CompiledLoop
-from asyncnet.journal import SUFFIX, Reader, Writer
-from asyncnet.scenario import Scenario
+from asyncnet.loop.compiled.compiled_loop import CompiledLoop
+from asyncnet.record.journal import SUFFIX, Reader, Writer
+from asyncnet.runs.checkpoint import Checkpoint
+from asyncnet.scenario.schema import Scenario
 
 PATTERN = (False, True, True, False)  # recorded or not: each pair in both orders
 ARRIVAL = {"clocks": {"default": {"kind": "on-arrival"}}, "links": {"default": []}}

@@ -17,9 +17,9 @@ import numpy as np
 import tyro
 
 import asyncnet
-from asyncnet.compiled_loop import CompiledLoop
-from asyncnet.scenario import Scenario
-from asyncnet.timekeeper import Virtual
+from asyncnet.loop.compiled.compiled_loop import CompiledLoop
+from asyncnet.loop.timekeeper import Virtual
+from asyncnet.scenario.schema import Scenario
 
 BURN_IN, MEASURED, LONG = 20_000, 10_000, 250_000
 RATES = {

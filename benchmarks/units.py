@@ -21,9 +21,9 @@ import tyro  # noqa: E402  (the threads are set before NumPy is loaded)
 
 import asyncnet  # noqa: E402
 from asyncnet.benchmarks import Row, faster, show  # noqa: E402
-from asyncnet.compiled_loop import CompiledLoop  # noqa: E402
-from asyncnet.scenario import check  # noqa: E402
-from asyncnet.timekeeper import Virtual  # noqa: E402
+from asyncnet.loop.compiled.compiled_loop import CompiledLoop  # noqa: E402
+from asyncnet.loop.timekeeper import Virtual  # noqa: E402
+from asyncnet.scenario.schema import check  # noqa: E402
 
 FREE = {"default": {"kind": "periodic", "jitter": 0.1}}
 REACH = 8

@@ -30,9 +30,9 @@ from asyncnet.actors.session import session  # noqa: E402
 from asyncnet.actors.team import Team  # noqa: E402
 from asyncnet.api import Quiet  # noqa: E402
 from asyncnet.benchmarks import Row, faster, show, whole  # noqa: E402
-from asyncnet.compiled_loop import CompiledLoop  # noqa: E402
-from asyncnet.record import Record  # noqa: E402
-from asyncnet.scenario import Scenario, check  # noqa: E402
+from asyncnet.loop.compiled.compiled_loop import CompiledLoop  # noqa: E402
+from asyncnet.runs.record import Record  # noqa: E402
+from asyncnet.scenario.schema import Scenario, check  # noqa: E402
 
 LOADS = {"near": (0.5, 8), "far": (4.0, 8), "every tick": (4.0, 1)}  # ticks that links take, ticks between decisions
 UNITS = {64: (200, 500, 2000), 512: (100, 200, 500), 2048: (12, 16, 25)}  # decisions for a second, under each load

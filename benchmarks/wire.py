@@ -25,10 +25,10 @@ import asyncnet
 from asyncnet.actors.courier import ZmqCourier
 from asyncnet.actors.frames import pack, unpack
 from asyncnet.actors.session import session
-from asyncnet.agenda import who
 from asyncnet.benchmarks import Row, faster, shorter, show, whole
-from asyncnet.message import ACTIVITY
-from asyncnet.plain import as_python
+from asyncnet.kernels.plain import as_python
+from asyncnet.loop.compiled.agenda import who
+from asyncnet.loop.message import ACTIVITY
 
 WHO = as_python(who)(ACTIVITY, 1, 0)
 SIZE = 2  # an episode number and one value

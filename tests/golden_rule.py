@@ -3,12 +3,12 @@
 Bound to `asyncnet.machines.sampled` like any rule, it lets a test force recorded draws or run through every configuration of a team.
 """
 
-from asyncnet.kernel import kernel
-from asyncnet.layout import Field
+from asyncnet.kernels.kernel import kernel
+from asyncnet.kernels.layout import Field
 from asyncnet.rules import coagent
-from asyncnet.rules.coagent import archive, expect, fold, initialise, learn, settle
+from asyncnet.rules.coagent import archive_sample, decay_and_add, expect, finish_eligibility, initialise, learn
 
-__all__ = ["FIELDS", "SETTINGS", "fold", "initialise", "learn", "respond", "settle"]
+__all__ = ["FIELDS", "SETTINGS", "decay_and_add", "finish_eligibility", "initialise", "learn", "respond"]
 
 FIELDS = (*coagent.FIELDS, Field("script", "B N"))
 SETTINGS = coagent.SETTINGS
@@ -21,4 +21,4 @@ def respond(v, c, slot, stamp):
     for b in range(c.B):
         for n in range(c.N):
             v.y[b, n] = v.script[b, n]
-    archive(v, c, slot)
+    archive_sample(v, c, slot)

@@ -5,13 +5,13 @@ Bound to `asyncnet.machines.phased` like any rule, it lets a test force recorded
 
 import numpy as np
 
-from asyncnet.kernel import kernel
-from asyncnet.layout import Field
+from asyncnet.kernels.kernel import kernel
+from asyncnet.kernels.layout import Field
 from asyncnet.rules import settling
-from asyncnet.rules.settling import SOFTMAX, judge, keep, place, think
+from asyncnet.rules.settling import SOFTMAX, archive_sample, compute_error, forward, place
 from asyncnet.rules.settling_in_phases import refresh
 
-__all__ = ["keep", "redraw", "refresh", "respond"]
+__all__ = ["archive_sample", "redraw", "refresh", "respond"]
 
 FIELDS = (*settling.FIELDS, Field("script", "B N"), Field("redraws", "16 B N"))
 SETTINGS = settling.SETTINGS
@@ -24,13 +24,13 @@ def respond(v, c, slot, stamp):
     v.round[0], v.stale[0] = 0.0, 1.0
     if goes_on:
         return
-    think(v, c, slot)
+    forward(v, c, slot)
     for b in range(c.B):
         for n in range(c.N):
             v.y[b, n] = v.script[b, n] if c.units == SOFTMAX else v.mean[b, n] + np.sqrt(c.variance) * v.script[b, n]
     place(v, c)
-    judge(v, c)
-    keep(v, c, slot)
+    compute_error(v, c)
+    archive_sample(v, c, slot)
 
 
 @kernel

@@ -125,8 +125,9 @@ def main(count, seed):
     from teams import FREE, multiplexer
 
     import asyncnet
-    from asyncnet import api, recorder
-    from asyncnet.scenario import ScenarioError
+    from asyncnet import api
+    from asyncnet.record import recorder
+    from asyncnet.scenario.schema import ScenarioError
 
     recorder.EVERY, recorder.LEISURE = 0.02, 0
     rng, found, worst = random.Random(seed), {"identical": 0, "different": 0, "refused": 0}, (0.0, "")

@@ -5,9 +5,9 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-from asyncnet import outside, reading
-from asyncnet.reach import GIVEN
-from asyncnet.scenario import follow
+from asyncnet.kernels.reach import GIVEN
+from asyncnet.scenario import outside, reading
+from asyncnet.scenario.schema import follow
 
 ROOT = Path(__file__).resolve().parent.parent
 RULE = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "rules.md").read_text(), re.S).group(1)

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from teams import FREE, multiplexer
 
-from asyncnet import checkpoint, snapshot
-from asyncnet.checkpoint import Checkpoint
-from asyncnet.compiled_loop import CompiledLoop
-from asyncnet.loop import Loop
-from asyncnet.reading import shipped
-from asyncnet.scenario import ScenarioError, read
-from asyncnet.timekeeper import Virtual, Wall
+from asyncnet.loop.compiled.compiled_loop import CompiledLoop
+from asyncnet.loop.loop import Loop
+from asyncnet.loop.timekeeper import Virtual, Wall
+from asyncnet.runs import checkpoint, snapshot
+from asyncnet.runs.checkpoint import Checkpoint
+from asyncnet.scenario.reading import shipped
+from asyncnet.scenario.schema import ScenarioError, read
 
 HANGS = 60.0
 NASTY = (np.nan, np.inf, -np.inf, -1.0, 0.0, 1.0, 2.0, 7.0, 0.5, -2.0, 64.0, 1e3, -1e3, 2.0**31, 2.0**53, -(2.0**53), 1e300, -1e300, 2.0**62, -(2.0**62))

@@ -5,15 +5,15 @@ from typing import NamedTuple
 import golden_rule
 import numpy as np
 
-from asyncnet.chance import identity
-from asyncnet.family import bind
-from asyncnet.kernel import entry
+from asyncnet.kernels.chance import identity
+from asyncnet.kernels.kernel import entry
+from asyncnet.loop.message import ACTIVITY, FEEDBACK, REWARD
 from asyncnet.machines import hearing, sampled
-from asyncnet.message import ACTIVITY, FEEDBACK, REWARD
-from asyncnet.network import NodePlan
-from asyncnet.node import Node
+from asyncnet.nodes.family import bind
+from asyncnet.nodes.node import Node
 from asyncnet.optimizers import adam
 from asyncnet.rules import coagent, value
+from asyncnet.team.network import NodePlan
 
 UNITS = {"bernoulli": coagent.BERNOULLI, "sign": coagent.SIGN, "softmax": coagent.SOFTMAX}
 ADAM = (0.9, 0.999, 1e-8)

@@ -5,16 +5,16 @@ import importlib.util
 import numpy as np
 import pytest
 
-from asyncnet import embedded
-from asyncnet.build import build
-from asyncnet.compiled_loop import CompiledLoop
-from asyncnet.contract import Taped, learners, play
-from asyncnet.loop import Loop
-from asyncnet.message import ACTIVITY, OUTCOME
-from asyncnet.reading import shipped
-from asyncnet.scenario import check, read
-from asyncnet.team import plan
-from asyncnet.timekeeper import Virtual
+from asyncnet.loop.compiled.compiled_loop import CompiledLoop
+from asyncnet.loop.loop import Loop
+from asyncnet.loop.message import ACTIVITY, OUTCOME
+from asyncnet.loop.timekeeper import Virtual
+from asyncnet.rules.contract import Taped, learners, play
+from asyncnet.runs import embedded
+from asyncnet.scenario.reading import shipped
+from asyncnet.scenario.schema import check, read
+from asyncnet.team.build import build
+from asyncnet.team.draw import plan
 
 __all__ = ["Taped", "learners", "play"]  # what every rule's contract is tried with, from here too
 

@@ -5,11 +5,11 @@ import pytest
 from reference import IDBD, HeavyBall, Plain, RMSprop, Team, ValueNet
 from teams import Probe, multiplexer, run
 
-from asyncnet.chance import SAMPLE, identity, uniform_of
-from asyncnet.loop import Loop
-from asyncnet.message import REWARD
-from asyncnet.scenario import check
-from asyncnet.timekeeper import Virtual
+from asyncnet.kernels.chance import SAMPLE, identity, uniform_of
+from asyncnet.loop.loop import Loop
+from asyncnet.loop.message import REWARD
+from asyncnet.loop.timekeeper import Virtual
+from asyncnet.scenario.schema import check
 
 TOLERANCE = 1e-9
 

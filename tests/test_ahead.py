@@ -11,11 +11,11 @@ import psutil
 import pytest
 from conftest import small
 
-from asyncnet import ahead
-from asyncnet.compiled_loop import CompiledLoop
-from asyncnet.kernel import kept
-from asyncnet.scenario import check
-from asyncnet.timekeeper import Virtual
+from asyncnet.kernels.kernel import kept
+from asyncnet.loop.compiled import ahead
+from asyncnet.loop.compiled.compiled_loop import CompiledLoop
+from asyncnet.loop.timekeeper import Virtual
+from asyncnet.scenario.schema import check
 
 
 def piece(name, cost):

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import pytest
 
-from asyncnet import arithmetic
+from asyncnet.kernels import arithmetic
 
 LONG = np.longdouble
 pytestmark = pytest.mark.skipif(np.finfo(LONG).nmant < 63, reason="no numbers of more digits here")

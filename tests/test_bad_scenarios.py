@@ -18,9 +18,9 @@ from hypothesis import given, settings
 
 from asyncnet import cli
 from asyncnet.api import load
-from asyncnet.mistakes import short
-from asyncnet.reading import LARGEST_FILE, Layer, setting
-from asyncnet.scenario import Scenario, ScenarioError, check, laid
+from asyncnet.scenario.mistakes import short
+from asyncnet.scenario.reading import LARGEST_FILE, Layer, setting
+from asyncnet.scenario.schema import Scenario, ScenarioError, check, laid
 
 CARTPOLE = {"task": {"name": "gymnasium", "id": "CartPole-v1", "k": GONE, "decisions": 100}, "network": {"output": "softmax"}}
 CRITIC = {"hidden": [4], "learning_rate": 0.01}

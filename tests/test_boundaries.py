@@ -85,9 +85,9 @@ def test_no_two_modules_import_each_other_however_late():
     for module, path in modules.items():
         names = imported(path, at_run_time(path))
         taken[module] = {name if name in modules else name.rpartition(".")[0] for name in names} & modules.keys() - {module}
-    assert len(taken["asyncnet.team"]) > 3
+    assert len(taken["asyncnet.team.draw"]) > 3
     order = list(TopologicalSorter(taken).static_order())  # CycleError names those that do
-    assert order.index("asyncnet.network") < order.index("asyncnet.team") < order.index("asyncnet.actors.engine")
+    assert order.index("asyncnet.team.network") < order.index("asyncnet.team.draw") < order.index("asyncnet.actors.engine")
 
 
 @pytest.mark.parametrize("path", FILES["actors"], ids=named)
@@ -165,9 +165,9 @@ def test_listing_and_validating_import_no_ray_and_no_wire():
 
 
 FINDS = """
-import asyncnet, asyncnet.scenarios, asyncnet.reading, importlib.util, json
+import asyncnet, asyncnet.scenarios, asyncnet.scenario.reading, importlib.util, json
 print(json.dumps([asyncnet.__file__, asyncnet.scenarios.__file__, importlib.util.find_spec("asyncnet.actors").origin,
-                  importlib.util.find_spec("asyncnet.actors.host").origin, sorted(asyncnet.reading.shipped())]))
+                  importlib.util.find_spec("asyncnet.actors.host").origin, sorted(asyncnet.scenario.reading.shipped())]))
 """
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from asyncnet.chance import BIAS, DRIFT, HOP, LAYERS, PHASE, SAMPLE, TASK, TICK, UNITS_PER_LAYER, WEIGHT, identity, normal, uniform_of, words_of
+from asyncnet.kernels.chance import BIAS, DRIFT, HOP, LAYERS, PHASE, SAMPLE, TASK, TICK, UNITS_PER_LAYER, WEIGHT, identity, normal, uniform_of, words_of
 
 # Random123, kat_vectors: philox4x32 with 10 rounds; counter, key, result.
 KNOWN = {

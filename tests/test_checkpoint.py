@@ -22,8 +22,8 @@ import pytest
 import safetensors.numpy
 from hypothesis import example, given, settings
 
-from asyncnet.checkpoint import KEPT, MANIFEST, STATE, Checkpoint, load, save
-from asyncnet.scenario import ScenarioError
+from asyncnet.runs.checkpoint import KEPT, MANIFEST, STATE, Checkpoint, load, save
+from asyncnet.scenario.schema import ScenarioError
 
 shapes = hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3)
 arrays = st.one_of(hnp.arrays(np.float64, shapes, elements=st.floats(width=64)), hnp.arrays(np.int64, shapes))

@@ -23,12 +23,12 @@ from asyncnet import api
 from asyncnet.api import Quiet
 from asyncnet.benchmarks import startup
 from asyncnet.cli import main
-from asyncnet.loop import Loop
-from asyncnet.message import CHANNELS
+from asyncnet.loop.loop import Loop
+from asyncnet.loop.message import CHANNELS
+from asyncnet.loop.timekeeper import Virtual
 from asyncnet.rules import RULES
-from asyncnet.scenario import ScenarioError, check
+from asyncnet.scenario.schema import ScenarioError, check
 from asyncnet.tasks import TASKS
-from asyncnet.timekeeper import Virtual
 
 pytestmark = pytest.mark.usefixtures("signals_as_they_were")
 

@@ -8,11 +8,11 @@ import pytest
 from conftest import GONE, small
 from hypothesis import given
 
-from asyncnet import clock
-from asyncnet.build import clock_of
-from asyncnet.loop import Loop
-from asyncnet.scenario import check
-from asyncnet.timekeeper import Virtual
+from asyncnet.loop import clock
+from asyncnet.loop.loop import Loop
+from asyncnet.loop.timekeeper import Virtual
+from asyncnet.scenario.schema import check
+from asyncnet.team.build import clock_of
 
 PERIOD = 1000.0  # microseconds
 

@@ -11,14 +11,14 @@ from hypothesis import HealthCheck, given, reject, settings
 from teams import brief, learners, runnable
 from thinkable import scenarios
 
-from asyncnet import compiled_loop
-from asyncnet.compiled_loop import CompiledLoop
-from asyncnet.ledger import IN_FLIGHT, account, by_channel, unexplained
-from asyncnet.loop import Loop
-from asyncnet.message import REWARD, TICK, TURN
-from asyncnet.reading import overlay
-from asyncnet.scenario import ScenarioError, check
-from asyncnet.timekeeper import Virtual
+from asyncnet.loop.compiled import compiled_loop
+from asyncnet.loop.compiled.compiled_loop import CompiledLoop
+from asyncnet.loop.ledger import IN_FLIGHT, account, by_channel, unexplained
+from asyncnet.loop.loop import Loop
+from asyncnet.loop.message import REWARD, TICK, TURN
+from asyncnet.loop.timekeeper import Virtual
+from asyncnet.scenario.reading import overlay
+from asyncnet.scenario.schema import ScenarioError, check
 
 MULTIPLEXER = {
     "name": "small",

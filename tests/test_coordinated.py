@@ -5,15 +5,15 @@ import pytest
 from reference_coordinated import Coordinated, check
 from teams import TICKING, multiplexer, run
 
-from asyncnet.build import build
-from asyncnet.chance import RESAMPLE, SAMPLE, identity, uniform_of
-from asyncnet.compiled_loop import CompiledLoop
-from asyncnet.loop import Loop
-from asyncnet.message import ACTIVITY, REWARD, TICK
+from asyncnet.kernels.chance import RESAMPLE, SAMPLE, identity, uniform_of
+from asyncnet.loop.compiled.compiled_loop import CompiledLoop
+from asyncnet.loop.loop import Loop
+from asyncnet.loop.message import ACTIVITY, REWARD, TICK
+from asyncnet.loop.timekeeper import Virtual
 from asyncnet.rules.coordinated import MOST_DRAWS
-from asyncnet.scenario import ScenarioError
-from asyncnet.team import plan
-from asyncnet.timekeeper import Virtual
+from asyncnet.scenario.schema import ScenarioError
+from asyncnet.team.build import build
+from asyncnet.team.draw import plan
 
 RULE, SWEEPS, UNITS = "coordinated-exploration", 4, 5
 CRITIC = {"hidden": [4], "learning_rate": 0.01}

@@ -11,9 +11,9 @@ import pytest
 from conftest import small
 
 from asyncnet import api
-from asyncnet.cut import plain_cut
-from asyncnet.kernel import view
-from asyncnet.scenario import check
+from asyncnet.kernels.cut import plain_cut
+from asyncnet.kernels.kernel import view
+from asyncnet.scenario.schema import check
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -48,11 +48,11 @@ KINDS = {
 RUN = """
 import json, sys
 from asyncnet import api
-from asyncnet.loop import Loop
-from asyncnet.reading import find, setting
-from asyncnet.scenario import check, read
-from asyncnet.timekeeper import Virtual
-from asyncnet.compiled_loop import CompiledLoop
+from asyncnet.loop.loop import Loop
+from asyncnet.scenario.reading import find, setting
+from asyncnet.scenario.schema import check, read
+from asyncnet.loop.timekeeper import Virtual
+from asyncnet.loop.compiled.compiled_loop import CompiledLoop
 
 runs, kinds = json.loads(sys.argv[1])
 out = {}
@@ -91,9 +91,9 @@ FUNCTIONS = """
 import json, sys
 from typing import NamedTuple
 import numpy as np
-from asyncnet import arithmetic, chance
-from asyncnet.kernel import entry
-from asyncnet.link import LOGNORMAL, fate
+from asyncnet.kernels import arithmetic, chance
+from asyncnet.kernels.kernel import entry
+from asyncnet.loop.link import LOGNORMAL, fate
 from asyncnet.optimizers import rmsprop, sgd
 from asyncnet.tasks.cartpole import uniform_of_pcg
 
@@ -165,7 +165,7 @@ def test_arithmetic_and_chance_have_the_same_bits_in_plain_python(tmp_path):
 
 
 OUTSIDE = """
-from asyncnet.kernel import kernel
+from asyncnet.kernels.kernel import kernel
 from asyncnet.rules import RULES, coagent, reinforce
 
 NAME, LINE = "chatty", "REINFORCE that says what it learns"
@@ -175,9 +175,9 @@ Settings, values, FIELDS, SETTINGS = reinforce.Settings, reinforce.values, coage
 
 
 @kernel
-def learn(v, c, slot, on, told):
+def learn(v, c, slot, on, feedback):
     HERE
-    return coagent.learn(v, c, slot, on, told)
+    return coagent.learn(v, c, slot, on, feedback)
 
 
 RULES["reinforce"] = __import__("sys").modules[__name__]

@@ -38,8 +38,8 @@ def test_readmes_python_example_runs_as_printed(tmp_path):
 
 
 def test_every_scenario_condition_and_rule_is_in_the_readme():
-    from asyncnet.reading import shipped
     from asyncnet.rules import RULES
+    from asyncnet.scenario.reading import shipped
 
     readme = (ROOT / "README.md").read_text()
     missing = [name for name in (*shipped(), *shipped("conditions"), *RULES) if f"`{name}`" not in readme]
@@ -56,7 +56,7 @@ def checkout_with_the_tutorials_rule(tmp_path_factory):
     (place / "asyncnet" / "rules" / "reinforce_baseline.py").write_text(rule)
     init = place / "asyncnet" / "rules" / "__init__.py"
     lines = init.read_text().splitlines()
-    for told in registry.splitlines():
+    for told in filter(None, registry.splitlines()):
         start = re.match(r"from asyncnet\.rules import |RULES = ", told).group()
         (at,) = (i for i, line in enumerate(lines) if line.startswith(start))
         lines[at] = told

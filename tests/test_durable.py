@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asyncnet import durable
-from asyncnet.checkpoint import Checkpoint, load, save
-from asyncnet.journal import Digest, Reader, Segment, Writer, encode
+from asyncnet.record.journal import Digest, Reader, Segment, Writer, encode
+from asyncnet.runs import durable
+from asyncnet.runs.checkpoint import Checkpoint, load, save
 
 # --- one step at a time -----------------------------------------------------------------------------------------------------------
 
@@ -252,8 +252,8 @@ def test_killed_at_every_boundary_of_writing_a_run_stays_readable_and_can_go_on(
 READS = """
 import sys
 from pathlib import Path
-from asyncnet.checkpoint import load
-from asyncnet.journal import Reader
+from asyncnet.runs.checkpoint import load
+from asyncnet.record.journal import Reader
 folder, seen = Path(sys.argv[1]), []
 BANNED = ("pickle.", "exec", "compile", "import", "marshal.", "ctypes.", "os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.", "socket.")
 sys.addaudithook(lambda event, args: seen.append(event) if event.startswith(BANNED) else None)

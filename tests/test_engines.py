@@ -16,10 +16,10 @@ import psutil
 import pytest
 
 import asyncnet
-from asyncnet import embedded
 from asyncnet.api import Quiet, Result
-from asyncnet.loop import Loop
-from asyncnet.timekeeper import Virtual
+from asyncnet.loop.loop import Loop
+from asyncnet.loop.timekeeper import Virtual
+from asyncnet.runs import embedded
 
 FREE = {"task.decisions": 300, "tick": 1000, "task.k": 2, "task.world.interval": 8.0}
 WAITS = {**FREE, "tick": 1, "task.world": {"waits": True, "interval": 1.0, "patience": 200_000.0}}

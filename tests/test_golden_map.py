@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from reference import sections
 
-from asyncnet.loop import Loop
-from asyncnet.message import ACTIVITY, REWARD, TURN, Letter
-from asyncnet.outbox import LOOK
+from asyncnet.loop.loop import Loop
+from asyncnet.loop.message import ACTIVITY, REWARD, TURN, Letter
+from asyncnet.loop.timekeeper import Virtual
+from asyncnet.nodes.outbox import LOOK
 from asyncnet.rules import map_propagation
-from asyncnet.scenario import check
+from asyncnet.scenario.schema import check
 from asyncnet.tasks.parts import Spaces
-from asyncnet.timekeeper import Virtual
 
 GOLDEN = Path(os.environ.get("ASYNCNET_GOLDEN") or Path(__file__).parent / "golden")
 UNITS = {0: "softplus", 1: "relu", 2: "linear"}

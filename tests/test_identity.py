@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from teams import learners, multiplexer, run
 
-from asyncnet.loop import Loop
-from asyncnet.message import REWARD
-from asyncnet.reading import condition
-from asyncnet.timekeeper import Virtual
+from asyncnet.loop.loop import Loop
+from asyncnet.loop.message import REWARD
+from asyncnet.loop.timekeeper import Virtual
+from asyncnet.scenario.reading import condition
 
 ROOT = Path(__file__).resolve().parent.parent
 RULES = pytest.mark.parametrize("rule", ["reinforce", "weight-max"])
@@ -23,7 +23,7 @@ def loop(request):
     """The class of every loop there is."""
     if request.param == "readable":
         return Loop
-    return pytest.importorskip("asyncnet.compiled_loop").CompiledLoop
+    return pytest.importorskip("asyncnet.loop.compiled.compiled_loop").CompiledLoop
 
 
 def layers(finished):

@@ -21,8 +21,8 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 
-from asyncnet.journal import BadSegment, Digest, Reader, Segment, Writer, decode, encode
-from asyncnet.scenario import ScenarioError
+from asyncnet.record.journal import BadSegment, Digest, Reader, Segment, Writer, decode, encode
+from asyncnet.scenario.schema import ScenarioError
 
 LOW, HIGH = -(2**63), 2**63 - 1
 int64 = st.one_of(st.integers(LOW, HIGH), st.integers(-3, 3), st.sampled_from([LOW, LOW + 1, HIGH]))

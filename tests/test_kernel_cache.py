@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from conftest import small
 
-from asyncnet.layout import DIMENSIONS
-from asyncnet.scenario import check
-from asyncnet.timekeeper import Virtual
+from asyncnet.kernels.layout import DIMENSIONS
+from asyncnet.loop.timekeeper import Virtual
+from asyncnet.scenario.schema import check
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -21,9 +21,9 @@ FILES = {
     "machine.py": """
 import math
 
-from asyncnet.family import bound
-from asyncnet.family import unbound as cut
-from asyncnet.layout import Field
+from asyncnet.nodes.family import bound
+from asyncnet.nodes.family import unbound as cut
+from asyncnet.kernels.layout import Field
 
 PARTS = {"rule": ("plain",)}
 FIELDS = (Field("x", "1"),)
@@ -36,7 +36,7 @@ def handle(state, config):
     return c.rule.first(v, c) + c.rule.second(v, c)
 """,
     "plain.py": """
-from asyncnet.kernel import kernel
+from asyncnet.kernels.kernel import kernel
 
 
 @kernel
@@ -50,7 +50,7 @@ def second(v, c):
 """,
     "rule.py": """
 import helper
-from asyncnet.kernel import kernel
+from asyncnet.kernels.kernel import kernel
 from deeper.constants import SHIFT
 
 FIELDS = SETTINGS = ()
@@ -62,7 +62,7 @@ def first(v, c):
 """,
     "helper.py": """
 import apart  # no kernel takes anything from it
-from asyncnet.kernel import kernel
+from asyncnet.kernels.kernel import kernel
 
 
 @kernel
@@ -83,12 +83,12 @@ import numpy as np
 
 if sys.argv[1:] and int(sys.argv[1]) >= 0:
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
-from asyncnet.kernel import telling
+from asyncnet.kernels.kernel import telling
 
 said = []
 with telling(said.append):
     import machine, rule
-    from asyncnet.family import bind
+    from asyncnet.nodes.family import bind
 
     for edit in sys.argv[2:]:  # FILE:OLD:NEW
         path, old, new = edit.split(":")
@@ -144,25 +144,24 @@ def test_a_change_in_anything_that_a_kernel_can_reach_is_compiled_and_nothing_el
 
 
 def test_the_packages_kernels_count_everything_they_take_constants_from():
-    from asyncnet import compiled_loop
-    from asyncnet.family import bind
+    from asyncnet.kernels.reach import reached
+    from asyncnet.loop.compiled import compiled_loop
     from asyncnet.machines import sampled
+    from asyncnet.nodes.family import bind
     from asyncnet.optimizers import adam
-    from asyncnet.reach import reached
     from asyncnet.rules import coagent
 
     loop = reached(compiled_loop.__name__)
-    assert {
-        f"asyncnet.{name}"
-        for name in ("message", "timekeeper", "posting", "agenda", "inbox", "chance", "link", "outbox", "kernel", "pointer", "numba_internals.calls")
-    } <= loop.keys()
-    assert "asyncnet.scenario" not in loop
-    generators = [f"numba_internals.{name}" for name in ("arrays", "attributes", "sums")]
+    kernels, loops = (
+        ("chance", "kernel", "pointer", "numba_internals.calls"),
+        ("message", "timekeeper", "link", "compiled.posting", "compiled.agenda", "compiled.inbox"),
+    )
+    assert {"asyncnet.nodes.outbox", *(f"asyncnet.kernels.{name}" for name in kernels), *(f"asyncnet.loop.{name}" for name in loops)} <= loop.keys()
+    assert "asyncnet.scenario.schema" not in loop
+    kernels = ("arithmetic", "chance", "cut", "layout", "numba_internals.arrays", "numba_internals.attributes", "numba_internals.sums")
     team = bind(sampled, rule=coagent, optimizer=adam).texts
-    assert {
-        f"asyncnet.{name}"
-        for name in ("rules.coagent", "optimizers.adam", "arithmetic", "chance", "cut", "machines.archive", "machines.hearing", "layout", *generators)
-    } <= team.keys()
+    others = {f"asyncnet.{name}" for name in ("rules.coagent", "optimizers.adam", "machines.archive", "machines.hearing")}
+    assert others | {f"asyncnet.kernels.{name}" for name in kernels} <= team.keys()
 
 
 @pytest.mark.parametrize(
@@ -185,7 +184,7 @@ def test_a_name_that_nobody_knows_is_refused_in_one_line_before_anything_is_comp
     edit(place, name, old, new)
     made, _, err = told(place)
     assert made is None
-    assert err.splitlines()[-1] == f"asyncnet.mistakes.ScenarioError: {why}"
+    assert err.splitlines()[-1] == f"asyncnet.scenario.mistakes.ScenarioError: {why}"
     assert not list((place / "cache").rglob("*.nbc"))
 
 
@@ -253,7 +252,7 @@ def test_a_damaged_file_in_the_cache_is_compiled_anew(place):
 
 def test_code_for_some_arguments_is_never_taken_for_that_for_others(place):
     (place / "work" / "sized.py").write_text(
-        "import sys\nimport numpy as np\nfrom asyncnet.kernel import entry\n\n@entry\ndef first(x):\n    return x[0]\n\n"
+        "import sys\nimport numpy as np\nfrom asyncnet.kernels.kernel import entry\n\n@entry\ndef first(x):\n    return x[0]\n\n"
         "for kind in sys.argv[1:]:\n    print(first(np.array([3], dtype=kind)))\n"
     )
 
@@ -274,7 +273,7 @@ def test_code_for_some_arguments_is_never_taken_for_that_for_others(place):
 
 
 def test_a_kernel_that_a_factory_makes_is_refused():
-    from asyncnet.kernel import kernel
+    from asyncnet.kernels.kernel import kernel
 
     def factory(factor):
         @kernel
@@ -293,12 +292,13 @@ def test_a_kernel_that_a_factory_makes_is_refused():
 
 def test_no_two_functions_in_compiled_code_have_one_name():
     """numba numbers functions of one name as a process compiles them; code kept by two processes may give a number to both."""
-    from asyncnet import compiled_loop, dopamine, world
-    from asyncnet.family import bind
+    from asyncnet.kernels.plain import as_python
+    from asyncnet.kernels.pointer import address
+    from asyncnet.loop.compiled import compiled_loop
     from asyncnet.machines import phased, sampled, settling
+    from asyncnet.nodes import dopamine, world
+    from asyncnet.nodes.family import bind
     from asyncnet.optimizers import adam
-    from asyncnet.plain import as_python
-    from asyncnet.pointer import address
     from asyncnet.rules import coagent, settling_in_phases, settling_on_clocks, value
     from asyncnet.tasks import cartpole
 

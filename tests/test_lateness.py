@@ -6,11 +6,11 @@ from teams import learners, run
 from thinkable import scenarios
 
 import asyncnet
-from asyncnet import lateness
-from asyncnet.compiled_loop import CompiledLoop
+from asyncnet.loop.compiled.compiled_loop import CompiledLoop
 from asyncnet.machines.hearing import COUNT_NAMES
-from asyncnet.scenario import ScenarioError, check
-from asyncnet.team import plan
+from asyncnet.scenario.schema import ScenarioError, check
+from asyncnet.team import lateness
+from asyncnet.team.draw import plan
 
 BESIDE = {"links.feedback.loss": ["links.retry=1e6"], "links.activity.stale": ["clocks.default.period=1e3"]}
 LATE = ["links.reward.delay=100", "links.feedback.stale=20", "links.activity.stale=20"]
@@ -106,5 +106,5 @@ def test_no_credit_is_too_late_for_an_archive_whatever_the_scenario(data):
         assume(False)
     for node in learners(run(scenario, CompiledLoop)):
         row = counts(node)
-        # Beyond the quantile of what is random a credit may be.
-        assert row["evicted"] + row["late"] <= 0.02 * (row["learned"] + row["evicted"] + row["late"]), (node.name, row)
+        # Beyond the quantile of what is random a credit may be: one in a hundred, and a few in a short run.
+        assert row["evicted"] + row["late"] <= max(4, 0.02 * (row["learned"] + row["evicted"] + row["late"])), (node.name, row)

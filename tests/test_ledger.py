@@ -8,9 +8,9 @@ import pytest
 from teams import multiplexer
 
 import asyncnet
-from asyncnet import ledger
 from asyncnet.api import Result
-from asyncnet.team import plan
+from asyncnet.loop import ledger
+from asyncnet.team.draw import plan
 
 HARD = {"task.decisions": 300, "links": {"default": {"delay": 1.5}, "activity": {"loss": 0.2}, "reward": [{"stale": 3}, {"loss": 0.1, "reliable": False}]}}
 

@@ -9,13 +9,13 @@ import pytest
 from conftest import small
 from hypothesis import given
 
-from asyncnet.embedded import weights
-from asyncnet.ledger import account, by_channel, by_link
-from asyncnet.link import CONSTANT, EXPONENTIAL, LOGNORMAL, LOSS, TRIES, UNIFORM, fate
-from asyncnet.loop import Loop, Way
-from asyncnet.message import CHANNELS, REWARD
-from asyncnet.scenario import check
-from asyncnet.timekeeper import Virtual
+from asyncnet.loop.ledger import account, by_channel, by_link
+from asyncnet.loop.link import CONSTANT, EXPONENTIAL, LOGNORMAL, LOSS, TRIES, UNIFORM, fate
+from asyncnet.loop.loop import Loop, Way
+from asyncnet.loop.message import CHANNELS, REWARD
+from asyncnet.loop.timekeeper import Virtual
+from asyncnet.runs.embedded import weights
+from asyncnet.scenario.schema import check
 
 MANY = 100_000
 TICK = 1000  # microseconds

@@ -6,11 +6,11 @@ from reference_map import MapNet
 from teams import Probe, learners, multiplexer, run
 from test_against_reference import Told
 
-from asyncnet.chance import SAMPLE, identity, uniform_of, words_of
-from asyncnet.compiled_loop import CompiledLoop
-from asyncnet.loop import Loop
-from asyncnet.scenario import check
-from asyncnet.timekeeper import Virtual
+from asyncnet.kernels.chance import SAMPLE, identity, uniform_of, words_of
+from asyncnet.loop.compiled.compiled_loop import CompiledLoop
+from asyncnet.loop.loop import Loop
+from asyncnet.loop.timekeeper import Virtual
+from asyncnet.scenario.schema import check
 
 TOLERANCE = 1e-9
 RULE = "map-propagation"

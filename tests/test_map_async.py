@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from teams import TICKING, learners, multiplexer, run
 
-from asyncnet.build import build
-from asyncnet.compiled_loop import CompiledLoop
-from asyncnet.loop import Loop
-from asyncnet.message import ACTIVITY, FEEDBACK, REWARD
-from asyncnet.scenario import ScenarioError, check
-from asyncnet.team import plan
-from asyncnet.timekeeper import Virtual
+from asyncnet.loop.compiled.compiled_loop import CompiledLoop
+from asyncnet.loop.loop import Loop
+from asyncnet.loop.message import ACTIVITY, FEEDBACK, REWARD
+from asyncnet.loop.timekeeper import Virtual
+from asyncnet.scenario.schema import ScenarioError, check
+from asyncnet.team.build import build
+from asyncnet.team.draw import plan
 
 RULE = "map-propagation-async"
 STREAMS = 2
@@ -38,8 +38,13 @@ def letters_of(node, now):
 
 
 def with_gate(told):
-    """Feedback as a node without a gate sends it: a 1 for each stream before its pieces."""
-    return np.column_stack((np.ones(STREAMS), told)).ravel()
+    """Feedback as a node without a gate sends it: the pieces of all streams, then a 1 for each."""
+    return np.concatenate((np.ravel(told), np.ones(STREAMS)))
+
+
+def parted(letter):
+    """(gate, pieces) of feedback."""
+    return letter.payload[-STREAMS:], letter.payload[:-STREAMS].reshape(STREAMS, -1)
 
 
 def density(h, x, w, b, variance, above):
@@ -116,7 +121,7 @@ def test_what_a_node_tells_its_inputs_is_its_error_times_its_weights_at_every_ti
         told = letters_of(node, now)[FEEDBACK]
         v, w, pot = node.view, node.view.weight, x @ node.view.weight + node.view.bias
         error = (v.y - softplus(pot)) / (1.0 + np.exp(-pot)) / 1.0
-        assert np.allclose(told.payload.reshape(STREAMS, -1)[:, 1:], error @ w.T, rtol=1e-10, atol=1e-12)
+        assert np.allclose(parted(told)[1], error @ w.T, rtol=1e-10, atol=1e-12)
         assert np.abs(error).min() > 0.0
         assert told.stamp == 0
 
@@ -249,16 +254,16 @@ def test_a_value_network_says_its_mean_and_its_gate_comes_down_with_the_feedback
     now = ((h + 0.1) @ nodes[2].view.weight + nodes[2].view.bias)[:, 0]
     assert np.array_equal(later[ACTIVITY].payload, first[ACTIVITY].payload), "the value is that of the decision"
     wanted = 1.0 / (drawn - now) if gate == "inverse" else drawn - mean
-    told = later[FEEDBACK].payload.reshape(STREAMS, -1)
-    assert np.allclose(told[:, 0], wanted, rtol=1e-9)
-    assert np.allclose(told[:, 1:], ((drawn - now) / 0.5)[:, None] * nodes[2].view.weight[:, 0], rtol=1e-9)
+    told, pieces = parted(later[FEEDBACK])
+    assert np.allclose(told, wanted, rtol=1e-9)
+    assert np.allclose(pieces, ((drawn - now) / 0.5)[:, None] * nodes[2].view.weight[:, 0], rtol=1e-9)
     below = rng.normal(size=(STREAMS, 8))
     tell(nodes[1], 1, 0, below)
     nodes[1].act(2)
     assert (nodes[1].view.ring_e[0] == 0.0).all(), "no credit before the gate is known"
     nodes[1].hear(3, FEEDBACK, 0, 1, 0, later[FEEDBACK].payload)
-    passed = letters_of(nodes[1], 4)[FEEDBACK].payload.reshape(STREAMS, -1)
-    assert np.array_equal(passed[:, 0], told[:, 0])
+    passed, _ = parted(letters_of(nodes[1], 4)[FEEDBACK])
+    assert np.array_equal(passed, told)
     assert np.abs(nodes[1].view.ring_e[0]).min() > 0.0
     assert np.allclose(nodes[1].view.ring_e[0], wanted[:, None] * nodes[1].view.error, rtol=1e-12)
 

@@ -7,11 +7,11 @@ import pytest
 from teams import LOOPS, multiplexer, run
 
 import asyncnet
-from asyncnet import memory
-from asyncnet.compiled_loop import CompiledLoop
-from asyncnet.scenario import ScenarioError
-from asyncnet.team import plan
-from asyncnet.timekeeper import Virtual
+from asyncnet.loop.compiled.compiled_loop import CompiledLoop
+from asyncnet.loop.timekeeper import Virtual
+from asyncnet.runs import memory
+from asyncnet.scenario.schema import ScenarioError
+from asyncnet.team.draw import plan
 
 HUGE = ["task.streams=4096", "rule.ring=4096", "network.hidden=[1000,100]"]
 SLOW = {"clocks": {"default": {"kind": "periodic"}, "actor.2": {"kind": "periodic", "period": 1e9}}, "links.activity": [{"delay": 0.5}, {"loss": 0.1}]}
@@ -45,7 +45,7 @@ def test_the_key_is_the_one_without_which_least_would_be_needed(changes, key):
 
 def test_a_limit_is_for_all_runs_at_once():
     scenario = asyncnet.load("multiplexer3-weight-max")
-    needed = memory.reckon(scenario, plan(scenario)) / memory.GIB
+    needed = memory.estimate(scenario, plan(scenario)) / memory.GIB
     assert memory.check(scenario, limit=4.1 * needed, runs=4)
     with pytest.raises(ScenarioError, match="of 4 at once"):
         memory.check(scenario, limit=3.9 * needed, runs=4)
@@ -64,9 +64,10 @@ def test_a_run_takes_the_memory_that_was_reckoned(changes, tmp_path):
     code = """
 import sys
 import safetensors.numpy
-from asyncnet import scenario, snapshot
-from asyncnet.compiled_loop import CompiledLoop
-from asyncnet.timekeeper import Virtual
+from asyncnet.runs import snapshot
+from asyncnet.scenario import schema as scenario
+from asyncnet.loop.compiled.compiled_loop import CompiledLoop
+from asyncnet.loop.timekeeper import Virtual
 
 def kib(what):
     return int(next(line.split()[1] for line in open("/proc/self/status") if line.startswith(what)))
@@ -83,7 +84,7 @@ before = kib("VmRSS:")
 run(made)
 print(1024 * (kib("VmHWM:") - before))
 """
-    reckoned = memory.reckon(scenario, plan(scenario))
+    reckoned = memory.estimate(scenario, plan(scenario))
     path = tmp_path / "s.toml"
     path.write_text(scenario.toml())
     taken = int(subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True).stdout)

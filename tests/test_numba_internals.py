@@ -18,13 +18,13 @@ import pytest
 from numba import types
 from test_boundaries import PYTHON, SHIPPED, imported, named
 
-from asyncnet import arithmetic, numba_internals
-from asyncnet.kernel import _HOW, entry
-from asyncnet.numba_internals import calls
-from asyncnet.pointer import HANDLE, address, call
+from asyncnet.kernels import arithmetic, numba_internals
+from asyncnet.kernels.kernel import _HOW, entry
+from asyncnet.kernels.numba_internals import calls
+from asyncnet.kernels.pointer import HANDLE, address, call
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDER = ROOT / "asyncnet" / "numba_internals"
+FOLDER = ROOT / "asyncnet" / "kernels" / "numba_internals"
 PUBLIC = re.compile(r"numba(\.(types|extending)(\.\w+)?)?")
 ROW = re.compile(r"^    (\w+) +(numba[\w.]+|llvmlite) +(\w+(?: \w+)*)  +\S", re.MULTILINE)
 TABLE = {f"{module}.{name}": set(files.split()) for name, module, files in ROW.findall(numba_internals.__doc__)}
@@ -54,7 +54,7 @@ def test_the_table_names_what_the_folder_takes_and_who_takes_it():
 
 def test_nobody_asks_a_kernel_for_its_python_text_but_by_the_one_helper():
     asks = {named(path) for path in PYTHON for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute) and node.attr == "py_func"}
-    assert asks == {"asyncnet/numba_internals/caches.py"}  # plain.as_python asks by name: only compiled kernels have one
+    assert asks == {"asyncnet/kernels/numba_internals/caches.py"}  # plain.as_python asks by name: only compiled kernels have one
 
 
 @pytest.mark.parametrize("package", ["numba", "llvmlite", "ray"])
@@ -105,7 +105,7 @@ def test_what_is_called_inside_numba_takes_the_arguments_that_it_took(name):
     found = importlib.import_module(".".join(parts[:at]))
     for part in parts[at:]:
         found = getattr(found, part, None)
-        assert found is not None, f"numba {numba.__version__} has no {name}: asyncnet/numba_internals says what it is for"
+        assert found is not None, f"numba {numba.__version__} has no {name}: asyncnet/kernels/numba_internals says what it is for"
     took = " ".join(inspect.signature(found).parameters)
     assert took == SIGNATURES[name], f"numba {numba.__version__}: {name}({took}) took ({SIGNATURES[name]})"
 
@@ -203,8 +203,9 @@ def settings():
 before, around = settings(), {name: value for name, value in os.environ.items() if name.startswith("NUMBA")}
 sys.path.insert(0, "tests")
 from conftest import small
-from asyncnet import api, compiled_loop
-from asyncnet.scenario import check
+from asyncnet import api
+from asyncnet.loop.compiled import compiled_loop
+from asyncnet.scenario.schema import check
 seen = []
 made = api.run(check(small(), "test"), out=None)
 assert made.record.stopped == "finished"

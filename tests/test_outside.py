@@ -11,11 +11,12 @@ import pytest
 from outside import RULE, USING, afterwards_as_before, using
 
 import asyncnet
-from asyncnet import contract, embedded, outside
 from asyncnet.api import Quiet
-from asyncnet.reach import GIVEN
-from asyncnet.rules import RULES
-from asyncnet.scenario import ScenarioError
+from asyncnet.kernels.reach import GIVEN
+from asyncnet.rules import RULES, contract
+from asyncnet.runs import embedded
+from asyncnet.scenario import outside
+from asyncnet.scenario.schema import ScenarioError
 
 
 @pytest.fixture(autouse=True)
@@ -208,7 +209,7 @@ def test_a_shipped_rule_cannot_be_replaced(tmp_path):
         ("machines.sampled", "machines.sampeld", "HIDDEN.machine: no module asyncnet.machines.sampeld; did you mean asyncnet.machines.sampled?"),
         ("FREE_LOGITS = False", 'FREE_LOGITS = "no"', "FREE_LOGITS: must be True or False, got 'no'"),
         ("\nHIDDEN = OUTPUT = Kind(", "\nHIDDEN = OUTPUT = dict(a=", "line 24: SyntaxError"),
-        ("\nHIDDEN = OUTPUT =", "\nOUTPUT = HIDDENS =", "HIDDEN: missing; a rule file says an asyncnet.ports.Kind there; is HIDDENS it?"),
+        ("\nHIDDEN = OUTPUT =", "\nOUTPUT = HIDDENS =", "HIDDEN: missing; a rule file says an asyncnet.team.ports.Kind there; is HIDDENS it?"),
         ('UNITS, OUTPUTS = ("bernoulli", "sign")', 'UNITS, OUTPUTS = "sign"', "UNITS: must be names in a tuple"),
         ("class Settings(CoagentSettings)", "class Settings", "Settings: must be a class made from"),
         ("@kernel", "@kernal", "line 41: NameError: name 'kernal' is not defined"),
@@ -320,7 +321,7 @@ def package(tmp_path):
     head, kernels = RULE.split("FIELDS = ")
     head = head.replace(", __name__,", ', "offering.kernels",')
     (site / "offering" / "rule.py").write_text(head)
-    imports = "from asyncnet.kernel import kernel\nfrom asyncnet.layout import Field\nfrom asyncnet.rules import coagent\n\n"
+    imports = "from asyncnet.kernels.kernel import kernel\nfrom asyncnet.kernels.layout import Field\nfrom asyncnet.rules import coagent\n\n"
     (site / "offering" / "kernels.py").write_text(f'"""Kernels."""\n{imports}FIELDS = {kernels}')
     (site / "offering" / "harsh.toml").write_text('line = "half of all activity is lost"\n[links.activity]\nloss = 0.5\n')
     paths = "from pathlib import Path\n\nHARSH = Path(__file__).parent / 'harsh.toml'\n"

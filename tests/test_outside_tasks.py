@@ -11,14 +11,14 @@ from outside import ROOT, afterwards_as_before
 from test_outside import started
 
 import asyncnet
-from asyncnet import embedded
 from asyncnet.api import Quiet
-from asyncnet.loop import Loop
-from asyncnet.scenario import ScenarioError, check
+from asyncnet.loop.loop import Loop
+from asyncnet.loop.timekeeper import Virtual
+from asyncnet.runs import embedded
+from asyncnet.scenario.schema import ScenarioError, check
 from asyncnet.tasks import TASKS
 from asyncnet.tasks.gym import Gym
 from asyncnet.tasks.parts import seeds
-from asyncnet.timekeeper import Virtual
 
 TASK = re.search(r"## A task of your own.*?```python\n(.*?)```", (ROOT / "docs" / "rules.md").read_text(), re.S).group(1)
 
@@ -173,7 +173,7 @@ rule = { name = "weight-max", learning_rate = 0.03 }
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("def move(", "def mvoe(", "wrong: asyncnet.world asks for move, and nobody brings it; is mvoe it?"),
+        ("def step(", "def setp(", "wrong: asyncnet.nodes.world asks for step, and nobody brings it; is setp it?"),
         ("INDEPENDENT =", "INDEPENDENTLY =", "INDEPENDENT: missing; a task file says True or False there; is INDEPENDENTLY it?"),
         ("v.answer[b]", "v.anwser[b]", "v.anwser is no field of this node; did you mean answer?"),
         ("def spaces", "def space", "spaces: missing"),
@@ -210,7 +210,7 @@ def test_what_a_task_in_python_raises_ends_the_run_and_is_its_reason(tmp_path):
     [
         ("return Spaces(task.bits, 2, False)", "return 3", r"task: spaces\(\) of .*counting.py: must return asyncnet.tasks.parts.Spaces, got 3"),
         ("return Spaces(task.bits, 2, False)", "return task.bit", r"spaces\(\) of .*counting.py: AttributeError"),
-        ("def make(", "def mkae(", r"counting.py: pose: missing; a task brings kernels \(pose, move\), or make"),
+        ("def make(", "def mkae(", r"counting.py: reset: missing; a task brings kernels \(reset, step\), or make"),
     ],
 )
 def test_a_task_that_cannot_be_made_is_refused(old, new, said, tmp_path):

@@ -23,24 +23,26 @@ from teams import FREE, LOOPS, assert_moved, multiplexer
 from thinkable import scenarios
 
 import asyncnet
-from asyncnet import api, recorder, snapshot
+from asyncnet import api
 from asyncnet.actors.host import Host
 from asyncnet.actors.team import groups
-from asyncnet.agenda import of_who, who
 from asyncnet.api import Quiet, Result
-from asyncnet.checkpoint import Checkpoint
-from asyncnet.debug import stop_before
-from asyncnet.journal import Digest, Reader, Writer, encode
-from asyncnet.ledger import DELIVERED, DUPLICATED, EXPIRED, LOST, SENT
-from asyncnet.loop import Loop, digest
-from asyncnet.message import ACTIVITY, CHANNEL_NAMES, TICK, TURN
-from asyncnet.plain import as_python
-from asyncnet.playback import replay
-from asyncnet.recorder import WIDTH, Recorder, fields_of
-from asyncnet.rundir import RunDirectory, recordings
-from asyncnet.scenario import ScenarioError, check
-from asyncnet.team import plan
-from asyncnet.timekeeper import Virtual
+from asyncnet.kernels.plain import as_python
+from asyncnet.loop.compiled.agenda import of_who, who
+from asyncnet.loop.ledger import DELIVERED, DUPLICATED, EXPIRED, LOST, SENT
+from asyncnet.loop.loop import Loop, digest
+from asyncnet.loop.message import ACTIVITY, CHANNEL_NAMES, TICK, TURN
+from asyncnet.loop.timekeeper import Virtual
+from asyncnet.record import recorder
+from asyncnet.record.debug import stop_before
+from asyncnet.record.journal import Digest, Reader, Writer, encode
+from asyncnet.record.playback import replay
+from asyncnet.record.recorder import WIDTH, Recorder, fields_of
+from asyncnet.runs import snapshot
+from asyncnet.runs.checkpoint import Checkpoint
+from asyncnet.runs.rundir import RunDirectory, recordings
+from asyncnet.scenario.schema import ScenarioError, check
+from asyncnet.team.draw import plan
 
 TIMED = {"rule.credit": "time", "network.output": "softmax", "tick": 500, "task.decisions": 60, "links": {"default": {"delay": 0.5}}}  # credit that feels time
 ACROBAT = asyncnet.load("acrobot-weight-max").replace({"tick": 300, "task.episodes": 2})

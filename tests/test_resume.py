@@ -15,16 +15,18 @@ from teams import LOOPS, brief, multiplexer, runnable
 from thinkable import scenarios
 
 import asyncnet
-from asyncnet import checkpoint, compiled_loop, snapshot, underway
-from asyncnet.checkpoint import Checkpoint
-from asyncnet.compiled_loop import CompiledLoop
-from asyncnet.ledger import DUPLICATED, EXPIRED, IN_FLIGHT, SENT, account, unexplained
-from asyncnet.loop import Loop
-from asyncnet.posting import NEED_EVENTS
-from asyncnet.reading import shipped
-from asyncnet.scenario import ScenarioError, check, read
-from asyncnet.team import plan
-from asyncnet.timekeeper import Virtual
+from asyncnet.loop import underway
+from asyncnet.loop.compiled import compiled_loop
+from asyncnet.loop.compiled.compiled_loop import CompiledLoop
+from asyncnet.loop.compiled.posting import NEED_EVENTS
+from asyncnet.loop.ledger import DUPLICATED, EXPIRED, IN_FLIGHT, SENT, account, unexplained
+from asyncnet.loop.loop import Loop
+from asyncnet.loop.timekeeper import Virtual
+from asyncnet.runs import checkpoint, snapshot
+from asyncnet.runs.checkpoint import Checkpoint
+from asyncnet.scenario.reading import shipped
+from asyncnet.scenario.schema import ScenarioError, check, read
+from asyncnet.team.draw import plan
 
 CUTS = 5
 
@@ -426,7 +428,7 @@ def test_what_cannot_be_resumed_is_said_in_one_line(tmp_path, make, why):
 
 
 def test_a_full_disk_costs_checkpoints_and_not_the_run(tmp_path, monkeypatch):
-    from asyncnet import rundir
+    from asyncnet.runs import rundir
 
     def full(*_):
         raise OSError(28, "No space left on device")

@@ -11,19 +11,19 @@ from pydantic import ValidationError
 from scripted import Team
 from teams import Taped, learners, multiplexer, run, tracking
 
-from asyncnet import contract, layout
-from asyncnet.build import build
-from asyncnet.loop import Loop
+from asyncnet.kernels import layout
+from asyncnet.kernels.plain import as_python
+from asyncnet.loop.loop import Loop
+from asyncnet.loop.message import ACTIVITY, REWARD
+from asyncnet.loop.timekeeper import Virtual
 from asyncnet.machines.hearing import COUNT_NAMES
-from asyncnet.message import ACTIVITY, REWARD
-from asyncnet.plain import as_python
-from asyncnet.ports import INPUTS, RELATIONS
-from asyncnet.reading import setting
-from asyncnet.rules import RULES, coagent
+from asyncnet.rules import RULES, coagent, contract
 from asyncnet.rules.settings import LearnerSettings
-from asyncnet.scenario import ScenarioError
-from asyncnet.team import plan
-from asyncnet.timekeeper import Virtual
+from asyncnet.scenario.reading import setting
+from asyncnet.scenario.schema import ScenarioError
+from asyncnet.team.build import build
+from asyncnet.team.draw import plan
+from asyncnet.team.ports import INPUTS, RELATIONS
 
 COAGENTS = [name for name, rule in RULES.items() if rule.HIDDEN.kernels == "asyncnet.rules.coagent"]
 CREDITS = {"stamped": {}, "stamped-lambda": {"rule.lambda": 0.8}, "trace": {"rule.credit": "trace", "rule.lambda": 0.8}}
@@ -97,7 +97,7 @@ def test_a_rule_says_its_name_its_line_its_kernels_and_whom_it_listens_to(rule):
     known = (*layout.DIMENSIONS, *getattr(importlib.import_module(module.HIDDEN.machine), "DIMENSIONS", ()))
     for field in kernels.FIELDS:
         assert all(part.isdigit() or part in known for part in field.shape.split()), field
-    for name in ("initialise", "respond", "settle", "fold", "learn"):
+    for name in ("initialise", "respond", "finish_eligibility", "decay_and_add", "learn"):
         assert inspect.getdoc(as_python(getattr(kernels, name, getattr(coagent, name)))), f"{name} says what it does"
 
 

@@ -18,10 +18,11 @@ from test_cli import started, strictly
 from test_durable import watch
 
 import asyncnet
-from asyncnet import api, checkpoint, rundir
+from asyncnet import api
 from asyncnet.api import Quiet
-from asyncnet.replicas import replicate, summarize
-from asyncnet.scenario import ScenarioError, check
+from asyncnet.runs import checkpoint, rundir
+from asyncnet.runs.replicas import replicate, summarize
+from asyncnet.scenario.schema import ScenarioError, check
 
 pytestmark = pytest.mark.usefixtures("signals_as_they_were")
 
@@ -400,7 +401,7 @@ def test_what_the_lock_cannot_tell_the_process_does(tmp_path):
 
 
 def test_an_exception_in_the_engine_is_raised_and_leaves_a_failed_run(tmp_path, monkeypatch):
-    from asyncnet import embedded
+    from asyncnet.runs import embedded
 
     def broken(*_, **__):
         raise RuntimeError("a bug\nof two lines")
@@ -582,11 +583,11 @@ def git(folder, *words):
 
 def test_the_commit_is_that_of_asyncnets_own_checkout_and_says_if_it_is_dirty(tmp_path, monkeypatch):
     top = tmp_path / "top"
-    (top / "asyncnet").mkdir(parents=True)
-    for name in ("asyncnet/rundir.py", "pyproject.toml"):
+    (top / "asyncnet" / "runs").mkdir(parents=True)
+    for name in ("asyncnet/runs/rundir.py", "pyproject.toml"):
         (top / name).write_text("")
     git(tmp_path, "init", "-q", top)
-    monkeypatch.setattr(rundir, "__file__", str(top / "asyncnet" / "rundir.py"))
+    monkeypatch.setattr(rundir, "__file__", str(top / "asyncnet" / "runs" / "rundir.py"))
     assert rundir._commit() is None
     git(top, "add", ".")
     git(top, "commit", "-qm", "one")
@@ -596,7 +597,7 @@ def test_the_commit_is_that_of_asyncnets_own_checkout_and_says_if_it_is_dirty(tm
     assert rundir._commit() == commit
     (top / "pyproject.toml").write_text("changed")
     assert rundir._commit() == f"{commit}-dirty"
-    inside = top / "env" / "lib" / "asyncnet"  # an environment inside somebody's repository
+    inside = top / "env" / "lib" / "asyncnet" / "runs"  # an environment inside somebody's repository
     inside.mkdir(parents=True)
     (inside / "rundir.py").write_text("")
     monkeypatch.setattr(rundir, "__file__", str(inside / "rundir.py"))
@@ -612,7 +613,7 @@ def test_the_commit_of_an_installed_wheel_is_the_one_it_was_installed_from(tmp_p
     info = tmp_path / "asyncnet-0.1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: asyncnet\nVersion: 0.1.0\n")
-    monkeypatch.setattr(rundir, "__file__", str(tmp_path / "asyncnet" / "rundir.py"))
+    monkeypatch.setattr(rundir, "__file__", str(tmp_path / "asyncnet" / "runs" / "rundir.py"))
     monkeypatch.setattr(importlib.metadata, "distribution", lambda _: importlib.metadata.PathDistribution(info))
     assert rundir._commit() is None
     (info / "direct_url.json").write_text('{"url": "x", "vcs_info": {"vcs": "git", "commit_id": "abc"}}')

@@ -19,7 +19,7 @@ import pytest
 import asyncnet
 from asyncnet.actors.reaper import MARK, leftovers, reap
 from asyncnet.actors.session import knock
-from asyncnet.scenario import ScenarioError
+from asyncnet.scenario.schema import ScenarioError
 
 LIMIT = 10.0  # seconds, the promise after a kill
 GUARD = 90.0  # seconds; only a hang takes that long

@@ -13,18 +13,19 @@ from resealed import scenarios
 from teams import FREE, multiplexer
 
 import asyncnet
-from asyncnet import checkpoint, dopamine, snapshot, world
-from asyncnet.checkpoint import Checkpoint
-from asyncnet.compiled_loop import CompiledLoop
-from asyncnet.loop import Loop
+from asyncnet.loop.compiled.compiled_loop import CompiledLoop
+from asyncnet.loop.loop import Loop
+from asyncnet.loop.timekeeper import Virtual
 from asyncnet.machines import archive, hearing, phased, sampled, settling
+from asyncnet.nodes import dopamine, world
 from asyncnet.rules import coagent, lms, settling_in_phases, settling_on_clocks, value
 from asyncnet.rules import settling as mode_seeking
-from asyncnet.rundir import BEGINNING, recordings
-from asyncnet.scenario import ScenarioError
+from asyncnet.runs import checkpoint, snapshot
+from asyncnet.runs.checkpoint import Checkpoint
+from asyncnet.runs.rundir import BEGINNING, recordings
+from asyncnet.scenario.schema import ScenarioError
 from asyncnet.tasks import cartpole, regression, tracking
 from asyncnet.tasks import multiplexer as questions
-from asyncnet.timekeeper import Virtual
 
 PARTS = archive, hearing
 MACHINES = {

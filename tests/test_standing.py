@@ -7,12 +7,13 @@ import pytest
 from teams import multiplexer
 from together import PATIENCE, Together
 
-from asyncnet import ledger, snapshot
-from asyncnet.checkpoint import Checkpoint
-from asyncnet.compiled_loop import CompiledLoop
-from asyncnet.ledger import COLUMNS, DELIVERED, account, unexplained
-from asyncnet.team import plan
-from asyncnet.timekeeper import Virtual
+from asyncnet.loop import ledger
+from asyncnet.loop.compiled.compiled_loop import CompiledLoop
+from asyncnet.loop.ledger import COLUMNS, DELIVERED, account, unexplained
+from asyncnet.loop.timekeeper import Virtual
+from asyncnet.runs import snapshot
+from asyncnet.runs.checkpoint import Checkpoint
+from asyncnet.team.draw import plan
 
 PHASES = {"links": {"default": {"delay": 0.5}}}  # on-arrival clocks, and a world without patience: whoever waits for a message that is lost waits for ever
 FREE = {"clocks": {"default": {"kind": "periodic", "jitter": 0.3}}, "task.world": {"waits": False, "interval": 8.0}, "links": {"default": {"delay": 0.5}}}

@@ -8,7 +8,7 @@ import sys
 import pytest
 from conftest import small
 
-from asyncnet.scenario import check
+from asyncnet.scenario.schema import check
 
 FULL = "/dev/full"
 

@@ -7,11 +7,11 @@ from teams import tracking
 import asyncnet
 from asyncnet import console
 from asyncnet.api import Quiet
-from asyncnet.compiled_loop import CompiledLoop
-from asyncnet.loop import Loop
-from asyncnet.message import ACTIVITY, REWARD
-from asyncnet.scenario import ScenarioError, check
-from asyncnet.timekeeper import Virtual
+from asyncnet.loop.compiled.compiled_loop import CompiledLoop
+from asyncnet.loop.loop import Loop
+from asyncnet.loop.message import ACTIVITY, REWARD
+from asyncnet.loop.timekeeper import Virtual
+from asyncnet.scenario.schema import ScenarioError, check
 
 SEEDS = (1, 2, 3)
 

@@ -12,8 +12,8 @@ import tomli_w
 from conftest import small
 
 import asyncnet
-from asyncnet import team
-from asyncnet.scenario import check
+from asyncnet.scenario.schema import check
+from asyncnet.team import draw as team
 
 ROOT = Path(__file__).parent.parent
 
@@ -43,6 +43,19 @@ for _ in range(2):
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("nowhere: ") == 2
+
+
+def test_the_public_surface_is_typed_and_a_callers_mistake_is_found_by_its_types(tmp_path):
+    def checked(*words):
+        command = [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path / "cache"), *words]
+        return subprocess.run(command, cwd=ROOT, env={**os.environ, "MYPYPATH": str(ROOT)}, capture_output=True, text=True, timeout=200, check=False)
+
+    done = checked()
+    assert done.returncode == 0, done.stdout
+    program = tmp_path / "program.py"
+    program.write_text('import asyncnet\n\nresult = asyncnet.run(asyncnet.load("cartpole-free"), engine="rya")\nprint(result.summery())\n')
+    found = checked("--config-file", str(ROOT / "pyproject.toml"), str(program)).stdout
+    assert [found.count(f"program.py:{line}: error") for line in (1, 3, 4)] == [0, 1, 1], found
 
 
 def test_public_names_can_be_listed_before_they_are_used_and_are_typed():

@@ -8,12 +8,12 @@ from hypothesis import HealthCheck, given, reject, settings
 from teams import FREE, LOOPS, multiplexer
 from thinkable import scenarios
 
-from asyncnet.agenda import of_who, who
-from asyncnet.ledger import DELIVERED, LOST
-from asyncnet.message import CHANNEL_NAMES, TICK
-from asyncnet.plain import as_python
-from asyncnet.scenario import ScenarioError, check
-from asyncnet.timekeeper import Virtual, Wall
+from asyncnet.kernels.plain import as_python
+from asyncnet.loop.compiled.agenda import of_who, who
+from asyncnet.loop.ledger import DELIVERED, LOST
+from asyncnet.loop.message import CHANNEL_NAMES, TICK
+from asyncnet.loop.timekeeper import Virtual, Wall
+from asyncnet.scenario.schema import ScenarioError, check
 
 TAPED = {
     "lock-step": {"task.decisions": 100},

@@ -9,12 +9,12 @@ from conftest import GONE, small
 from teams import Probe
 
 from asyncnet import tasks
-from asyncnet.build import build
-from asyncnet.message import ACTIVITY, OUTCOME, REWARD
-from asyncnet.scenario import ScenarioError, check
+from asyncnet.loop.message import ACTIVITY, OUTCOME, REWARD
+from asyncnet.scenario.schema import ScenarioError, check
 from asyncnet.tasks import parts
 from asyncnet.tasks.gym import Gym, spaces
-from asyncnet.team import plan
+from asyncnet.team.build import build
+from asyncnet.team.draw import plan
 
 STREAMS = 3
 

@@ -7,10 +7,10 @@ import pytest
 from teams import assert_moved, multiplexer
 
 from asyncnet import api
-from asyncnet.compiled_loop import CompiledLoop
-from asyncnet.loop import Loop
-from asyncnet.recorder import WIDTH, fields_of
-from asyncnet.timekeeper import Virtual
+from asyncnet.loop.compiled.compiled_loop import CompiledLoop
+from asyncnet.loop.loop import Loop
+from asyncnet.loop.timekeeper import Virtual
+from asyncnet.record.recorder import WIDTH, fields_of
 
 pytestmark = pytest.mark.usefixtures("signals_as_they_were")
 

@@ -16,17 +16,17 @@ from thinkable import scenarios
 from together import Together
 
 import asyncnet
-from asyncnet import snapshot
 from asyncnet.actors import windows
 from asyncnet.actors.windows import CHECKPOINT, FAR, STOP
 from asyncnet.api import Quiet, Result
-from asyncnet.compiled_loop import CompiledLoop
-from asyncnet.ledger import account, unexplained
-from asyncnet.loop import Way
-from asyncnet.message import CHANNELS
-from asyncnet.scenario import ScenarioError, check
-from asyncnet.team import plan
-from asyncnet.timekeeper import Virtual
+from asyncnet.loop.compiled.compiled_loop import CompiledLoop
+from asyncnet.loop.ledger import account, unexplained
+from asyncnet.loop.loop import Way
+from asyncnet.loop.message import CHANNELS
+from asyncnet.loop.timekeeper import Virtual
+from asyncnet.runs import snapshot
+from asyncnet.scenario.schema import ScenarioError, check
+from asyncnet.team.draw import plan
 
 EXAMPLES = int(os.environ.get("ASYNCNET_EXAMPLES", "40"))
 EVERYONE = 10**6
@@ -239,6 +239,16 @@ def test_ray_actors_end_in_the_bits_of_one_process(ray_session, how):
     assert record.ledger.tolist() == account(one).tolist()
     assert record.score == one.score.summary()
     assert record.returns == one.score.returns
+
+
+@pytest.mark.ray
+def test_units_that_hear_each_other_are_each_an_actor_and_end_in_the_bits_of_one_process(ray_session):
+    changes = {"tick": 1000, "links.default": {"delay": 0.5}, "network.hidden": [4], "critic.hidden": [4], "task.decisions": 40}
+    scenario = asyncnet.load("multiplexer3-coordinated").replace(changes)
+    one = embedded(scenario)
+    record = on_ray(ray_session, scenario)
+    assert (record.stopped, record.digest) == ("finished", one.digest())
+    assert one.nodes[1].view.lateral.any()
 
 
 @pytest.mark.ray

@@ -7,9 +7,9 @@ import numpy as np
 
 from asyncnet.actors.host import Host
 from asyncnet.actors.team import groups
-from asyncnet.ledger import COLUMNS
-from asyncnet.loop import digest
-from asyncnet.team import plan
+from asyncnet.loop.ledger import COLUMNS
+from asyncnet.loop.loop import digest
+from asyncnet.team.draw import plan
 
 PATIENCE = 60.0
 

@@ -8,9 +8,9 @@ ELIGIBILITY of a sample: stamped credit keeps the last K samples and finds the o
     credit that comes in the same instant belongs to what was done before it, as in the published order of operations.
 """
 
-from asyncnet.arithmetic import total
-from asyncnet.kernel import kernel, view
-from asyncnet.layout import STAMP, Field
+from asyncnet.kernels.arithmetic import total
+from asyncnet.kernels.kernel import kernel, view
+from asyncnet.kernels.layout import STAMP, Field
 from asyncnet.machines.hearing import EVICTED, HEARD_STAMP, INCOMPLETE, LEARNED, OVERTAKEN, REVISED, SAMPLED
 
 FIRST = (  # single numbers first and side by side: most turns touch nothing else
@@ -79,13 +79,13 @@ def age(v, c):
 def finish(v, c, now):
     """Reckon the eligibility of the sample held once its own instant is over."""
     if v.unsettled[0] == 1.0 and now > v.since[0]:
-        c.rule.settle(v, c, int(v.stamp[0]) % c.K)
+        c.rule.finish_eligibility(v, c, int(v.stamp[0]) % c.K)
         v.unsettled[0] = 0.0
 
 
 @kernel
-def take_credit(v, c, now, due, gathers, told):
-    """Learn from credit slot `due`; returns the stamp about which the rule has feedback for the inputs in `told`, or -1.
+def take_credit(v, c, now, due, gathers, feedback):
+    """Learn from credit slot `due`; returns the stamp about which the rule has `feedback` for the inputs, or -1.
 
     `gathers`: the trace is added to at every tick, whatever the stamp.
     """
@@ -111,7 +111,7 @@ def take_credit(v, c, now, due, gathers, told):
                 v.counts[EVICTED] += 1.0
             return -1
         if stamp == int(v.stamp[0]) and v.unsettled[0] == 1.0:
-            c.rule.settle(v, c, slot)
+            c.rule.finish_eligibility(v, c, slot)
             v.unsettled[0] = 0.0
         if c.Z > 0:
             if stamp <= v.rolled[0]:
@@ -130,7 +130,7 @@ def take_credit(v, c, now, due, gathers, told):
         for b in range(c.B):
             v.carry[b] = carried(v, c, slot, b) if on == 1.0 else 1.0
     v.counts[LEARNED] += 1.0
-    return stamp if c.rule.learn(v, c, slot, on, told) else -1
+    return stamp if c.rule.learn(v, c, slot, on, feedback) else -1
 
 
 @kernel
@@ -155,7 +155,7 @@ def roll(v, c, slot):
         v.carry[b] = carried(v, c, slot, b)
         v.z_episode[b] = v.ring_episode[slot, b]
     v.rolled[0] = v.ring_stamp[slot]
-    c.rule.fold(v, c, slot)
+    c.rule.decay_and_add(v, c, slot)
 
 
 @kernel

@@ -16,21 +16,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asyncnet.family import bound
-from asyncnet.family import unbound as cut
-from asyncnet.kernel import kernel, view
-from asyncnet.layout import STAMP, Field
+from asyncnet.kernels.kernel import kernel, view
+from asyncnet.kernels.layout import STAMP, Field
+from asyncnet.loop.message import ACTIVITY, TICK
 from asyncnet.machines import archive, hearing
 from asyncnet.machines.archive import age, clear, finish, sample, take_credit
 from asyncnet.machines.hearing import hear_activity, hear_reward, ready_credit, ready_sample
-from asyncnet.machines.speaking import feedback_room, say
-from asyncnet.message import ACTIVITY, TICK
-from asyncnet.outbox import AGAIN
-from asyncnet.ports import In
+from asyncnet.machines.speaking import emit_activity, feedback_room
+from asyncnet.nodes.family import bound
+from asyncnet.nodes.family import unbound as cut
+from asyncnet.nodes.outbox import AGAIN
+from asyncnet.team.ports import In
 
 if TYPE_CHECKING:
-    from asyncnet.network import Site
-    from asyncnet.scenario import Scenario
+    from asyncnet.scenario.schema import Scenario
+    from asyncnet.team.network import Site
 
 COUNT_NAMES = hearing.COUNT_NAMES
 DIMENSIONS = ("T", "H")  # other nodes of its layer, units of its layer
@@ -148,7 +148,7 @@ def turn(v, c, now, ticked, out, numbers):
         v.drawn[0] += 1.0
         speaks |= put_own(v, c, stamp % c.K, False)
     if speaks:
-        say(v, c, out, numbers)
+        emit_activity(v, c, out, numbers)
     return 0
 
 

@@ -3,7 +3,7 @@
 Shared parts of the learning nodes' machines, which say when they are called. None of them knows a rule.
 """
 
-from asyncnet.kernel import kernel, row_at, view
+from asyncnet.kernels.kernel import kernel, row_at, view
 
 # counts: what the machine passed over, for the summary
 EVICTED, LATE, DUPLICATE, INCOMPLETE, OVERTAKEN, REVISED, SAMPLED, LEARNED = range(8)

@@ -9,21 +9,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asyncnet.family import bound
-from asyncnet.family import unbound as cut
-from asyncnet.kernel import kernel
-from asyncnet.layout import STAMP, Field
+from asyncnet.kernels.kernel import kernel
+from asyncnet.kernels.layout import STAMP, Field
+from asyncnet.loop.message import ACTIVITY, FEEDBACK, TICK
 from asyncnet.machines import archive, hearing
 from asyncnet.machines.archive import clear, finish, sample, take_credit
 from asyncnet.machines.hearing import hear_activity, hear_reward, ready_credit, ready_sample
 from asyncnet.machines.settling import takes_in_anyway
-from asyncnet.machines.speaking import drive, feedback_room, say
-from asyncnet.message import ACTIVITY, FEEDBACK, TICK
-from asyncnet.outbox import AGAIN
+from asyncnet.machines.speaking import emit_activity, emit_drive, feedback_room
+from asyncnet.nodes.family import bound
+from asyncnet.nodes.family import unbound as cut
+from asyncnet.nodes.outbox import AGAIN
 
 if TYPE_CHECKING:
-    from asyncnet.network import Site
-    from asyncnet.scenario import Scenario
+    from asyncnet.scenario.schema import Scenario
+    from asyncnet.team.network import Site
 
 COUNT_NAMES = hearing.COUNT_NAMES
 PARTS = {"rule": ("asyncnet.rules.settling_in_phases", "asyncnet.rules.settling")}
@@ -80,15 +80,15 @@ def begin(state, config):
 
 
 @kernel
-def tell(v, c, told, out, numbers):
+def send_feedback(v, c, feedback, out, numbers):
     """Tell the inputs what drives them, if any of them listens."""
     if c.F > 0:
-        c.rule.pull(v, c, told)
-        drive(v, c, int(v.stamp[0]), out, numbers)
+        c.rule.backproject(v, c, feedback)
+        emit_drive(v, c, int(v.stamp[0]), out, numbers)
 
 
 @kernel
-def phase(v, c, now, told, out, numbers):
+def phase(v, c, now, feedback, out, numbers):
     """What the messages heard so far allow a node to do, in synchronous phases (above); it may be nothing."""
     if ready_sample(v, c, False) and (v.stamp[0] < 0.0 or v.round[0] == c.rounds + c.gated):
         sample(v, c, now, int(v.newest[0]), False)
@@ -102,32 +102,32 @@ def phase(v, c, now, told, out, numbers):
     slot = stamp % c.K
     if c.E > 0 and v.pulled[0] == c.E:  # a wave of feedback has come down: pass it on with the error as it was, then move
         v.pulled[0] = 0.0
-        tell(v, c, told, out, numbers)
+        send_feedback(v, c, feedback, out, numbers)
         if v.round[0] < c.rounds:
             c.rule.approach(v, c, stamp)
             v.stepped[0] = 1.0
         else:  # it was the last, which brought the gate
-            c.rule.keep(v, c, slot)
+            c.rule.archive_sample(v, c, slot)
             v.round[0] += 1.0
     if v.stepped[0] == 1.0 and v.came[0] == c.below:  # a wave of activity has come up
         v.came[0], v.stepped[0] = 0.0, 0.0
         v.round[0] += 1.0
         c.rule.refresh(v, c, slot, stamp)
         if v.round[0] == c.rounds and (c.E == 0 or c.gated == 0):
-            c.rule.keep(v, c, slot)
+            c.rule.archive_sample(v, c, slot)
         if c.E > 0:
             speaks = True
         elif v.round[0] == c.rounds:
             speaks = c.foretells == 0
             if c.gated == 1:
-                tell(v, c, told, out, numbers)
+                send_feedback(v, c, feedback, out, numbers)
                 v.round[0] += 1.0
     if c.E == 0 and v.stepped[0] == 0.0 and v.round[0] < c.rounds and (c.awaits == 0 or v.learned[0] >= stamp - 1):
-        tell(v, c, told, out, numbers)
+        send_feedback(v, c, feedback, out, numbers)
         c.rule.redraw(v, c, stamp, int(v.round[0]))
         v.stepped[0] = 1.0
     if speaks:
-        say(v, c, out, numbers)
+        emit_activity(v, c, out, numbers)
 
 
 @bound
@@ -139,17 +139,17 @@ def handle(state, config, now, kind, port, seq, stamp, payload, out, numbers):
         if stamp == v.stamp[0]:
             v.came[0] += 1.0
     elif kind == FEEDBACK:
-        c.rule.feel(v, c, port, seq, stamp, payload)
+        c.rule.receive_feedback(v, c, port, seq, stamp, payload)
         v.pulled[0] += 1.0
     elif kind != TICK:  # the host calls again
         hear_reward(v, c, port, stamp, payload)
     finish(v, c, now)
-    told = feedback_room(c, out, numbers)
+    feedback = feedback_room(c, out, numbers)
     due = ready_credit(v, c)
     if due >= 0:
         v.learned[0] = v.due_stamp[due]
-        take_credit(v, c, now, due, False, told)
+        take_credit(v, c, now, due, False, feedback)
         if ready_credit(v, c) >= 0:
             return AGAIN
-    phase(v, c, now, told, out, numbers)
+    phase(v, c, now, feedback, out, numbers)
     return 0

@@ -16,19 +16,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asyncnet import lateness
-from asyncnet.family import bound
-from asyncnet.family import unbound as cut
-from asyncnet.kernel import kernel
+from asyncnet.kernels.kernel import kernel
+from asyncnet.loop.message import ACTIVITY, REWARD, TICK
 from asyncnet.machines import archive, hearing
 from asyncnet.machines.archive import age, clear, finish, sample, take_credit
 from asyncnet.machines.hearing import hear_activity, hear_feedback, hear_reward, ready_credit, ready_sample
-from asyncnet.machines.speaking import feed_back, feedback_room, say
-from asyncnet.message import ACTIVITY, REWARD, TICK
-from asyncnet.outbox import AGAIN
+from asyncnet.machines.speaking import emit_activity, emit_feedback, feedback_room
+from asyncnet.nodes.family import bound
+from asyncnet.nodes.family import unbound as cut
+from asyncnet.nodes.outbox import AGAIN
+from asyncnet.team import lateness
 
 if TYPE_CHECKING:
-    from asyncnet.network import Site
+    from asyncnet.team.network import Site
 
 COUNT_NAMES = hearing.COUNT_NAMES
 PARTS = {"rule": ("asyncnet.rules.coagent",)}  # where a part's kernels are that it does not bring
@@ -63,7 +63,7 @@ def turn(v, c, now, ticked, out, numbers):
     if due >= 0:
         stamp = take_credit(v, c, now, due, False, feedback_room(c, out, numbers))
         if stamp >= 0:
-            feed_back(v, c, stamp, out, numbers)
+            emit_feedback(v, c, stamp, out, numbers)
         if ready_credit(v, c) >= 0:
             return AGAIN
     speaks = ticked > 0 and c.repeats == 1 and v.stamp[0] >= 0.0
@@ -76,7 +76,7 @@ def turn(v, c, now, ticked, out, numbers):
     elif c.on_arrival == 1 and v.repeats[0] >= c.S and v.stamp[0] >= 0.0:
         speaks = True
     if speaks:
-        say(v, c, out, numbers)
+        emit_activity(v, c, out, numbers)
     return 0
 
 

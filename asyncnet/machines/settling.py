@@ -2,9 +2,9 @@
 
     turn, at each tick    1. learn from one complete credit                   rule: learn
                           2. act on a new observation, as soon as it is       rule: respond
-                             known; else take a step                          rule: relax
-                          3. add to a trace over ticks                        rule: gather
-                          4. say the values, tell the inputs what drives them rule: pull
+                             known; else take a step                          rule: take_step
+                          3. add to a trace over ticks                        rule: accumulate_trace
+                          4. say the values, and what drives the inputs     rule: backproject
 
 An observation is taken up when every source carries it, or after `patience` ticks, or from sources that are more than `lag` stamps behind.
 """
@@ -13,20 +13,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asyncnet.family import bound
-from asyncnet.family import unbound as cut
-from asyncnet.kernel import kernel
-from asyncnet.layout import Field
+from asyncnet.kernels.kernel import kernel
+from asyncnet.kernels.layout import Field
+from asyncnet.loop.message import ACTIVITY, FEEDBACK, TICK
 from asyncnet.machines import archive, hearing
 from asyncnet.machines.archive import age, clear, finish, sample, take_credit
 from asyncnet.machines.hearing import hear_activity, hear_reward, ready_credit, ready_sample
-from asyncnet.machines.speaking import drive, feedback_room, say
-from asyncnet.message import ACTIVITY, FEEDBACK, TICK
-from asyncnet.outbox import AGAIN
+from asyncnet.machines.speaking import emit_activity, emit_drive, feedback_room
+from asyncnet.nodes.family import bound
+from asyncnet.nodes.family import unbound as cut
+from asyncnet.nodes.outbox import AGAIN
 
 if TYPE_CHECKING:
-    from asyncnet.network import Site
-    from asyncnet.scenario import Scenario
+    from asyncnet.scenario.schema import Scenario
+    from asyncnet.team.network import Site
 
 COUNT_NAMES = hearing.COUNT_NAMES
 PARTS = {"rule": ("asyncnet.rules.settling_on_clocks", "asyncnet.rules.settling")}
@@ -73,10 +73,10 @@ def turn(v, c, now, ticked, out, numbers):
     if ticked == 1:
         age(v, c)
     gathers = c.gathers > 0
-    told = feedback_room(c, out, numbers)
+    feedback = feedback_room(c, out, numbers)
     due = ready_credit(v, c)
     if due >= 0:
-        take_credit(v, c, now, due, gathers, told)
+        take_credit(v, c, now, due, gathers, feedback)
         if ready_credit(v, c) >= 0:
             return AGAIN
     speaks = ticked > 0 and v.stamp[0] >= 0.0
@@ -84,15 +84,15 @@ def turn(v, c, now, ticked, out, numbers):
         sample(v, c, now, int(v.newest[0]), gathers)
         speaks = True
     elif speaks:
-        c.rule.relax(v, c, int(v.stamp[0]) % c.K, int(v.stamp[0]))
+        c.rule.take_step(v, c, int(v.stamp[0]) % c.K, int(v.stamp[0]))
     if not speaks:
         return 0
     if gathers:
-        c.rule.gather(v, c, int(v.stamp[0]) % c.K, now)
+        c.rule.accumulate_trace(v, c, int(v.stamp[0]) % c.K, now)
     if c.F > 0:
-        c.rule.pull(v, c, told)
-        drive(v, c, int(v.stamp[0]), out, numbers)
-    say(v, c, out, numbers)
+        c.rule.backproject(v, c, feedback)
+        emit_drive(v, c, int(v.stamp[0]), out, numbers)
+    emit_activity(v, c, out, numbers)
     return 0
 
 
@@ -105,7 +105,7 @@ def handle(state, config, now, kind, port, seq, stamp, payload, out, numbers):
     if kind == ACTIVITY:
         hear_activity(v, c, port, seq, stamp, payload)
     elif kind == FEEDBACK:
-        c.rule.feel(v, c, port, seq, stamp, payload)
+        c.rule.receive_feedback(v, c, port, seq, stamp, payload)
     else:
         hear_reward(v, c, port, stamp, payload)
     return 0

@@ -3,10 +3,10 @@
 A rule writes its feedback (B, I, M) at the beginning of the outbox's numbers (`feedback_room`); a slice of it that lies in one piece is sent from there.
 """
 
-from asyncnet.kernel import inlined, kernel, view
+from asyncnet.kernels.kernel import inlined, kernel, view
+from asyncnet.loop.message import ACTIVITY, FEEDBACK
 from asyncnet.machines.hearing import START, WIDTH
-from asyncnet.message import ACTIVITY, FEEDBACK
-from asyncnet.outbox import ALL, emit, reserve
+from asyncnet.nodes.outbox import ALL, emit, reserve
 
 
 @inlined
@@ -17,7 +17,7 @@ def feedback_room(c, out, numbers):
 
 
 @inlined
-def say(v, c, out, numbers):
+def emit_activity(v, c, out, numbers):
     """Say what is held: the episode of each stream, then its values."""
     v.repeats[0] = 0.0
     at = reserve(out, c.B + c.B * c.N)
@@ -40,7 +40,7 @@ def cut_out(c, start, width, at, numbers):
 
 
 @kernel
-def feed_back(v, c, stamp, out, numbers):
+def emit_feedback(v, c, stamp, out, numbers):
     """Send the feedback about that stamp: to each input that listens the slice (B, its units, M) that concerns it."""
     for link in range(c.F):
         port = int(v.tells[link])
@@ -53,7 +53,7 @@ def feed_back(v, c, stamp, out, numbers):
 
 
 @inlined
-def drive(v, c, stamp, out, numbers):
+def emit_drive(v, c, stamp, out, numbers):
     """The same with the gate behind it, one number a stream."""
     for link in range(c.F):
         port = int(v.tells[link])

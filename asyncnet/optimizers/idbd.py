@@ -12,10 +12,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from asyncnet.arithmetic import exp
-from asyncnet.kernel import kernel
-from asyncnet.model import Model
+from asyncnet.kernels.arithmetic import exp
+from asyncnet.kernels.kernel import kernel
 from asyncnet.optimizers.parts import slot
+from asyncnet.scenario.model import Model
 
 NAME = "idbd"
 SLOTS = 2

@@ -1,6 +1,6 @@
 """What every optimiser, and every rule that has one, shares: where the slots of some weights lie, and learning rates that fall."""
 
-from asyncnet.kernel import inlined, kernel, view
+from asyncnet.kernels.kernel import inlined, kernel, view
 
 
 @inlined

@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from asyncnet.kernel import kernel
-from asyncnet.model import Model
+from asyncnet.kernels.kernel import kernel
 from asyncnet.optimizers.parts import slot
+from asyncnet.scenario.model import Model
 
 NAME = "rmsprop"
 SLOTS = 1

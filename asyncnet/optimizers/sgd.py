@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from asyncnet.kernel import kernel
-from asyncnet.model import Model
+from asyncnet.kernels.kernel import kernel
 from asyncnet.optimizers.parts import slot
+from asyncnet.scenario.model import Model
 
 NAME = "sgd"
 SLOTS = 1

@@ -3,9 +3,9 @@
 To add a rule, write its file and name it here, or register it from outside (docs/rules.md).
 """
 
-from asyncnet.registry import Registry
 from asyncnet.rules import coordinated, lms, map_async, map_propagation, reinforce, value, weight_max
 from asyncnet.rules.settings import LearnerSettings
+from asyncnet.scenario.registry import Registry
 
 # What every rule says, and of what kind it is (registry.py).
 NEEDS = {

@@ -15,10 +15,10 @@ softmax has a fixed logit of 0, feedback uses the weights after their update).
 
 import numpy as np
 
-from asyncnet.arithmetic import dot, exp, sigmoid, total
-from asyncnet.chance import BIAS, SAMPLE, WEIGHT, uniform
-from asyncnet.kernel import kernel, row_at, row_in_plane, view
-from asyncnet.layout import Field
+from asyncnet.kernels.arithmetic import dot, exp, sigmoid, total
+from asyncnet.kernels.chance import BIAS, SAMPLE, WEIGHT, uniform
+from asyncnet.kernels.kernel import kernel, row_at, row_in_plane, view
+from asyncnet.kernels.layout import Field
 from asyncnet.optimizers.parts import annealed
 
 BERNOULLI, SIGN, SOFTMAX, SOFTPLUS, RELU, LINEAR = range(6)
@@ -148,7 +148,7 @@ def draw(v, c, stamp):
 
 
 @kernel
-def archive(v, c, slot):
+def archive_sample(v, c, slot):
     """Keep the sample and its score e = d log p(y) / d pot."""
     for b in range(c.B):
         for n in range(c.N):
@@ -162,16 +162,16 @@ def respond(v, c, slot, stamp):
     """Sample for the inputs v.x and keep what learning will need in archive slot `slot`."""
     expect(v, c, v.x)
     draw(v, c, stamp)
-    archive(v, c, slot)
+    archive_sample(v, c, slot)
 
 
 @kernel
-def settle(v, c, slot):
+def finish_eligibility(v, c, slot):
     """Reckon the eligibility once the sample's own instant is over: nothing to do, the score does not depend on the weights."""
 
 
 @kernel
-def fold(v, c, slot):
+def decay_and_add(v, c, slot):
     """z <- carry z + x (x) e of archive slot `slot`."""
     for b in range(c.B):
         for i in range(c.I):
@@ -183,7 +183,7 @@ def fold(v, c, slot):
 
 
 @kernel
-def reckon(v, c, slot, on, b, first, last, more, out):
+def compute_update(v, c, slot, on, b, first, last, more, out):
     """U of stream b for inputs first..last into (more: onto) out, row by row, for the eligibility carry z + on * sample `slot`."""
     e, credit = row_in_plane(v.ring_e, slot, b), v.credit[b]
     if c.O == 1 and c.Z == 0:  # one unit: its inputs lie side by side
@@ -220,48 +220,48 @@ def square(v, c, slot, on, first, last):
 
 
 @kernel
-def tell(v, c, b, first, last, moved, told):
+def compute_feedback(v, c, b, first, last, moved, feedback):
     """Feedback for inputs first..last, of stream b's U: one sum, or (M > 1) one piece for each unit so that the hearer can sum in unit order."""
     pieces = v.pieces
     if c.O == 1 and c.power == 2.0:
         size = (last - first,)
-        w, u, out = view(v.weight, first, size), view(moved, 0, size), view(told, b * c.I + first, size)
+        w, u, out = view(v.weight, first, size), view(moved, 0, size), view(feedback, b * c.I + first, size)
         for n in range(size[0]):
             out[n] = 2.0 * (0.0 + w[n] * u[n])
         return
     for i in range(first, last):
         w, u = v.weight[i], view(moved, (i - first) * c.O, (c.O,))
         if c.power == 2.0 and c.M == 1:
-            told[b, i, 0] = 2.0 * dot(w, u)  # the bits of the sum of pieces: doubling is exact
+            feedback[b, i, 0] = 2.0 * dot(w, u)  # the bits of the sum of pieces: doubling is exact
             continue
         for j in range(c.O):
             pieces[j] = 2.0 * w[j] * u[j] if c.power == 2.0 else c.power * np.abs(w[j]) ** (c.power - 1.0) * np.sign(w[j]) * u[j]
         if c.M > 1:
             for j in range(c.O):
-                told[b, i, j] = pieces[j]
+                feedback[b, i, j] = pieces[j]
         else:
-            told[b, i, 0] = total(pieces)
+            feedback[b, i, 0] = total(pieces)
 
 
 @kernel
-def tell_all(v, c, slot, on, first, last, told):
+def compute_all_feedback(v, c, slot, on, first, last, feedback):
     if c.B == 1:
-        tell(v, c, 0, first, last, v.gradient, told)
+        compute_feedback(v, c, 0, first, last, v.gradient, feedback)
         return
     for b in range(c.B):
-        reckon(v, c, slot, on, b, first, last, False, v.moved)
-        tell(v, c, b, first, last, v.moved, told)
+        compute_update(v, c, slot, on, b, first, last, False, v.moved)
+        compute_feedback(v, c, b, first, last, v.moved, feedback)
 
 
 @kernel
-def learn(v, c, slot, on, told):
-    """One update from v.credit and the eligibility (carry z + on * sample `slot`); returns whether `told` holds feedback for the inputs.
+def learn(v, c, slot, on, feedback):
+    """One update from v.credit and the eligibility (carry z + on * sample `slot`); returns whether `feedback` is filled.
 
     Inputs are taken some at a time, so that gradient, step and feedback of a weight follow each other while it is at hand.
     """
     v.updates[0] += 1.0
     rate = annealed(c.rate, c.rate_end, c.anneal, v.updates[0])
-    tells = c.F > 0 and c.power > 0.0
+    wanted = c.F > 0 and c.power > 0.0
     share = 1.0 / c.B
     gradient = v.gradient
     some = c.R // c.O
@@ -269,17 +269,17 @@ def learn(v, c, slot, on, told):
         last = min(c.I, first + some)
         at, size = first * c.O, ((last - first) * c.O,)
         for b in range(c.B):
-            reckon(v, c, slot, on, b, first, last, b > 0, gradient)
+            compute_update(v, c, slot, on, b, first, last, b > 0, gradient)
         if c.B > 1:
             for n in range(size[0]):
                 gradient[n] *= share
-        if tells and c.after == 0:
-            tell_all(v, c, slot, on, first, last, told)
+        if wanted and c.after == 0:
+            compute_all_feedback(v, c, slot, on, first, last, feedback)
         if c.V > 0:
             square(v, c, slot, on, first, last)
         c.optimizer.ascend(v, c, view(v.weight, at, size), v.slots_weight, at, view(gradient, 0, size), v.squares, rate)
-        if tells and c.after == 1:
-            tell_all(v, c, slot, on, first, last, told)
+        if wanted and c.after == 1:
+            compute_all_feedback(v, c, slot, on, first, last, feedback)
     for j in range(c.O):
         whole, squares = 0.0, 0.0
         for b in range(c.B):
@@ -292,4 +292,4 @@ def learn(v, c, slot, on, told):
         if c.V > 0:
             v.squares[j] = share * squares
     c.optimizer.ascend(v, c, v.bias, v.slots_bias, 0, v.gradient_bias, v.squares, rate)
-    return tells
+    return wanted

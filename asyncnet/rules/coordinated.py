@@ -18,19 +18,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field as Setting
 
-from asyncnet.arithmetic import dot, sigmoid
-from asyncnet.chance import RESAMPLE, uniform
-from asyncnet.kernel import kernel, row_at, row_in_plane
-from asyncnet.layout import Field
+from asyncnet.kernels.arithmetic import dot, sigmoid
+from asyncnet.kernels.chance import RESAMPLE, uniform
+from asyncnet.kernels.kernel import kernel, row_at, row_in_plane
+from asyncnet.kernels.layout import Field
 from asyncnet.machines.gibbs import PEERS
 from asyncnet.optimizers.parts import annealed
-from asyncnet.ports import ACTIVITIES, INPUTS, REWARD_AS_CREDIT, Kind
 from asyncnet.rules import coagent
 from asyncnet.rules.coagent import add_up
 from asyncnet.rules.settings import CoagentSettings
+from asyncnet.team.ports import ACTIVITIES, INPUTS, REWARD_AS_CREDIT, Kind
 
 if TYPE_CHECKING:
-    from asyncnet.scenario import Scenario
+    from asyncnet.scenario.schema import Scenario
 
 NAME = "coordinated-exploration"
 LINE = "hidden units hear each other and sample together; they learn from the one reward whom to follow"
@@ -103,9 +103,9 @@ def pair_up(v, c, slot, b, first, count, e, credit):
 
 
 @kernel
-def learn(v, c, slot, on, told):
+def learn(v, c, slot, on, feedback):
     """One update of the weights as REINFORCE's with e = h, and of U from the pairs (h_i, h_j) archived under that stamp."""
-    coagent.learn(v, c, slot, on, told)
+    coagent.learn(v, c, slot, on, feedback)
     rate = annealed(c.rate, c.rate_end, c.anneal, v.updates[0])
     gradient, squares, share = v.gradient_lateral, v.squares_lateral, 1.0 / c.B
     for j in range(c.O):

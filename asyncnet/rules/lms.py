@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from asyncnet.kernel import kernel, row_at
+from asyncnet.kernels.kernel import kernel, row_at
 from asyncnet.optimizers import Optimizer, sgd
-from asyncnet.ports import ACTIVITIES, INPUTS, REWARD_AS_CREDIT, Kind
 from asyncnet.rules import coagent
 from asyncnet.rules.settings import LearnerSettings, PerLayer
+from asyncnet.team.ports import ACTIVITIES, INPUTS, REWARD_AS_CREDIT, Kind
 
 if TYPE_CHECKING:
-    from asyncnet.scenario import Scenario
+    from asyncnet.scenario.schema import Scenario
 
 NAME = "lms"
 LINE = "the delta rule: one layer of linear units that hears its signed error; weights and error, no noise"
@@ -66,9 +66,9 @@ def respond(v, c, slot, stamp):
 
 
 @kernel
-def learn(v, c, slot, on, told):
+def learn(v, c, slot, on, feedback):
     """One update from v.credit, the error."""
-    told_any = coagent.learn(v, c, slot, on, told)
+    told_any = coagent.learn(v, c, slot, on, feedback)
     if c.biased == 0:
         v.bias[:] = 0.0
     return told_any

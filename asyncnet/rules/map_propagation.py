@@ -16,9 +16,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from asyncnet.ports import ACTIVITIES, DRIVE, FEEDBACK_AS_DRIVE, INPUTS, REWARD_AS_CREDIT, Kind
 from asyncnet.rules.settings import SettlingSettings, ValueNetwork, per_layer
 from asyncnet.rules.settling import GATES, STARTS
+from asyncnet.team.ports import ACTIVITIES, DRIVE, FEEDBACK_AS_DRIVE, INPUTS, REWARD_AS_CREDIT, Kind
 
 NAME = "map-propagation"
 LINE = "Gaussian hidden units take their most probable values, in synchronous phases, before all learn from the one reward"

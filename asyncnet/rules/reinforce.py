@@ -8,8 +8,8 @@ with respect to layer l. Source: Williams 1992; Chung & Barto, RLDM 2022.
 
 from typing import Literal
 
-from asyncnet.ports import ACTIVITIES, INPUTS, REWARD_AS_CREDIT, Kind
 from asyncnet.rules.settings import CoagentSettings
+from asyncnet.team.ports import ACTIVITIES, INPUTS, REWARD_AS_CREDIT, Kind
 
 NAME = "reinforce"
 LINE = "every unit correlates its own sample with the one broadcast reward; unbiased, high variance"

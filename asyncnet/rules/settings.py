@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from asyncnet.model import Model
 from asyncnet.optimizers import Optimizer, adam
+from asyncnet.scenario.model import Model
 
 if TYPE_CHECKING:
-    from asyncnet.scenario import Scenario
+    from asyncnet.scenario.schema import Scenario
 
 
 def _several(value: object) -> object:

@@ -16,16 +16,17 @@ sigmoid). When units do this is said in settling_on_clocks.py and settling_in_ph
 
 import numpy as np
 
-from asyncnet.arithmetic import project, sigmoid, softplus, total
-from asyncnet.chance import RESAMPLE, SAMPLE, WEIGHT, normal, uniform
-from asyncnet.kernel import kernel, row_at, row_in_plane, view
-from asyncnet.layout import STAMP, Field
+from asyncnet.kernels.arithmetic import project, sigmoid, softplus, total
+from asyncnet.kernels.chance import RESAMPLE, SAMPLE, WEIGHT, normal, uniform
+from asyncnet.kernels.kernel import kernel, row_at, row_in_plane, view
+from asyncnet.kernels.layout import STAMP, Field
 from asyncnet.machines.hearing import HEARD_STAMP, START, WIDTH
 from asyncnet.rules import coagent
 from asyncnet.rules.coagent import LINEAR, RELU, SOFTMAX, SOFTPLUS, add_up, choose, expect
 from asyncnet.rules.coagent import learn as climb
 
-fold, settle = coagent.fold, coagent.settle  # a trace, and the end of a sample's instant, are what they are for sampled units
+# A trace, and the end of a sample's instant, are what they are for sampled units.
+decay_and_add, finish_eligibility = coagent.decay_and_add, coagent.finish_eligibility
 CODES = {"softmax": SOFTMAX, "softplus": SOFTPLUS, "relu": RELU, "linear": LINEAR}  # of `units`
 GAUSSIAN = SOFTPLUS  # and beyond
 STARTS = {"zero": 0, "sample": 1, "mean": 2}
@@ -72,7 +73,7 @@ def initialise(v, c):
 
 
 @kernel
-def take_up(v, c, slot, stamp):
+def copy_inputs(v, c, slot, stamp):
     """Copy what has come about this observation into its archive, which is what the potentials are reckoned from."""
     for port in range(c.S):
         if v.port[port, HEARD_STAMP] == stamp:
@@ -84,7 +85,7 @@ def take_up(v, c, slot, stamp):
 
 
 @kernel
-def think(v, c, slot):
+def forward(v, c, slot):
     """Potentials, means and slopes for the archived inputs, if they or the weights have changed."""
     if v.stale[0] == 0.0:
         return
@@ -111,17 +112,17 @@ def think(v, c, slot):
 
 
 @kernel
-def take_in(v, c, slot, stamp):
+def take_inputs(v, c, slot, stamp):
     """Potentials, means and slopes (B, O) for what has come from below about observation `stamp`, kept in archive slot `slot`."""
     if v.fresh[0] == 1.0:
         v.fresh[0] = 0.0
         v.stale[0] = 1.0
-        take_up(v, c, slot, stamp)
-    think(v, c, slot)
+        copy_inputs(v, c, slot, stamp)
+    forward(v, c, slot)
 
 
 @kernel
-def judge(v, c):
+def compute_error(v, c):
     """The error of what is held, d log p(h | below) / d pot."""
     if c.units == SOFTMAX:
         for b in range(c.B):
@@ -136,10 +137,10 @@ def judge(v, c):
 
 
 @kernel
-def keep(v, c, slot):
+def archive_sample(v, c, slot):
     """archive[slot] = (inputs, values, gate * error)"""
     if c.F == 0:
-        judge(v, c)
+        compute_error(v, c)
     if c.E == 0 and c.gate == _INVERSE:
         for b in range(c.B):
             off = v.drawn[b, 0] - v.mean[b, 0]
@@ -184,7 +185,7 @@ def begin_anew(v, c, slot, stamp):
     for b in range(c.B):
         for j in range(c.O):
             v.moved_by[b, j] = -v.y[b, j]
-    think(v, c, slot)
+    forward(v, c, slot)
     if not hidden or c.start == _SAMPLE:
         draw(v, c, SAMPLE, stamp)
     elif c.start == _MEAN:
@@ -194,8 +195,8 @@ def begin_anew(v, c, slot, stamp):
             v.moved_by[b, j] += v.y[b, j]
     place(v, c)
     if c.F > 0:
-        judge(v, c)
-    keep(v, c, slot)
+        compute_error(v, c)
+    archive_sample(v, c, slot)
 
 
 @kernel
@@ -239,14 +240,14 @@ def approach(v, c, stamp):
 
 
 @kernel
-def learn(v, c, slot, on, told):
+def learn(v, c, slot, on, feedback):
     """One update from v.credit and the eligibility, as sampled units do it."""
     v.stale[0] = 1.0
-    return climb(v, c, slot, on, told)
+    return climb(v, c, slot, on, feedback)
 
 
 @kernel
-def feel(v, c, port, seq, stamp, payload):
+def receive_feedback(v, c, port, seq, stamp, payload):
     """Take in what a node above tells, its pieces and then the gate: the newest counts."""
     if stamp < v.drive_stamp[port] or (stamp == v.drive_stamp[port] and seq <= v.drive_seq[port]):
         return  # overtaken on the way
@@ -271,15 +272,15 @@ def feel(v, c, port, seq, stamp, payload):
 
 
 @kernel
-def pull(v, c, told):
+def backproject(v, c, feedback):
     """e W^T for the inputs: one sum, or (M > 1) one piece for each unit."""
     for b in range(c.B):
         e = row_at(v.error, b)
         if c.M > 1:
-            out = told[b]
+            out = feedback[b]
             for i in range(c.I):
                 w = v.weight[i]
                 for j in range(c.O):
                     out[i, j] = e[j] * w[j]
         else:
-            project(e, v.weight, view(told, b * c.I, (c.I,)))  # the bits of the sum of pieces
+            project(e, v.weight, view(feedback, b * c.I, (c.I,)))  # the bits of the sum of pieces

@@ -1,8 +1,8 @@
 """Kernels of units that settle in synchronous phases (machines/phased.py): what a wave of messages sets going."""
 
-from asyncnet.kernel import kernel
+from asyncnet.kernels.kernel import kernel
 from asyncnet.rules import settling
-from asyncnet.rules.settling import begin_anew, draw_again, judge, no_credit_yet, take_in
+from asyncnet.rules.settling import begin_anew, compute_error, draw_again, no_credit_yet, take_inputs
 
 FIELDS, SETTINGS = settling.FIELDS, settling.SETTINGS
 
@@ -20,9 +20,9 @@ def respond(v, c, slot, stamp):
 @kernel
 def refresh(v, c, slot, stamp):
     """Means and errors for what has come from below."""
-    take_in(v, c, slot, stamp)
+    take_inputs(v, c, slot, stamp)
     if c.F > 0:  # else nobody hears of it before it is kept
-        judge(v, c)
+        compute_error(v, c)
 
 
 @kernel

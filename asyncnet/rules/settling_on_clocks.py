@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from asyncnet.arithmetic import exp
-from asyncnet.kernel import kernel, row_at, row_in_plane
-from asyncnet.layout import Field
+from asyncnet.kernels.arithmetic import exp
+from asyncnet.kernels.kernel import kernel, row_at, row_in_plane
+from asyncnet.kernels.layout import Field
 from asyncnet.rules import settling
-from asyncnet.rules.coagent import SOFTMAX, fold
-from asyncnet.rules.settling import approach, begin_anew, draw_again, judge, keep, no_credit_yet, take_in
+from asyncnet.rules.coagent import SOFTMAX, decay_and_add
+from asyncnet.rules.settling import approach, archive_sample, begin_anew, compute_error, draw_again, no_credit_yet, take_inputs
 
 TRACES = {"motion": 1, "time": 2}  # codes of `gathers`
 _MOTION = TRACES["motion"]
@@ -39,9 +39,9 @@ def respond(v, c, slot, stamp):
 
 
 @kernel
-def relax(v, c, slot, stamp):
+def take_step(v, c, slot, stamp):
     """A tick: take in what has come, then one step towards the mode; the output samples anew while it decides, then holds."""
-    take_in(v, c, slot, stamp)
+    take_inputs(v, c, slot, stamp)
     if c.E > 0:
         approach(v, c, stamp)
     elif v.round[0] < c.decide:
@@ -50,12 +50,12 @@ def relax(v, c, slot, stamp):
     else:
         v.moved_by[:] = 0.0
     if c.F > 0:
-        judge(v, c)
-    keep(v, c, slot)
+        compute_error(v, c)
+    archive_sample(v, c, slot)
 
 
 @kernel
-def gather(v, c, slot, now):
+def accumulate_trace(v, c, slot, now):
     """Add this tick's eligibility to the trace.
 
     motion    g <- beta g + (1 - beta) dh;   z <- gamma lambda z + x (x) gate e / (floor + kappa g^2)
@@ -84,4 +84,4 @@ def gather(v, c, slot, now):
                 g[j] = c.beta * g[j] + (1.0 - c.beta) * step
                 share = 1.0 / (c.floor + c.kappa * g[j] * g[j])
             e[j] = share * v.gate[b] * error[j]
-    fold(v, c, slot)
+    decay_and_add(v, c, slot)

@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asyncnet.arithmetic import dot, sigmoid, softplus
-from asyncnet.chance import BIAS, WEIGHT, identity, uniform
-from asyncnet.kernel import kernel, row_at, row_in_plane, view
-from asyncnet.layout import Field
+from asyncnet.kernels.arithmetic import dot, sigmoid, softplus
+from asyncnet.kernels.chance import BIAS, WEIGHT, identity, uniform
+from asyncnet.kernels.kernel import kernel, row_at, row_in_plane, view
+from asyncnet.kernels.layout import Field
 from asyncnet.optimizers import OPTIMIZERS
 from asyncnet.optimizers.parts import annealed
-from asyncnet.ports import ACTIVITIES, ERROR_AS_CREDIT, INPUTS, Kind
 from asyncnet.rules.settings import per_layer
+from asyncnet.team.ports import ACTIVITIES, ERROR_AS_CREDIT, INPUTS, Kind
 
 if TYPE_CHECKING:
-    from asyncnet.layout import Views
-    from asyncnet.network import Site
-    from asyncnet.scenario import Backprop
+    from asyncnet.kernels.layout import Views
+    from asyncnet.scenario.schema import Backprop
+    from asyncnet.team.network import Site
 
 NAME = "backprop"
 OUTPUT = Kind("asyncnet.machines.sampled", __name__, hears=(INPUTS, ERROR_AS_CREDIT), says=(ACTIVITIES,))
@@ -124,7 +124,7 @@ def respond(v, c, slot, stamp):
 
 
 @kernel
-def settle(v, c, slot):
+def finish_eligibility(v, c, slot):
     """dv/dpot of every unit, from the top down."""
     for b in range(c.B):
         e = row_in_plane(v.ring_e, slot, b)
@@ -140,7 +140,7 @@ def settle(v, c, slot):
 
 
 @kernel
-def reckon(v, c, slot, b, at, before, out, m, first, last, on):
+def compute_update(v, c, slot, b, at, before, out, m, first, last, on):
     """The gradient for inputs first..last (the one after the last is the bias) of the layer whose parameters start at `at` and units at `out`.
 
     credit (carry z + on * dv/dW of sample `slot`) of stream b, added to what is there if b > 0; `before` is the start of the units below, -1: the inputs.
@@ -177,7 +177,7 @@ def square(v, c, slot, at, before, out, m, first, last, on):
 
 
 @kernel
-def fold(v, c, slot):
+def decay_and_add(v, c, slot):
     """z <- carry z + dv/dW of sample `slot`."""
     for b in range(c.B):
         carry = v.carry[b]
@@ -198,7 +198,7 @@ def fold(v, c, slot):
 
 
 @kernel
-def learn(v, c, slot, on, told):
+def learn(v, c, slot, on, feedback):
     """One update from the TD error v.credit; nothing to tell."""
     v.updates[0] += 1.0
     t = v.updates[0]
@@ -210,7 +210,7 @@ def learn(v, c, slot, on, told):
         for first in range(0, n + 1, some):
             last = min(n + 1, first + some)
             for b in range(c.B):
-                reckon(v, c, slot, b, at, before, out, m, first, last, on)
+                compute_update(v, c, slot, b, at, before, out, m, first, last, on)
             if c.V > 0:
                 square(v, c, slot, at, before, out, m, first, last, on)
             start, size = at + first * m, ((last - first) * m,)

@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from asyncnet.ports import ACTIVITIES, CREDIT, FEEDBACK_AS_CREDIT, INPUTS, REWARD_AS_CREDIT, Kind
 from asyncnet.rules.settings import CoagentSettings
+from asyncnet.team.ports import ACTIVITIES, CREDIT, FEEDBACK_AS_CREDIT, INPUTS, REWARD_AS_CREDIT, Kind
 
 NAME = "weight-max"
 LINE = "each hidden unit is rewarded by the change in the norm of its own outgoing weights, told by the layer above"

@@ -9,14 +9,14 @@
 
 Kernels:
 
-    pose(v, c)                      write the first observation
-    move(v, c)                      from v.action and v.over to v.observation, v.reward and v.ended; False if it is stepped in Python (`make`)
+    reset(v, c)                     write the first observation
+    step(v, c)                      from v.action and v.over to v.observation, v.reward and v.ended; False if it is stepped in Python (`make`)
     grade(v, c, n, b, action)       the reward of an answer (X,) to decision n: for tasks of independent questions
-    pay(v, c, b)                    what the team hears of stream b's reward, if that is not v.reward
+    reward(v, c, b)                 what the team hears of stream b's reward, if that is not v.reward
 
 A task may also have
 
-    fill(v, task, seed)             write into a fresh state before `pose`
+    fill(v, task, seed)             write into a fresh state before `reset`
     make(task, seed)                an object that steps the task in Python (stepped.py; None: its kernels do); such a file needs no kernels
     kernels(task)                   the module of its kernels, if that is not the file itself
 
@@ -29,8 +29,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from asyncnet.mistakes import ScenarioError
-from asyncnet.registry import Registry, where
+from asyncnet.scenario.mistakes import ScenarioError
+from asyncnet.scenario.registry import Registry, where
 from asyncnet.tasks import environments, multiplexer, outside, regression, tracking
 from asyncnet.tasks.parts import Spaces
 from asyncnet.tasks.settings import Task
@@ -38,14 +38,14 @@ from asyncnet.tasks.stepped import Stepped
 from asyncnet.text import in_a_line
 
 if TYPE_CHECKING:
-    from asyncnet.layout import Views
+    from asyncnet.kernels.layout import Views
 
 NEEDS = {"NAME": "text", "LINE": "text", "INDEPENDENT": "truth", "Settings": "settings", "spaces": "function"}
 TASKS = Registry("task", NEEDS, Task, (multiplexer, regression, tracking, environments))
 
 
 class Built(NamedTuple):
-    """A task as a world's node is made from it: settings of its kernels, what fills the state before `pose`, and what steps it if it lives in Python."""
+    """A task as a world's node is made from it: settings of its kernels, what fills the state before `reset`, and what steps it if it lives in Python."""
 
     values: dict[str, float]
     fill: Callable[[Views], None]
@@ -71,7 +71,7 @@ def kernels(task: Task) -> ModuleType:
     module = TASKS[task.name]
     if hasattr(module, "kernels"):
         return module.kernels(task)
-    return module if hasattr(module, "pose") else outside
+    return module if hasattr(module, "reset") else outside
 
 
 def build(task: Task, seed: int) -> Built:

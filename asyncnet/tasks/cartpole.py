@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-from asyncnet.kernel import kernel
-from asyncnet.layout import Field, Views
+from asyncnet.kernels.kernel import kernel
+from asyncnet.kernels.layout import Field, Views
 from asyncnet.tasks.parts import seeds
 
 FIELDS = (
@@ -74,7 +74,7 @@ def show(v, c, b):
 
 
 @kernel
-def pose(v, c):
+def reset(v, c):
     """The first start of every copy."""
     for b in range(c.B):
         start(v, c, b)
@@ -82,7 +82,7 @@ def pose(v, c):
 
 
 @kernel
-def move(v, c):
+def step(v, c):
     """One step of every copy, or its next start."""
     for b in range(c.B):
         if v.over[b] == 1.0:

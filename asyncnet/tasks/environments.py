@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from asyncnet.model import Positive
+from asyncnet.scenario.model import Positive
 from asyncnet.tasks import cartpole, outside
 from asyncnet.tasks.parts import Spaces
 from asyncnet.tasks.settings import Task
 from asyncnet.tasks.wrappers import Wrapper
 
 if TYPE_CHECKING:
-    from asyncnet.layout import Views
+    from asyncnet.kernels.layout import Views
     from asyncnet.tasks.gym import Gym
 
 NAME = "gymnasium"

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 import numpy as np
 
-from asyncnet.layout import Views
-from asyncnet.mistakes import ScenarioError, near
+from asyncnet.kernels.layout import Views
+from asyncnet.scenario.mistakes import ScenarioError, near
 from asyncnet.tasks.parts import Spaces, TaskFailed, seeds
 from asyncnet.tasks.wrappers import carried, limit, put_back, wrapped
 from asyncnet.text import in_a_line

@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field as Setting
 
-from asyncnet.chance import TASK, words
-from asyncnet.kernel import kernel
-from asyncnet.layout import Field
+from asyncnet.kernels.chance import TASK, words
+from asyncnet.kernels.kernel import kernel
+from asyncnet.kernels.layout import Field
 from asyncnet.tasks.parts import Spaces
 from asyncnet.tasks.settings import Task
 
@@ -59,19 +59,19 @@ def question(seed, k, n, b, out):
 
 
 @kernel
-def pose(v, c):
+def reset(v, c):
     """Show the question that is due."""
     for b in range(c.B):
         v.answer[b] = question(c.seed, c.k, int(v.asked[0]), b, v.observation[b])
 
 
 @kernel
-def move(v, c):
+def step(v, c):
     """Judge the actions and pose the next question."""
     for b in range(c.B):
         v.reward[b] = 1.0 if v.action[b, 0] == v.answer[b] else -1.0
     v.asked[0] += 1.0
-    pose(v, c)
+    reset(v, c)
     return True
 
 

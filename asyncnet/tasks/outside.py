@@ -1,17 +1,17 @@
 """The kernels of a task that lives in Python: the world hands it back to its host (tasks/gym.py), which steps it."""
 
-from asyncnet.kernel import kernel
+from asyncnet.kernels.kernel import kernel
 
 FIELDS = ()
 SETTINGS = ()
 
 
 @kernel
-def pose(v, c):
+def reset(v, c):
     """Nothing: the host writes the first observation."""
 
 
 @kernel
-def move(v, c):
+def step(v, c):
     """Not done here."""
     return False

@@ -11,9 +11,9 @@ from typing import Literal
 import numpy as np
 from pydantic import Field as Setting
 
-from asyncnet.chance import TASK, normal
-from asyncnet.kernel import kernel
-from asyncnet.layout import Field
+from asyncnet.kernels.chance import TASK, normal
+from asyncnet.kernels.kernel import kernel
+from asyncnet.kernels.layout import Field
 from asyncnet.tasks.parts import Spaces
 from asyncnet.tasks.settings import Task
 
@@ -72,7 +72,7 @@ def question(v, c, n, b, out):
 
 
 @kernel
-def pose(v, c):
+def reset(v, c):
     """Draw the network; show the first question."""
     for j in range(INPUTS):
         for i in range(INPUTS):
@@ -88,7 +88,7 @@ def ask(v, c):
 
 
 @kernel
-def move(v, c):
+def step(v, c):
     """Judge the answers and pose the next question."""
     for b in range(c.B):
         v.missed[b] = v.answer[b] - v.action[b, 0]
@@ -106,6 +106,6 @@ def grade(v, c, n, b, action):
 
 
 @kernel
-def pay(v, c, b):
+def reward(v, c, b):
     """What the team hears: the reward, or the signed error."""
     return v.missed[b] if c.signed == 1 else v.reward[b]

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from asyncnet.model import Count, Model, Positive, Share
+from asyncnet.scenario.model import Count, Model, Positive, Share
 
 if TYPE_CHECKING:
-    from asyncnet.scenario import Scenario
+    from asyncnet.scenario.schema import Scenario
 
 
 class World(Model):

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from asyncnet.layout import Views
-from asyncnet.mistakes import ScenarioError
+from asyncnet.kernels.layout import Views
+from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.tasks.parts import TaskFailed
 from asyncnet.text import in_a_line
 

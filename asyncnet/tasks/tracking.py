@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field as Setting
 
-from asyncnet.chance import TASK, normal, uniform
-from asyncnet.kernel import kernel
-from asyncnet.layout import Field
+from asyncnet.kernels.chance import TASK, normal, uniform
+from asyncnet.kernels.kernel import kernel
+from asyncnet.kernels.layout import Field
 from asyncnet.tasks.parts import Spaces
 from asyncnet.tasks.settings import Task
 
 if TYPE_CHECKING:
-    from asyncnet.scenario import Scenario
+    from asyncnet.scenario.schema import Scenario
 
 NAME = "tracking"
 LINE = "answer with a sum of the few relevant among many inputs, whose signs change one by one; real-valued answers"
@@ -76,7 +76,7 @@ def ask(v, c):
 
 
 @kernel
-def pose(v, c):
+def reset(v, c):
     """Draw the target; show the first example."""
     for i in range(c.relevant):
         v.sign[i] = 1.0 if uniform(c.seed, TASK, _OF_SIGNS, i, 0) < 0.5 else -1.0
@@ -84,7 +84,7 @@ def pose(v, c):
 
 
 @kernel
-def move(v, c):
+def step(v, c):
     """Judge the answers, let the target drift, show the next example."""
     for b in range(c.B):
         v.missed[b] = v.answer[b] - v.action[b, 0]
@@ -99,6 +99,6 @@ def move(v, c):
 
 
 @kernel
-def pay(v, c, b):
+def reward(v, c, b):
     """What the team hears: the signed error, or minus its square."""
     return v.missed[b] if c.signed == 1 else v.reward[b]

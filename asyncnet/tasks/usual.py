@@ -1,6 +1,6 @@
 """What holds of a task that says nothing else."""
 
-from asyncnet.kernel import kernel
+from asyncnet.kernels.kernel import kernel
 
 
 @kernel
@@ -10,6 +10,6 @@ def grade(v, c, n, b, action):
 
 
 @kernel
-def pay(v, c, b):
+def reward(v, c, b):
     """What the team hears of stream b's reward: all of it."""
     return v.reward[b]

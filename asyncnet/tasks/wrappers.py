@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from asyncnet.mistakes import ScenarioError
-from asyncnet.model import Count, Model
+from asyncnet.scenario.mistakes import ScenarioError
+from asyncnet.scenario.model import Count, Model
 from asyncnet.text import in_a_line
 
 if TYPE_CHECKING:

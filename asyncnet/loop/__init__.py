@@ -1,0 +1,1 @@
+"""Events, clocks and links, and the loop to read."""

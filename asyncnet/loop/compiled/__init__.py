@@ -1,0 +1,1 @@
+"""The same loop as machine code, over tables."""

@@ -1,0 +1,125 @@
+"""The agenda of the compiled loop: a binary heap of events, and the slots that hold what letters say.
+
+An event is a row (AT, WHO, SEQ, WHICH); WHO packs kind, receiver and sender, so rows sort by content exactly as the tuples of message.py do. WHICH
+packs the receiver's port and the slot. Rows begin where the two below one event share a line of the processor's cache.
+A slot holds one letter's payload for all the events that carry it, and counts them. Arrays grow in Python only, between events.
+"""
+
+import numpy as np
+
+from asyncnet.kernels.kernel import kernel
+
+AT, WHO, SEQ, WHICH = range(4)
+EVENT_COLUMNS = 4
+STAMP, SIZE, USERS = range(3)  # of a slot; a free one's USERS is the next free slot
+SLOT_COLUMNS = 3
+# Places in `control`, shared with the loop: events on the agenda; the first free slot and the first free parcel (inbox.py), and how many are free.
+EVENTS, FREE, FREE_COUNT, FREE_PARCEL, FREE_PARCELS = range(5)
+
+_BITS = np.int64(29)
+_MASK = np.int64((1 << 29) - 1)
+KIND_SHIFT = 58
+
+
+@kernel
+def who(kind, dst, src):
+    return (kind << (_BITS + _BITS)) | (dst << _BITS) | src
+
+
+@kernel
+def of_who(code):
+    """(kind, dst, src)"""
+    return code >> (_BITS + _BITS), (code >> _BITS) & _MASK, code & _MASK
+
+
+@kernel
+def which(port, slot):
+    return (port << 32) | (slot + 1)
+
+
+@kernel
+def of_which(code):
+    """(port, slot); slot -1: none"""
+    return code >> 32, (code & 0xFFFFFFFF) - 1
+
+
+@kernel
+def before(agenda, i, at, code, seq):
+    """Whether row i comes before an event (at, code, seq)."""
+    if agenda[i, AT] != at:
+        return agenda[i, AT] < at
+    if agenda[i, WHO] != code:
+        return agenda[i, WHO] < code
+    return agenda[i, SEQ] < seq
+
+
+@kernel
+def put(agenda, i, at, code, seq, what):
+    agenda[i, AT] = at
+    agenda[i, WHO] = code
+    agenda[i, SEQ] = seq
+    agenda[i, WHICH] = what
+
+
+@kernel
+def push(control, agenda, at, code, seq, what):
+    i = control[EVENTS]
+    control[EVENTS] = i + 1
+    while i > 0:
+        above = (i - 1) >> 1
+        if before(agenda, above, at, code, seq):  # an equal event moves up: two turns of the world at one time, so it makes no difference
+            break
+        for n in range(EVENT_COLUMNS):
+            agenda[i, n] = agenda[above, n]
+        i = above
+    put(agenda, i, at, code, seq, what)
+
+
+@kernel
+def drop_first(control, agenda):
+    """Remove row 0, the first event; the caller has read it."""
+    last = control[EVENTS] - 1
+    control[EVENTS] = last
+    replace_first(control, agenda, agenda[last, AT], agenda[last, WHO], agenda[last, SEQ], agenda[last, WHICH])
+
+
+@kernel
+def replace_first(control, agenda, at, code, seq, what):
+    """Put an event in the place of row 0, the first one; the caller has read it."""
+    i, events = 0, control[EVENTS]
+    while True:
+        below = 2 * i + 1
+        if below >= events:
+            break
+        if below + 1 < events:
+            one, other = agenda[below, AT], agenda[below + 1, AT]
+            # Which of the two comes first is anybody's guess, so no branch hangs on it unless they are simultaneous.
+            below += np.int64(other < one) if one != other else np.int64(before(agenda, below + 1, one, agenda[below, WHO], agenda[below, SEQ]))
+        if not before(agenda, below, at, code, seq):
+            break
+        for n in range(EVENT_COLUMNS):
+            agenda[i, n] = agenda[below, n]
+        i = below
+    put(agenda, i, at, code, seq, what)
+
+
+@kernel
+def take_slot(control, slots, stamp, size):
+    """A free slot, with one user: who takes it."""
+    slot = control[FREE]
+    control[FREE] = slots[slot, USERS]
+    control[FREE_COUNT] -= 1
+    slots[slot, STAMP] = stamp
+    slots[slot, SIZE] = size
+    slots[slot, USERS] = 1
+    return slot
+
+
+@kernel
+def leave_slot(control, slots, slot):
+    """One user less; the last one frees the slot."""
+    slots[slot, USERS] -= 1
+    if slots[slot, USERS] == 0:
+        slots[slot, USERS] = control[FREE]
+        control[FREE] = slot
+        control[FREE_COUNT] += 1

@@ -1,0 +1,246 @@
+"""How letters leave a node in the compiled loop: the same steps as Loop._send and Loop._carry, over tables of whole numbers.
+
+nodes   one row a node: where its parts lie in `real`, how to call it, its sequence numbers, its links
+parcels messages that wait for a node's tick (inbox.py)
+links   one row a link, all links of one sender and channel side by side in the order of their slots
+ways    one row a channel: what its links do to messages
+sent    one row a link: how many messages were sent by it, and lost
+came    one number a link, in the order of receivers and ports: how many were delivered
+held    rings of (sequence number, slot), for links that hold letters back
+real    all float64 numbers that never move: states, configs, clocks, conditions
+box     the outbox (outbox.py) of whoever is called, and its numbers
+out     what goes to other loops over the wire, for each peer: rows (AT, WHO, SEQ, STAMP, SIZE) and the payloads one after another
+arrive  which messages may come from there: rows (WHO, port, size), sorted
+tape    if there is any: what the nodes heard, in order, as rows (now, WHO, SEQ), and what was lost on leaving here, its SEQ negative
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from asyncnet.kernels.kernel import inlined, kernel, row_at, view
+from asyncnet.kernels.pointer import halves_at, numbers_at, wholes_at
+from asyncnet.loop.compiled.agenda import (
+    EVENT_COLUMNS,
+    EVENTS,
+    FREE_COUNT,
+    FREE_PARCELS,
+    SIZE,
+    SLOT_COLUMNS,
+    STAMP,
+    USERS,
+    leave_slot,
+    push,
+    take_slot,
+    which,
+    who,
+)
+from asyncnet.loop.compiled.inbox import PARCEL_COLUMNS, put_aside
+from asyncnet.loop.link import fate
+from asyncnet.loop.message import TICK, TURN
+from asyncnet.nodes import outbox
+
+# Columns of `nodes`, 64 bytes a line as the processor fetches them: what every event needs, what ticks and messages need, what sending needs. Places are in
+# `real`; PEER is who hosts the node (-1: this loop), PATIENT whether its messages wait for its next tick, INBOX the first of them; SEQUENCE, FIRST_LINK,
+# LINK_COUNT and FIRST_IN (its first link in the order of `came`) have a column for each channel.
+ADDRESS, STATE, STATE_SIZE, CONFIG, CONFIG_SIZE, PATIENT, INBOX, PEER = range(8)
+IDENTITY, CLOCK, TICKS, SKIPPED = range(8, 12)
+SEQUENCE, FIRST_LINK, LINK_COUNT, FIRST_IN = range(12, 12 + 4 * TICK, TICK)
+NODE_COLUMNS = 32
+LINE = 8  # numbers
+# Columns of `links`: HELD is its row of `rings` (stale links only).
+DST, IN_PORT, HELD = range(3)
+LINK_COLUMNS = 3
+RING, OLDEST, HELD_COUNT = range(3)  # columns of `rings`: where in `held` it begins
+# Columns of `ways`. CONDITIONS is the place of `retry`, which the rows follow.
+FIXED, CONDITIONS, CONDITION_COUNT, STALE = range(4)
+WAY_COLUMNS = 4
+SENT, LOST = range(2)  # columns of `sent`
+OUT_COLUMNS = 5
+
+# Places in `control`, after those of agenda.py. MORE is the node that wants another turn at once (or -1), TICKED why; WALL says whether time is
+# real, TAPED how much of the tape is written. The last three are the last event, in their order, among those handled.
+NOW, MORE, TICKED, WALL, NEED_EVENTS, NEED_SLOTS, TAPED, LAST_AT, LAST_WHO, LAST_SEQ = range(5, 15)
+CONTROL_SIZE = 15
+NOWHERE = 0  # a slot that nobody uses
+
+
+class Tables(NamedTuple):
+    """Everything the compiled loop works on."""
+
+    control: np.ndarray
+    nodes: np.ndarray
+    links: np.ndarray
+    ways: np.ndarray
+    sent: np.ndarray
+    came: np.ndarray
+    rings: np.ndarray
+    held: np.ndarray
+    real: np.ndarray
+    agenda: np.ndarray
+    slots: np.ndarray
+    pool: np.ndarray
+    out: np.ndarray
+    out_numbers: np.ndarray
+    out_count: np.ndarray  # for each peer: rows, numbers
+    arrive: np.ndarray
+    parcels: np.ndarray
+    tape: np.ndarray
+    box: np.ndarray
+    box_numbers: np.ndarray
+
+
+@inlined
+def opened(d):
+    """The tables behind their directory: (address, rows, columns) of each, in order."""
+    return Tables(
+        wholes_at(d[0, 0], (d[0, 1],)),
+        wholes_at(d[1, 0], (d[1, 1], NODE_COLUMNS)),
+        halves_at(d[2, 0], (d[2, 1], LINK_COLUMNS)),
+        wholes_at(d[3, 0], (d[3, 1], WAY_COLUMNS)),
+        wholes_at(d[4, 0], (d[4, 1], 2)),
+        wholes_at(d[5, 0], (d[5, 1],)),
+        wholes_at(d[6, 0], (d[6, 1], 3)),
+        wholes_at(d[7, 0], (d[7, 1], 2)),
+        numbers_at(d[8, 0], (d[8, 1],)),
+        wholes_at(d[9, 0], (d[9, 1], EVENT_COLUMNS)),
+        wholes_at(d[10, 0], (d[10, 1], SLOT_COLUMNS)),
+        numbers_at(d[11, 0], (d[11, 1], d[11, 2])),
+        wholes_at(d[12, 0], (d[12, 1], d[12, 2], OUT_COLUMNS)),
+        numbers_at(d[13, 0], (d[13, 1], d[13, 2])),
+        wholes_at(d[14, 0], (d[14, 1], 2)),
+        wholes_at(d[15, 0], (d[15, 1], 3)),
+        wholes_at(d[16, 0], (d[16, 1], PARCEL_COLUMNS)),
+        wholes_at(d[17, 0], (d[17, 1], 3)),
+        wholes_at(d[18, 0], (d[18, 1], outbox.COLUMNS)),
+        numbers_at(d[19, 0], (d[19, 1],)),
+    )
+
+
+@inlined
+def taped(t):
+    """Whether there is a tape."""
+    return t.tape.shape[0] > 0
+
+
+@inlined
+def note(t, now, code, seq):
+    """Write an event or a loss on the tape."""
+    row = t.tape[t.control[TAPED]]
+    row[0], row[1], row[2] = now, code, seq
+    t.control[TAPED] += 1
+
+
+@inlined
+def payload_of(t, slot, size):
+    return view(t.pool, slot * t.pool.shape[1], (size,))
+
+
+@inlined
+def book(t, now, at, code, dst, seq, port, slot):
+    """Have the letter in `slot` delivered to a node of this loop."""
+    row = row_at(t.nodes, dst)
+    if row[PATIENT] == 1 and at > now:  # one of this very instant goes on the agenda: its place among the others depends on what caused it
+        row[INBOX] = put_aside(t.control, t.parcels, row[INBOX], at, code, seq, which(port, slot))
+    else:
+        push(t.control, t.agenda, at, code, seq, which(port, slot))
+
+
+@kernel
+def carry(d, seed, now, src, channel, n, seq, slot):
+    """Put the letter in `slot` on its way along link n; it keeps its user, or loses it on the way."""
+    t = opened(d)
+    way, dst = row_at(t.ways, channel), t.links[n, DST]
+    delay = way[FIXED]
+    if delay < 0:
+        rows = view(t.real, way[CONDITIONS] + 1, (way[CONDITION_COUNT], 3))
+        delay, copies = fate(rows, seed, t.nodes[src, IDENTITY], t.nodes[dst, IDENTITY], channel, seq, t.real[way[CONDITIONS]])
+        if copies == 0:
+            t.sent[n, LOST] += 1
+            if taped(t):
+                note(t, now, who(channel, dst, src), -seq)
+            leave_slot(t.control, t.slots, slot)
+            return
+    peer = t.nodes[dst, PEER]
+    if peer < 0:
+        book(t, now, now + delay, who(channel, dst, src), dst, seq, t.links[n, IN_PORT], slot)
+        return
+    row, at, size = t.out_count[peer, 0], t.out_count[peer, 1], t.slots[slot, SIZE]
+    out = t.out[peer, row]
+    out[0], out[1], out[2], out[3], out[4] = now + delay, who(channel, dst, src), seq, t.slots[slot, STAMP], size
+    payload = payload_of(t, slot, size)
+    for i in range(size):
+        t.out_numbers[peer, at + i] = payload[i]
+    t.out_count[peer, 0] = row + 1
+    t.out_count[peer, 1] = at + size
+    leave_slot(t.control, t.slots, slot)
+
+
+@kernel
+def post(d, seed, now, src, channel, only, slot):
+    """Send the letter in `slot` to every link of a channel (only < 0), or to one of them."""
+    t = opened(d)
+    t.nodes[src, SEQUENCE + channel] += 1
+    seq = t.nodes[src, SEQUENCE + channel]
+    first, count = t.nodes[src, FIRST_LINK + channel], t.nodes[src, LINK_COUNT + channel]
+    if only >= 0:
+        first, count = first + only, 1
+    t.slots[slot, USERS] += count
+    stale = t.ways[channel, STALE]
+    for n in range(first, first + count):
+        t.sent[n, SENT] += 1
+        if stale == 0:
+            carry(d, seed, now, src, channel, n, seq, slot)
+            continue
+        ring = row_at(t.rings, t.links[n, HELD])
+        oldest = ring[OLDEST]
+        place = ring[RING] + (oldest + ring[HELD_COUNT]) % (stale + 1)
+        t.held[place, 0] = seq
+        t.held[place, 1] = slot
+        if ring[HELD_COUNT] < stale:
+            ring[HELD_COUNT] += 1
+            continue
+        ring[OLDEST] = (oldest + 1) % (stale + 1)
+        carry(d, seed, now, src, channel, n, t.held[ring[RING] + oldest, 0], t.held[ring[RING] + oldest, 1])
+
+
+@inlined
+def send(d, t, seed, now, node):
+    """Send what is in the outbox of a node that has just been called."""
+    for n in range(1, t.box[0, outbox.COUNT] + 1):
+        channel, stamp, size = t.box[n, outbox.CHANNEL], t.box[n, outbox.STAMP], t.box[n, outbox.SIZE]
+        if channel == TURN:
+            push(t.control, t.agenda, max(now, stamp), who(TURN, node, node), 0, which(0, -1))
+            continue
+        slot = take_slot(t.control, t.slots, stamp, size)
+        payload, numbers = payload_of(t, slot, size), view(t.box_numbers, t.box[n, outbox.AT], (size,))
+        for i in range(size):
+            payload[i] = numbers[i]
+        post(d, seed, now, node, channel, t.box[n, outbox.LINK], slot)
+        leave_slot(t.control, t.slots, slot)
+
+
+@inlined
+def roomy(t):
+    """Whether what one event can cause still fits."""
+    control = t.control
+    need = control[NEED_EVENTS]
+    fits = control[EVENTS] + need <= t.agenda.shape[0] and control[FREE_PARCELS] >= need and control[FREE_COUNT] >= control[NEED_SLOTS]
+    for peer in range(t.out.shape[0]):
+        fits = fits and t.out_count[peer, 0] + need <= t.out.shape[1]
+    if taped(t):  # one event takes in all that waits at its node
+        fits = fits and control[TAPED] + need + t.parcels.shape[0] - control[FREE_PARCELS] <= t.tape.shape[0]
+    return fits
+
+
+@kernel
+def expected(t, code):
+    """The row of `arrive` for messages of that kind, receiver and sender, or -1."""
+    low, high = 0, t.arrive.shape[0]
+    while low < high:
+        middle = (low + high) >> 1
+        if t.arrive[middle, 0] < code:
+            low = middle + 1
+        else:
+            high = middle
+    return low if low < t.arrive.shape[0] and t.arrive[low, 0] == code else -1

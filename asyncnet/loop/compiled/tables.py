@@ -1,0 +1,235 @@
+"""Between the two loops: `lay_out` turns what a Loop holds into the tables of the compiled loop, `write_back` turns it back."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from asyncnet.kernels.plain import as_python
+from asyncnet.kernels.pointer import address
+from asyncnet.loop import clock, underway
+from asyncnet.loop.compiled import posting as p
+from asyncnet.loop.compiled.agenda import (
+    AT,
+    EVENT_COLUMNS,
+    EVENTS,
+    FREE,
+    FREE_COUNT,
+    FREE_PARCEL,
+    FREE_PARCELS,
+    SEQ,
+    SIZE,
+    SLOT_COLUMNS,
+    STAMP,
+    USERS,
+    WHICH,
+    WHO,
+    of_which,
+    of_who,
+    which,
+    who,
+)
+from asyncnet.loop.compiled.inbox import NEXT, NONE, PARCEL_COLUMNS, mark_free
+from asyncnet.loop.message import CHANNELS, TICK, Letter
+from asyncnet.loop.timekeeper import Virtual
+from asyncnet.loop.underway import UnderWay
+from asyncnet.nodes import outbox
+from asyncnet.team import network
+
+if TYPE_CHECKING:
+    from asyncnet.loop.loop import Loop
+
+TAPE = 4096  # events that are written down before Python takes them
+_who, _of_who, _which, _of_which = map(as_python, (who, of_who, which, of_which))
+
+
+class _Shelf:
+    """One array made of many; `put` says where each will lie."""
+
+    def __init__(self) -> None:
+        self.parts: list[np.ndarray] = []
+        self.shared: dict[bytes, int] = {}
+        self.size = 0
+
+    def put(self, part: np.ndarray) -> int:
+        self.parts.append(part)
+        self.size += part.size
+        return self.size - part.size
+
+    def share(self, part: np.ndarray) -> int:
+        """The same for an array that never changes: equal ones lie in one place."""
+        key = part.tobytes()
+        if key not in self.shared:
+            self.shared[key] = self.put(part)
+        return self.shared[key]
+
+
+def lay_out(loop: Loop, peers: Mapping[int, int]) -> p.Tables:
+    """The tables of a loop; `peers` numbers the host of each node that is not here. Its nodes move into them: a node's state is now a slice of `real`."""
+    shelf, plan = _Shelf(), loop.plan
+    nodes = _lined_up(len(plan.nodes), p.NODE_COLUMNS)
+    nodes[:, p.IDENTITY] = [node.identity for node in plan.nodes]
+    nodes[:, p.INBOX] = NONE
+    nodes[:, p.PEER] = [peers.get(i, -1) for i in range(len(plan.nodes))]
+    links = np.zeros((len(plan.links), p.LINK_COLUMNS), dtype=np.int32)
+    links[:, p.DST], links[:, p.IN_PORT] = plan.links[:, network.DST], plan.links[:, network.PORT]
+    for i in sorted(loop.nodes):
+        row, node = nodes[i], loop.nodes[i]
+        row[p.SEQUENCE : p.SEQUENCE + TICK] = loop.sequence[i]
+        for channel in CHANNELS.values():
+            outgoing = plan.outgoing(i, channel)
+            row[p.FIRST_LINK + channel], row[p.LINK_COUNT + channel] = outgoing.start, len(outgoing)
+            row[p.FIRST_IN + channel] = plan.incoming(i, channel).start
+        row[p.ADDRESS] = address(node.bound.handle)
+        row[p.STATE], row[p.STATE_SIZE] = shelf.put(node.state), node.state.size
+        row[p.CONFIG], row[p.CONFIG_SIZE] = shelf.share(node.config), node.config.size
+        if i:
+            row[p.CLOCK] = shelf.share(loop.clocks[i])
+            row[p.PATIENT] = loop.clocks[i][0] != clock.ON_ARRIVAL
+        row[p.TICKS], row[p.SKIPPED] = loop.ticks[i], loop.skipped[i]
+    ways = np.zeros((TICK, p.WAY_COLUMNS), dtype=np.int64)
+    for channel, way in loop.ways.items():
+        conditions = shelf.put(np.concatenate(([way.retry], way.conditions.ravel())))
+        ways[channel] = way.fixed, conditions, len(way.conditions), way.stale
+    stale = [n for n, channel in enumerate(plan.links[:, network.CHANNEL].tolist()) if loop.ways[channel].stale]
+    sizes = [loop.ways[int(plan.links[n, network.CHANNEL])].stale + 1 for n in stale]
+    rings = np.zeros((max(1, len(stale)), 3), dtype=np.int64)
+    rings[: len(stale), p.RING] = np.cumsum([0, *sizes])[:-1]
+    links[stale, p.HELD] = np.arange(len(stale))
+    real = np.concatenate(shelf.parts)
+    for i, node in loop.nodes.items():
+        node.seat(real[nodes[i, p.STATE] : nodes[i, p.STATE] + nodes[i, p.STATE_SIZE]])
+    fan_out = nodes[:, p.LINK_COUNT : p.LINK_COUNT + TICK]
+    control = np.zeros(p.CONTROL_SIZE, dtype=np.int64)
+    control[p.NEED_EVENTS] = fan_out.sum(axis=1).max() + 2
+    rows, numbers = (max(sizes) for sizes in zip(*(node.room for node in loop.nodes.values()), strict=True))
+    box = np.zeros((rows + 1, outbox.COLUMNS), dtype=np.int64), np.zeros(numbers)
+    control[p.NEED_SLOTS] = rows + 1
+    control[p.NOW], control[p.MORE], control[p.WALL] = loop.now, -1, not isinstance(loop.keeper, Virtual)
+    arrive = _arrive(loop)
+    width = max(network.widest(plan, loop.scenario.task.streams, np.isin(plan.links[:, network.SRC], list(loop.nodes))), int(arrive[:, 2].max(initial=0)))
+    coming, said = loop.under_way()
+    slot = np.where(coming[:, underway.SIZE] < 0, -1, np.cumsum(coming[:, underway.SIZE] >= 0))  # from 1: 0 is p.NOWHERE
+    coded = _who(*coming[:, [underway.KIND, underway.DST, underway.SRC]].T), coming[:, underway.SEQ], _which(coming[:, underway.PORT], slot)
+    events = np.column_stack((coming[:, underway.AT], *coded))
+    carried = coming[slot >= 0]
+    letters: list[tuple[int, np.ndarray]] = []  # held back
+    first = 1 + len(carried)
+    held = np.zeros((max(1, sum(sizes)), 2), dtype=np.int64)
+    for n, waiting in loop.held.items():
+        ring = rings[links[n, p.HELD]]
+        ring[p.HELD_COUNT] = len(waiting)
+        for place, (seq, letter) in enumerate(waiting, start=ring[p.RING]):
+            held[place] = seq, first + len(letters)
+            letters.append((letter.stamp, letter.payload))
+    slots, pool = np.zeros((first + len(letters), SLOT_COLUMNS), dtype=np.int64), np.zeros((first + len(letters), width))
+    slots[:, USERS] = 1
+    slots[1:first, [STAMP, SIZE]] = carried[:, [underway.STAMP, underway.SIZE]]
+    pool[1:first][np.arange(width) < carried[:, underway.SIZE, None]] = said
+    for number, (stamp, payload) in enumerate(letters, start=first):
+        slots[number, STAMP], slots[number, SIZE] = stamp, payload.size
+        pool[number, : payload.size] = payload
+    control[EVENTS], control[FREE], control[FREE_PARCEL], control[p.LAST_AT] = len(events), -1, NONE, -1
+    away = 1 + max(peers.values(), default=-1)
+    room = 4 * int(control[p.NEED_EVENTS])
+    out = np.zeros((away, room, p.OUT_COLUMNS), dtype=np.int64), np.zeros((away, room * width)), np.zeros((away, 2), dtype=np.int64)
+    sent, came = np.column_stack((loop.sent, loop.lost)), loop.delivered[plan.arriving]
+    parcels, tape = np.zeros((0, PARCEL_COLUMNS), dtype=np.int64), np.zeros((int(loop.tape is not None), 3), dtype=np.int64)
+    return grown(p.Tables(control, nodes, links, ways, sent, came, rings, held, real, events, slots, pool, *out, arrive, parcels, tape, *box))
+
+
+def _arrive(loop: Loop) -> np.ndarray:
+    """Which messages may come from other loops: rows (who, port, size), sorted."""
+    plan, streams = loop.plan, loop.scenario.task.streams
+    rows = []
+    for link, (channel, src, dst, port, *_) in enumerate(plan.links.tolist()):
+        if dst in loop.nodes and src not in loop.nodes:
+            rows.append((_who(channel, dst, src), port, network.payload_size(plan, streams, link)))
+    return np.array(sorted(rows), dtype=np.int64).reshape(-1, 3)
+
+
+def grown(t: p.Tables) -> p.Tables:
+    """The same with more room where there is not enough for what one event can cause: half as much again, and that."""
+    control, events, letters = t.control, int(t.control[p.NEED_EVENTS]), int(t.control[p.NEED_SLOTS])
+    if control[EVENTS] + events > len(t.agenda):
+        agenda = _lined_up(len(t.agenda) * 3 // 2 + events + 1, EVENT_COLUMNS)[1:]  # row 1 begins a line, and so do the first of all pairs
+        agenda[: len(t.agenda)] = t.agenda
+        t = t._replace(agenda=agenda)
+    # A quarter free, or the next growth, and all that is done before it, is soon due again.
+    if control[FREE_PARCELS] < max(events, len(t.parcels) // 4):
+        t = t._replace(parcels=_more(t.parcels, len(t.parcels) // 2 + events, NEXT, control, FREE_PARCEL))
+    if control[FREE_COUNT] < max(letters, len(t.slots) // 4):
+        more = len(t.slots) // 2 + letters
+        pool = np.vstack((t.pool, np.zeros((more, t.pool.shape[1]))))
+        t = t._replace(slots=_more(t.slots, more, USERS, control, FREE), pool=pool)
+    if 0 < len(t.tape) < 2 * (len(t.parcels) + events):  # the caller has emptied it
+        t = t._replace(tape=np.zeros((2 * (len(t.parcels) + events) + TAPE, 3), dtype=np.int64))
+    return t
+
+
+def _lined_up(rows: int, columns: int) -> np.ndarray:
+    """Zeros whose first row begins a line of the processor's cache."""
+    spare = np.zeros(rows * columns + p.LINE - 1, dtype=np.int64)
+    first = -spare.ctypes.data // 8 % p.LINE
+    return spare[first : first + rows * columns].reshape(rows, columns)
+
+
+def _more(table: np.ndarray, more: int, link: int, control: np.ndarray, first: int) -> np.ndarray:
+    """The table with that many rows more, put on its list of free rows; the list begins at control[first], its length stands behind that."""
+    new = _lined_up(len(table) + more, table.shape[1])
+    new[: len(table)] = table
+    new[len(table) :, link] = [*range(len(table) + 1, len(new)), control[first]]
+    control[first] = len(table)
+    control[first + 1] += more
+    return new
+
+
+def directory(t: p.Tables) -> np.ndarray:
+    """How compiled code finds the tables, which the caller keeps alive."""
+    return np.array([(table.ctypes.data, *table.shape, 0)[:3] for table in t], dtype=np.int64)
+
+
+def count(loop: Loop, t: p.Tables) -> None:
+    """Bring the loop's clock, counters and letters held back up to date."""
+    loop.now = int(t.control[p.NOW])
+    if isinstance(loop.keeper, Virtual):
+        loop.keeper.now = loop.now
+    loop.sent[:], loop.lost[:] = t.sent.T
+    loop.delivered[loop.plan.arriving] = t.came
+    for i in loop.nodes:
+        row = t.nodes[i].tolist()
+        loop.ticks[i], loop.skipped[i] = row[p.TICKS], row[p.SKIPPED]
+        loop.sequence[i] = row[p.SEQUENCE : p.SEQUENCE + TICK]
+    for n, channel in enumerate(loop.plan.links[:, network.CHANNEL].tolist() if any(way.stale for way in loop.ways.values()) else ()):
+        stale = loop.ways[channel].stale
+        if stale:
+            ring, oldest, waiting = t.rings[t.links[n, p.HELD]].tolist()
+            places = [ring + (oldest + k) % (stale + 1) for k in range(waiting)]
+            loop.held[n] = deque((int(t.held[place, 0]), Letter(channel, *_letter(t, t.held[place, 1]))) for place in places)
+
+
+def _letter(t: p.Tables, slot: int) -> tuple[int, np.ndarray]:
+    return int(t.slots[slot, STAMP]), t.pool[slot, : t.slots[slot, SIZE]].copy()
+
+
+def write_back(loop: Loop, t: p.Tables) -> None:
+    """Bring all that a Loop holds up to date: it could go on from here."""
+    count(loop, t)
+    loop.expect(under_way(t))
+
+
+def under_way(t: p.Tables) -> UnderWay:
+    """What is to come, on the agenda and at nodes until their next ticks."""
+    free = np.zeros(len(t.parcels), dtype=np.bool_)
+    mark_free(t.control, t.parcels, free)
+    rows = np.concatenate((t.agenda[: t.control[EVENTS]], t.parcels[~free, :EVENT_COLUMNS]))
+    rows = rows[np.lexsort((rows[:, SEQ], rows[:, WHO], rows[:, AT]))]
+    port, slot = _of_which(rows[:, WHICH])
+    said = slot[slot >= 0]
+    stamp, size = np.zeros(len(rows), dtype=np.int64), np.full(len(rows), -1)
+    stamp[slot >= 0], size[slot >= 0] = t.slots[said, STAMP], t.slots[said, SIZE]
+    values = t.pool[said][np.arange(t.pool.shape[1]) < t.slots[said, SIZE, None]]
+    return UnderWay(np.column_stack((rows[:, AT], *_of_who(rows[:, WHO]), rows[:, SEQ], stamp, port, size)), values)

@@ -1,0 +1,288 @@
+"""The event loop: it hosts nodes, keeps the agenda, applies conditions to what they send, and knows no rule.
+
+    take the first event of the agenda -> give it to its node -> put what the node sends on the agenda
+
+The agenda is a heap of events ordered by content (message.py). This is the loop to read, and the oracle of the one that runs (compiled_loop.py), which
+takes what is built here and also hosts a part of a team, joined to the others by a wire.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterable
+from heapq import heappop, heappush
+from typing import Any
+
+import numpy as np
+
+from asyncnet.kernels.plain import as_python
+from asyncnet.loop import clock, ledger, underway
+from asyncnet.loop.compiled.agenda import who
+from asyncnet.loop.link import CONSTANT, EXPONENTIAL, LOGNORMAL, LOSS, UNIFORM, fate
+from asyncnet.loop.message import CHANNEL_NAMES, CHANNELS, TICK, TURN, Letter
+from asyncnet.loop.timekeeper import NEVER
+from asyncnet.loop.underway import KIND, SRC, UnderWay
+from asyncnet.nodes.node import Node
+from asyncnet.nodes.outbox import LOOK
+from asyncnet.runs.memory import most_events
+from asyncnet.scenario.schema import Links, Scenario
+from asyncnet.tasks.parts import TaskFailed
+from asyncnet.team.build import build, clock_of
+from asyncnet.team.draw import plan
+from asyncnet.team.network import DST, PORT, Plan
+
+Tape = Callable[[np.ndarray], None]
+_DELAYS = {"constant": CONSTANT, "uniform": UNIFORM, "exponential": EXPONENTIAL, "lognormal": LOGNORMAL}
+
+
+class Way:
+    """What the links of one channel do to messages: the same for all of them."""
+
+    def __init__(self, links: Links, channel: str, tick: int) -> None:
+        rows, fixed = [], True
+        for condition in links.of(channel):
+            if condition.loss:
+                rows.append((LOSS, condition.loss, 0.0))
+                fixed = False
+            if condition.delay:
+                numbers = [value * tick if key != "sigma" else value for key, value in condition.delay.model_dump(exclude={"kind"}).items()]
+                rows.append((_DELAYS[condition.delay.kind], *numbers, *[0.0] * (2 - len(numbers))))
+                fixed = fixed and condition.delay.kind == "constant"
+        self.stale = links.stale(channel)
+        self.retry = links.retry * tick if links.reliable(channel) else -1.0
+        self.conditions = np.array(rows or np.zeros((0, 3)), dtype=np.float64)
+        self.fixed = round(sum(row[1] for row in rows)) if fixed else -1  # the delay in microseconds if it is always the same
+
+
+class Loop:
+    """Hosts the nodes numbered `mine` (all, if None) of a scenario's team.
+
+    `reverse` builds the nodes in reverse order; it must change nothing (a test sees to that). `tape` is given what the nodes hear, in order, as rows of
+    (now, who, sequence number), and with a negative sequence number what is lost on leaving (agenda.who packs kind, receiver and sender).
+    """
+
+    def __init__(self, scenario: Scenario, keeper: Any, mine: Iterable[int] | None = None, *, reverse: bool = False, tape: Tape | None = None) -> None:
+        self.scenario, self.keeper, self.tape = scenario, keeper, tape
+        self.plan: Plan = plan(scenario)
+        self.stopped: str | None = None  # why the loop stopped, once it has
+        self.paused = False  # whether it has come to the end of the time it was given
+        self.now = 0
+        self.seed, self.tick = scenario.seed, scenario.tick
+        numbers = sorted(range(len(self.plan.nodes)) if mine is None else mine, reverse=reverse)
+        self.nodes: dict[int, Node] = {i: build(scenario, self.plan, self.plan.nodes[i]) for i in numbers}
+        self.score = self.nodes[0].score if 0 in self.nodes else None
+        self.clocks = {i: clock_of(scenario, self.plan.nodes[i]) for i in sorted(self.nodes) if i}
+        self.ways = {code: Way(scenario.links, name, self.tick) for name, code in CHANNELS.items()}
+        self.sequence = {i: [0] * TICK for i in self.nodes}
+        self.ticks = dict.fromkeys(self.nodes, 0)
+        self.skipped = dict.fromkeys(self.nodes, 0)
+        # What became of messages, by link (ledger.py): those sent and lost here, those delivered here; and on stale links those held back.
+        self.ledger = np.zeros((len(ledger.COLUMNS), len(self.plan.links)), dtype=np.int64)
+        self.sent, self.lost, self.delivered = self.ledger[ledger.SENT], self.ledger[ledger.LOST], self.ledger[ledger.DELIVERED]
+        self.held: dict[int, deque[tuple[int, Letter]]] = {}
+        self._found: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
+        self._asked: deque[Callable[[], None]] = deque()
+        self._noted: list[tuple[int, int, int]] = []
+        self.most_events = most_events(scenario, self.plan)
+        self._agenda: list[tuple] = []
+        self._coming: UnderWay | None = None  # the agenda, if it is not that list
+        if 0 in self.nodes:
+            heappush(self.agenda, (0, TURN, 0, 0, 0, 0, None, 0))
+        for i, row in self.clocks.items():
+            first = int(clock.first_tick(row, self.seed, self.nodes[i].identity))
+            if first < NEVER:
+                heappush(self.agenda, (first, TICK, i, i, 0, 0, None, 0))
+
+    @property
+    def agenda(self) -> list[tuple]:
+        """A heap of events (message.py)."""
+        if self._coming is not None:
+            self._agenda, self._coming = underway.events(self._coming), None
+        return self._agenda
+
+    def under_way(self) -> UnderWay:
+        """The agenda as arrays."""
+        return underway.gathered(self._agenda) if self._coming is None else self._coming
+
+    def expect(self, what: UnderWay) -> None:
+        """Have this as the agenda."""
+        self._agenda, self._coming = [], what
+
+    def prepare(self) -> None:
+        """Compile what the run will need, or find it compiled, so that no clock waits for it."""
+        for node in self.nodes.values():
+            node.prepare()
+        row = clock.row("periodic", 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0)
+        clock.next_tick(row, self.seed, 0, 1, 0)
+        fate(np.zeros((0, 3)), self.seed, 0, 0, 0, 0, -1.0)
+
+    def run(self, progress: Callable[[Loop], None] | None = None, until: int = NEVER) -> None:
+        """Handle events until the world has finished, somebody calls `stop`, or nobody has anything left to do; or all those before the time `until`."""
+        self.paused = False
+        if self.score is not None and self.score.finished:  # it goes on from a state of its very end
+            self._finish()
+        try:
+            self._run(progress, until)
+            self._answer()  # not after an exception, which may have come in the middle of an event
+        except TaskFailed as error:
+            self._asked.clear()  # the event under way will never be over, and between two events nobody comes any more
+            self.stop(str(error))
+        finally:
+            if not self.paused:  # else looking now would be one look more than without the pause
+                self._look(None)
+            self._write_tape()
+
+    def _run(self, progress: Callable[[Loop], None] | None, until: int) -> None:
+        agenda, nodes = self.agenda, self.nodes
+        now = self.now
+        while self.stopped is None:
+            if self._asked:
+                self._answer()
+            at = agenda[0][0] if agenda else NEVER
+            if at >= until < NEVER:
+                self._pause(until)
+                break
+            if at > now:
+                if at == NEVER:
+                    self._stall()
+                    break
+                self._write_tape()
+                self.now = now = self.keeper.reach(at)
+                continue
+            at, kind, dst, src, seq, stamp, payload, port = heappop(agenda)
+            node = nodes[dst]
+            if self.tape is not None:
+                self._note(now, kind, dst, src, seq)
+            if kind == TICK:
+                letters = node.act(now)
+                self._next_tick(node, dst, at, now)
+            elif kind == TURN:
+                letters = node.act(now)
+            else:
+                self.delivered[self._arrived(dst, kind, port)] += 1
+                letters = node.hear(now, kind, port, seq, stamp, payload)
+            for letter in letters:
+                self._send(dst, letter, now)
+            if len(agenda) > self.most_events:
+                self._give_up()
+            if node.flags & LOOK:
+                self._look(progress)
+
+    def _pause(self, at: int) -> None:
+        self.paused, self.now = True, at
+
+    def _look(self, progress: Callable[[Loop], None] | None) -> None:
+        """Bring the score up to date; tell `progress` of a new row."""
+        if 0 in self.nodes:
+            rows = len(self.score.rows)
+            self.nodes[0].look(self.now)
+            if self.score.finished:
+                self._finish()
+            if progress is not None and len(self.score.rows) > rows:
+                progress(self)
+
+    def _finish(self) -> None:
+        self.stop("finished")
+
+    def _stall(self) -> None:
+        self.stop(f"stalled: nobody had anything to do after {self.now / 1e6:.3f} s; the world waited for decision {int(self.nodes[0].view.stamp[0])}")
+
+    def _give_up(self) -> None:
+        """End the run, for more messages are under way than there is room for."""
+        named, counts = np.unique(self.under_way().rows[:, KIND : SRC + 1], axis=0, return_counts=True)
+        (kind, dst, src), most = named[counts.argmax()].tolist(), counts.max()
+        link = f"{CHANNEL_NAMES.get(kind, 'a tick')} {self.plan.nodes[src].name} -> {self.plan.nodes[dst].name}"
+        self.stop(f"out of room: {counts.sum():,} messages are under way, at most {self.most_events:,} may be; {most:,} of them are {link}")
+
+    def ask(self, what: Callable[[], None]) -> None:
+        """Have the loop call `what` between two events, when all that it holds is up to date; from any thread."""
+        self._asked.append(what)
+
+    def _answer(self) -> None:
+        while self._asked:
+            self._asked.popleft()()
+
+    def _note(self, now: int, kind: int, dst: int, src: int, seq: int) -> None:
+        self._noted.append((now, int(as_python(who)(kind, dst, src)), seq))
+        if len(self._noted) >= 1000:
+            self._write_tape()
+
+    def _write_tape(self) -> None:
+        if self._noted:
+            self.tape(np.array(self._noted, dtype=np.int64))
+            self._noted.clear()
+
+    def stop(self, why: str) -> None:
+        """Make `run` return before its next event; may be called from another thread."""
+        self.stopped = self.stopped or why
+
+    def _next_tick(self, node: Node, index: int, at: int, now: int) -> None:
+        self.ticks[index] += 1
+        k = self.ticks[index] + self.skipped[index]
+        due = int(clock.next_tick(self.clocks[index], self.seed, node.identity, k, at))
+        if due <= now:  # wall time only: ticks that have passed are skipped, not made up for, and counted
+            missed = 0
+            while due <= now:
+                missed += 1
+                due = int(clock.next_tick(self.clocks[index], self.seed, node.identity, k + missed, due))
+            self.skipped[index] += missed
+        heappush(self.agenda, (due, TICK, index, index, k, 0, None, 0))
+
+    def _send(self, src: int, letter: Letter, now: int) -> None:
+        channel, stamp, _, only = letter
+        if channel == TURN:
+            heappush(self.agenda, (max(stamp, now), TURN, src, src, 0, 0, None, 0))
+            return
+        sequence = self.sequence[src]
+        seq = sequence[channel] = sequence[channel] + 1
+        way, routes = self.ways[channel], self._routes(src, channel)
+        for link, dst, port in routes if only < 0 else (routes[only],):
+            self.sent[link] += 1
+            if way.stale:
+                held = self.held.setdefault(link, deque())
+                held.append((seq, letter))
+                if len(held) <= way.stale:
+                    continue
+                first, kept = held.popleft()
+                self._carry(way, link, src, dst, port, first, kept, now)
+            else:
+                self._carry(way, link, src, dst, port, seq, letter, now)
+
+    def _routes(self, src: int, channel: int) -> list[tuple[int, int, int]]:
+        """The links by which a node sends on a channel: (link, receiver, port there)."""
+        found = self._found.get((src, channel))
+        if found is None:
+            links = self.plan.outgoing(src, channel)
+            found = self._found[src, channel] = list(zip(links, *self.plan.links[links, DST : PORT + 1].T.tolist(), strict=True))
+        return found
+
+    def _arrived(self, dst: int, channel: int, port: int) -> int:
+        """The link by which a message has come."""
+        return self.plan.arriving[self.plan.incoming(dst, channel).start + port]
+
+    def _carry(self, way: Way, link: int, src: int, dst: int, port: int, seq: int, letter: Letter, now: int) -> None:
+        channel, delay = letter.channel, way.fixed
+        if delay < 0:
+            nodes = self.plan.nodes
+            delay, copies = fate(way.conditions, self.seed, nodes[src].identity, nodes[dst].identity, channel, seq, way.retry)
+            if copies == 0:
+                self.lost[link] += 1
+                if self.tape is not None:
+                    self._note(now, channel, dst, src, -seq)
+                return
+        heappush(self.agenda, (now + int(delay), channel, dst, src, seq, letter.stamp, letter.payload, port))
+
+    def digest(self) -> str:
+        """A hash over every hosted node's full state, in the order of their numbers; equal exactly when two runs ended in the same bits."""
+        return digest({i: node.state for i, node in self.nodes.items()})
+
+
+def digest(states: dict[int, np.ndarray]) -> str:
+    """SHA-256 over (number, size, bytes) of each state in the order of numbers."""
+    seal = hashlib.sha256()
+    for i in sorted(states):
+        state = np.ascontiguousarray(states[i], dtype="<f8")
+        seal.update(f"{i} {state.size} ".encode())
+        seal.update(state.tobytes())
+    return seal.hexdigest()

@@ -1,0 +1,1 @@
+"""A node: its state and kernels bound to parts, what it sends, and the two that are no learning nodes."""

@@ -1,0 +1,191 @@
+"""A machine bound to its parts: a learning node to a rule, the world to a task.
+
+A machine (machines/, world.py, dopamine.py) is the text of a turn. What it leaves open it asks of its parts by name, `c.rule.learn(v, c, ...)`, and which
+kernel that is follows from the type of `c`: the one of that name in the part's file, else in the files that the machine names for what a part does not bring
+(PARTS). So a machine is compiled once for each family, from its own text, and what one family is made of is compiled again when that changes and only then.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import functools
+import hashlib
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from types import FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from asyncnet.kernels.cut import cutter
+from asyncnet.kernels.kernel import entry_kept
+from asyncnet.kernels.layout import DIMENSIONS, Field, places
+from asyncnet.kernels.plain import is_kernel
+from asyncnet.kernels.reach import called, reached, remember, text_of
+from asyncnet.scenario.mistakes import ScenarioError, near
+
+
+def bound(function: Callable) -> Callable:
+    """Mark an entry of a machine: it is compiled for each family."""
+    remember(function.__module__)
+    return function
+
+
+def unbound(state: np.ndarray, config: np.ndarray) -> tuple:
+    """Stands for a family's own `cut`, which makes `v`, the fields, and `c`, the settings and parts."""
+    raise NotImplementedError("bind() this machine first")
+
+
+class Family:
+    """A machine and its parts: fields, settings and entries."""
+
+    def __init__(self, machine: ModuleType, parts: Mapping[str, ModuleType]) -> None:
+        self.machine, self.parts = machine, parts
+        self.fields: tuple[Field, ...] = (*machine.FIELDS, *(field for part in parts.values() for field in part.FIELDS))
+        self.settings: list[tuple[str, type]] = [*machine.SETTINGS, *(setting for part in parts.values() for setting in part.SETTINGS)]
+        self.dimensions: tuple[str, ...] = (*DIMENSIONS, *(letter for module in (machine, *parts.values()) for letter in getattr(module, "DIMENSIONS", ())))
+        self.name = " ".join(module.__name__.rpartition(".")[2] for module in (machine, *parts.values())).replace("_", " ")
+        _check(self)
+        self.digest = _digest(self)
+        kernels = {name: functools.partial(self.kernel, name) for name in parts}
+        settings, fields = [(name, kind is int) for name, kind in self.settings], [(field.name, field.shape) for field in self.fields]
+        self._cut = cutter(f"{self.name} {self.digest}", self.dimensions, settings, fields, kernels)
+
+    def kernel(self, part: str, name: str) -> Any:
+        """The kernel of that name which a part brings, or has from the machine's defaults; None if there is none."""
+        return next((getattr(module, name) for module in self._sources(part) if hasattr(module, name)), None)
+
+    def _sources(self, part: str) -> Iterator[ModuleType]:
+        yield self.parts[part]
+        yield from map(importlib.import_module, getattr(self.machine, "PARTS", {}).get(part, ()))
+
+    @functools.cached_property
+    def texts(self) -> dict[str, bytes]:
+        """The text of all that its code is made of, by module."""
+        texts = reached(self.machine.__name__) | reached(cutter.__module__)
+        for part in self.parts:
+            for module in self._sources(part):
+                texts |= reached(module.__name__)
+        return texts
+
+    @functools.cached_property
+    def begin(self) -> Any:
+        """Fills a fresh state: begin(state, config)."""
+        return self._entry(self.machine.begin)
+
+    @functools.cached_property
+    def handle(self) -> Any:
+        """Takes in one event: handle(state, config, now, kind, port, seq, stamp, payload, out, numbers)."""
+        return self._entry(self.machine.handle)
+
+    def _entry(self, function: Any) -> Any:
+        """The machine's function with this family's `cut` in the place of the unbound one; its name is its own too, for code kept on disk is known by names."""
+        made = FunctionType(function.__code__, function.__globals__ | {"cut": self._cut}, function.__name__)
+        made.__module__, made.__doc__ = function.__module__, function.__doc__
+        made.__qualname__ = f"{function.__name__}_{self.digest}"
+        return entry_kept(made, self.digest, self.name)
+
+    def config(self, dims: Mapping[str, int], values: Mapping[str, float]) -> np.ndarray:
+        """The array that the kernels read: dimensions, settings (every declared one must be given), where each field starts."""
+        for name, _ in self.settings:
+            if name not in values:
+                raise ScenarioError(self.name, f"setting {name}", "nobody gives it a value; values() of the file that declares it has to")
+        starts = (place[0] for place in places(self.fields, tuple(dims.items())).values())
+        return np.array([*(dims.get(d, 0) for d in self.dimensions), *(values[name] for name, _ in self.settings), *starts], dtype=np.float64)
+
+
+_families: dict[tuple[str, ...], Family] = {}
+
+
+def bind(machine: ModuleType, **parts: ModuleType) -> Family:
+    """The family of a machine and its parts; raises ScenarioError if a part's file names what nobody knows, or lacks what is asked for."""
+    key = (machine.__name__, *(f"{name}={part.__name__}" for name, part in parts.items()))
+    if key not in _families:
+        _families[key] = Family(machine, parts)
+    return _families[key]
+
+
+def _digest(family: Family) -> str:
+    whole = hashlib.sha256(repr([family.machine.__name__, *((name, part.__name__) for name, part in family.parts.items())]).encode())
+    for name, text in sorted(family.texts.items()):
+        whole.update(f"\n{name} {len(text)}\n".encode() + text)
+    return whole.hexdigest()[:20]
+
+
+@functools.cache
+def _parsed(text: bytes) -> ast.Module:
+    return ast.parse(text)
+
+
+def _is_machine(text: bytes) -> bool:
+    return any(isinstance(statement, ast.FunctionDef) and "bound" in map(ast.unparse, statement.decorator_list) for statement in _parsed(text).body)
+
+
+def _asked(family: Family, part: str) -> set[str]:
+    """Which kernels the machine and the other parts ask of a part: NAME in c.part.NAME; what other machines ask, which a file may name, is not asked here."""
+    mine = family.texts[family.machine.__name__]
+    return {
+        node.attr
+        for text in family.texts.values()
+        if text == mine or not _is_machine(text)
+        for node in ast.walk(_parsed(text))
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == f"c.{part}"
+    }
+
+
+def _check(family: Family) -> None:
+    """Refuse what the compiler would find out late and say at length, or never."""
+    for names in ([field.name for field in family.fields], [name for name, _ in family.settings]):
+        for name in names:
+            if names.count(name) > 1:
+                raise ScenarioError(family.name, f"field or setting {name}", "declared twice")
+    for field in family.fields:
+        if not isinstance(field.shape, str) or not field.shape.split():
+            raise ScenarioError(
+                family.name, f"field {field.name}", f"its shape is a string of dimension letters and numbers, such as 'B O'; got {field.shape!r}"
+            )
+        for size in field.shape.split():
+            if not size.isdigit() and size not in family.dimensions:
+                why = f"has the shape {field.shape!r}, and {size} is no dimension; there are {', '.join(family.dimensions)}"
+                raise ScenarioError(family.name, f"field {field.name}", why)
+    known = {
+        "v": {field.name for field in family.fields},
+        "c": {*family.dimensions, *(name for name, _ in family.settings), *family.parts},
+    }
+    _check_fields(family.machine, known)
+    for part, module in family.parts.items():
+        asked = _asked(family, part)
+        for name in sorted(asked):
+            if not is_kernel(family.kernel(part, name)):
+                if hasattr(module, name):
+                    raise ScenarioError(f"{called(module.__name__)}.{name}", "", "is no kernel: @kernel is missing")
+                close = difflib.get_close_matches(name, [each for each in vars(module) if each not in asked and is_kernel(vars(module)[each])], n=1)
+                why = f"{family.machine.__name__} asks for {name}, and nobody brings it" + "".join(f"; is {each} it?" for each in close)
+                raise ScenarioError(called(module.__name__), "", why)
+        _check_fields(module, known)
+        _check_kernels(family.machine, module, asked)
+
+
+def _check_kernels(machine: ModuleType, module: ModuleType, asked: set[str]) -> None:
+    """A kernel of a part that nobody would call is a misspelt one."""
+    text = _parsed(text_of(module.__name__))
+    used = {node.id for node in ast.walk(text) if isinstance(node, ast.Name)}
+    for statement in text.body:
+        if isinstance(statement, ast.FunctionDef) and statement.decorator_list and statement.name not in asked | used and statement.name[0] != "_":
+            hint = near(statement.name, sorted(asked), "it asks for")
+            why = f"{machine.__name__} asks for no kernel of that name, and nothing there uses it; {hint}"
+            raise ScenarioError(f"{called(module.__name__)}.{statement.name}", "", why)
+
+
+def _check_fields(module: ModuleType, known: Mapping[str, set[str]]) -> None:
+    """In a kernel of (v, c, ...), every v.NAME is a field, every c.NAME a dimension, a setting or a part."""
+    for kernel in _parsed(text_of(module.__name__)).body:
+        if not isinstance(kernel, ast.FunctionDef) or [argument.arg for argument in kernel.args.args[:2]] != ["v", "c"]:
+            continue
+        for node in ast.walk(kernel):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.attr not in known.get(node.value.id, (node.attr,)):
+                what, label = ("field", "fields") if node.value.id == "v" else ("setting", "settings")
+                hint = near(node.attr, sorted(known[node.value.id]), f"its {label} are")
+                why = f"{node.value.id}.{node.attr} is no {what} of this node; {hint}"
+                raise ScenarioError(f"{called(module.__name__)}.{kernel.name}, line {node.lineno}", "", why)

@@ -1,0 +1,116 @@
+"""A node as its loop sees it: a flat array of state, kernels that change it, and letters that come out.
+
+A node never sleeps, reads a clock, opens a socket or draws a number that is not its own; its future depends on scenario, seed, name and its ordered
+inbox, and on nothing else.
+"""
+
+from __future__ import annotations
+
+import functools
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from asyncnet.kernels import layout
+from asyncnet.kernels.pointer import address
+from asyncnet.loop.message import TICK, Letter
+from asyncnet.nodes.family import Family
+from asyncnet.nodes.outbox import AGAIN, AT, CHANNEL, COLUMNS, COUNT, LINK, SIZE, STAMP, STEP
+from asyncnet.runs.metrics import Score
+from asyncnet.team.network import NodePlan
+
+_NOTHING: tuple[Letter, ...] = ()
+_NO_PAYLOAD = np.zeros(0)
+
+_shared: WeakValueDictionary[bytes, np.ndarray] = WeakValueDictionary()
+
+
+def shared(numbers: np.ndarray) -> np.ndarray:
+    """The one array with these numbers, which nobody changes: nodes of one shape share their settings, and their clock."""
+    return _shared.setdefault(numbers.tobytes(), numbers)
+
+
+@functools.cache
+def _outbox(rows: int, numbers: int) -> tuple[np.ndarray, np.ndarray]:
+    """An outbox for so many messages; nodes of one shape share it, for it is empty between two calls."""
+    return np.zeros((rows + 1, COLUMNS), dtype=np.int64), np.zeros(numbers)
+
+
+class Node:
+    """A node made of kernels: `hear` takes in a message, `act` takes a turn, both return letters; one on channel TURN asks for a turn of its own at that stamp.
+
+    `view` names the arrays inside `state`; `config` holds its settings (layout.py). `room` is that of its outbox: messages, numbers.
+    """
+
+    def __init__(self, plan: NodePlan, bound: Family, dims: dict[str, int], values: dict[str, float], room: tuple[int, int]) -> None:
+        self.name, self.index, self.identity = plan.name, plan.index, plan.identity
+        self.bound, self.places = bound, layout.places(bound.fields, tuple(dims.items()))
+        self.config = shared(bound.config(dims, values))
+        self.seat(np.zeros(max(last for _, last, _ in self.places.values())))
+        self._handle = bound.handle
+        self._begin = bound.begin
+        self.room = room
+        self.flags = 0  # what the last event asked of the host beside sending
+
+    def seat(self, state: np.ndarray) -> None:
+        """Live in this array from now on; its contents are the node's state."""
+        self.state = state
+        self.view = layout.Views(state, self.places)
+
+    def begin(self) -> None:
+        """Fill the state: initial weights, nothing heard."""
+        self._begin(self.state, self.config)
+
+    def prepare(self) -> None:
+        """Compile what the node will need, or find it compiled."""
+        address(self._handle)
+
+    def hear(self, now: int, channel: int, port: int, seq: int, stamp: int, payload: np.ndarray) -> list[Letter] | tuple[Letter, ...]:
+        """Take in one message (on an on-arrival clock: and act on it)."""
+        return self._letters(now, 0, channel, port, seq, stamp, payload)
+
+    def act(self, now: int) -> list[Letter] | tuple[Letter, ...]:
+        """Take the turn of a tick, or one that it has asked for."""
+        return self._letters(now, 2, TICK, 1, 0, 0, _NO_PAYLOAD)
+
+    def _letters(self, now: int, ticked: int, kind: int, port: int, seq: int, stamp: int, payload: np.ndarray) -> list[Letter] | tuple[Letter, ...]:
+        out, numbers = _outbox(*self.room)
+        letters: list[Letter] = []
+        self.flags = AGAIN
+        while self.flags & AGAIN:
+            out[0] = 0
+            self.flags = self._handle(self.state, self.config, now, kind, port, seq, stamp, payload, out, numbers)
+            for row in out[1 : 1 + out[0, COUNT]].tolist():
+                letters.append(Letter(row[CHANNEL], row[STAMP], numbers[row[AT] : row[AT] + row[SIZE]].copy(), row[LINK]))
+            if self.flags & STEP:
+                self.step()
+            kind, port, seq, stamp, payload = TICK, ticked, 0, 0, _NO_PAYLOAD
+        return letters or _NOTHING
+
+    def step(self) -> None:
+        """Do what the node's kernels leave to Python; only the world's do."""
+        raise NotImplementedError
+
+    def counts(self) -> dict[str, int]:
+        """What the node passed over and did, by name."""
+        return dict(zip(self.bound.machine.COUNT_NAMES, self.view.counts.astype(int).tolist(), strict=True))
+
+
+class World(Node):
+    """The node that holds the task (world.py); its task, if it lives in Python, is stepped here, and here its score is kept."""
+
+    def __init__(self, *args: object, outside: object, score: Score) -> None:
+        super().__init__(*args)
+        self.outside, self.score = outside, score
+
+    def step(self) -> None:
+        self.outside.step(self.view)
+
+    def look(self, now: int) -> None:
+        """Bring the score up to date."""
+        self.score.take(self.view, now)
+
+    def close(self) -> None:
+        """Give back what the task holds."""
+        if self.outside is not None:
+            self.outside.close()

@@ -1,0 +1,1 @@
+"""What a run's nodes heard, kept in files, and done again."""

@@ -1,0 +1,107 @@
+"""What the world measures while the team learns."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+import numpy as np
+
+from asyncnet.kernels.layout import Views
+
+
+class Score:
+    """Rewards, returns and punctuality, taken from the world's state when it asks for it, and one row of progress now and then.
+
+    Where a reward is minus a squared error (`squared_error`), that error is what is said of it.
+    """
+
+    def __init__(self, decisions: int | None, episodes: int | None, rows: int = 200, *, squared_error: bool = False) -> None:
+        self.squared_error = squared_error
+        self.decisions = self.episodes = 0
+        self.goal_decisions, self.goal_episodes = decisions, episodes
+        self.rewards = array("d")  # mean over streams, for each decision
+        self.returns: list[float] = []
+        self.on_time = self.late = self.missing = self.repeated = 0
+        self.revised = 0  # decisions that used an action before its final version
+        self.lateness: list[float] = []  # decisions whose action was so many decisions late
+        self.rows: list[dict[str, Any]] = []
+        self._every = max(1, (decisions or episodes or 1) // rows)
+        self.look_at = self._every  # the decision or episode at which the next row is due
+
+    @property
+    def finished(self) -> bool:
+        if self.goal_decisions is not None:
+            return self.decisions >= self.goal_decisions
+        return self.episodes >= self.goal_episodes
+
+    @property
+    def done(self) -> float:
+        """The share of the run that is behind us."""
+        return self.decisions / self.goal_decisions if self.goal_decisions else self.episodes / self.goal_episodes
+
+    def take(self, v: Views, now: int) -> None:
+        """Take what the world (world.py) has logged since the last time, and write a row if one is due; `now` in microseconds."""
+        for log, count, kept in ((v.log, v.log_count, self.rewards), (v.return_log, v.return_count, self.returns)):
+            kept.extend(log[: int(count[0])].tolist())
+            count[0] = 0.0
+        self._count(v)
+        unit = self.decisions if self.goal_decisions is not None else self.episodes
+        if unit >= self.look_at:
+            self.rows.append(self.row(now))
+            self.look_at = min((unit // self._every + 1) * self._every, max(unit + 1, self.goal_decisions or self.goal_episodes))
+            v.look_at[0] = self.look_at
+
+    def _count(self, v: Views) -> None:
+        self.decisions, self.episodes, self.on_time, self.late, self.missing, self.repeated, self.revised = v.counts[:7].astype(int).tolist()
+        self.lateness = v.lateness.tolist()
+
+    def saved(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """All that was taken so far, as plain data and arrays."""
+        return {"rows": list(self.rows), "look_at": self.look_at}, {"rewards": np.array(self.rewards), "returns": np.array(self.returns)}
+
+    def restore(self, v: Views, about: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Go on from what `saved` gave; what the world counts itself comes with its state."""
+        self._count(v)
+        self.rows, self.look_at = list(about["rows"]), about["look_at"]
+        self.rewards, self.returns = array("d", arrays["rewards"]), arrays["returns"].tolist()
+
+    def row(self, now: int) -> dict[str, Any]:
+        """Progress so far; names as in Stable-Baselines3 where it has one."""
+        window = self.rewards[-max(1, len(self.rewards) // 20) :]
+        row = {"decisions": self.decisions, "time/simulated_s": now / 1e6, "rollout/mean_reward": float(np.mean(window)) if window else 0.0}
+        if self.returns:
+            row |= {"rollout/episodes": self.episodes, "rollout/ep_rew_mean": float(np.mean(self.returns[-100:]))}
+        if self.squared_error:
+            row["rollout/mean_squared_error"] = -row["rollout/mean_reward"]
+        return row | {"world/on_time": self.on_time / max(1, self.decisions), "done": self.done}
+
+    def summary(self) -> dict[str, Any]:
+        rewards = np.array(self.rewards)
+        used = self.on_time + self.late
+        mean, last = (float(rewards.mean()), float(rewards[-max(1, rewards.size // 10) :].mean())) if rewards.size else (None, None)
+        return {
+            "decisions": self.decisions,
+            "mean_reward": mean,
+            "last_mean_reward": last,
+            "mean_squared_error": -mean if self.squared_error and rewards.size else None,
+            "last_mean_squared_error": -last if self.squared_error and rewards.size else None,
+            "episodes": self.episodes,
+            "mean_return": float(np.mean(self.returns)) if self.returns else None,
+            "last_mean_return": float(np.mean(self.returns[-100:])) if self.returns else None,
+            "best_mean_return_50": _best_window(self.returns, 50),
+            "on_time": self.on_time / max(1, self.decisions),
+            "late": self.late / max(1, self.decisions),
+            "repeated": self.repeated / max(1, self.decisions),
+            "missing": self.missing / max(1, self.decisions),
+            "final": 1.0 - self.revised / max(1, self.decisions),
+            "staleness": float(np.dot(self.lateness, np.arange(len(self.lateness)))) / used if used else None,
+        }
+
+
+def _best_window(values: list[float], width: int) -> float | None:
+    """The largest mean over `width` consecutive values, None if there are fewer."""
+    if len(values) < width:
+        return None
+    total = np.concatenate(([0.0], np.cumsum(values)))
+    return float(np.max(total[width:] - total[:-width]) / width)

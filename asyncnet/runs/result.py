@@ -1,0 +1,90 @@
+"""A finished run as its caller gets it: summary, verdict, and where a second execution ended in other bits."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from asyncnet.loop import ledger
+from asyncnet.runs.record import Record
+from asyncnet.runs.verdict import judge
+from asyncnet.scenario.schema import Scenario
+from asyncnet.team.draw import plan
+
+
+class Result:
+    """One finished run: the scenario, the engine's record, and where it was written (None if nowhere)."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        engine: str,
+        record: Record,
+        run_dir: Path | None = None,
+        *,
+        again: Record | None = None,
+        resumed: str = "",
+        begun: int = 0,
+        trouble: Collection[str] = (),
+    ) -> None:
+        """`again` is the record of a second execution, held to the first; `trouble` says what was not kept, at any time.
+
+        Of a resumed run `resumed` says how it went on, `begun` after how many decisions; `seconds` and `decisions_per_second` are those of its last part.
+        """
+        self.scenario, self.engine, self.record, self.run_dir = scenario, engine, record, run_dir
+        self.again, self.resumed, self.begun, self.trouble = again, resumed, begun, trouble
+
+    def __repr__(self) -> str:
+        score = self.record.score
+        figures = [f"{name.replace('_', ' ')} {score[name]:.4g}" for name in ("last_mean_return", "last_mean_reward") if score[name] is not None]
+        shown = ", ".join([f"{score['decisions']:,} decisions", *figures[:1], self.verdict()[0], f"digest {self.record.digest[:16]}"])
+        return f"<Result {self.scenario.name}: {shown}>"
+
+    def verdict(self) -> tuple[str, list[str]]:
+        """("pass" | "unknown" | "fail", reasons), as verdict.judge says it; never a pass if something was not kept."""
+        fails, unknown = judge(self.scenario, self.record)
+        if self.again is not None and (why := difference(self.scenario, self.record.digest, self.record.fields, self.again)):
+            fails.append(f"not deterministic: {why}")
+        unknown += self.trouble
+        return ("fail" if fails else "unknown" if unknown else "pass"), fails + unknown
+
+    def summary(self) -> dict[str, Any]:
+        """The dict that --json prints and summary.json holds."""
+        record = self.record
+        verdict, reasons = self.verdict()
+        return {
+            "scenario": self.scenario.name,
+            "under": list(self.scenario.under),
+            "engine": self.engine,
+            "seed": self.scenario.seed,
+            **record.score,
+            "decisions_per_second": (record.score["decisions"] - self.begun) / record.seconds if record.seconds else None,
+            "seconds": record.seconds,
+            "digest": record.digest,
+            "verdict": verdict,
+            "reasons": reasons,
+            "stopped": record.stopped,
+            "run_dir": str(self.run_dir) if self.run_dir else None,
+            "links": record.links,
+            "ledger": ledger.shown(plan(self.scenario), record.ledger),
+            "nodes": record.nodes,
+            **({"deterministic": self.again.digest == record.digest} if self.again is not None else {}),
+            **({"resumed": self.resumed} if self.resumed else {}),
+            **({"measured": record.measured} if record.measured else {}),
+        }
+
+
+def difference(scenario: Scenario, digest: str, fields: dict[str, str], again: Record) -> str:
+    """Where a second execution ended in other bits than those of the first: the first node and array that differ, or "" if none does."""
+    if digest == again.digest:
+        return ""
+    from asyncnet.record.recorder import differing
+    from asyncnet.team.build import build
+
+    team = plan(scenario)
+    for node in team.nodes:
+        then, now = (bytes.fromhex(found.get(node.name, "")) for found in (fields, again.fields))
+        if then != now:
+            return f"different: at the end, the {differing(build(scenario, team, node), then, now)} of {node.name}"
+    return f"different: digest {again.digest[:16]}, it was {digest[:16]}"

@@ -1,0 +1,134 @@
+"""A loop's complete state as plain arrays, and back: nodes, clocks, messages under way, ledger, task and score.
+
+`take` between two events, `put` into a loop just made, and the future is the same to the bit. Parts that several loops took at one instant add up to the
+whole (`merge`), and a loop that hosts a part of the team takes its part out of it, so a run may go on in another number of actors, or in one process.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from asyncnet.loop import ledger, underway
+from asyncnet.runs import sound
+from asyncnet.runs.checkpoint import Checkpoint
+from asyncnet.loop.loop import Loop
+from asyncnet.loop.message import TICK, Letter
+from asyncnet.team.network import CHANNEL, DST, SRC, Plan
+from asyncnet.scenario.schema import Scenario, ScenarioError
+from asyncnet.loop.timekeeper import Virtual
+from asyncnet.loop.underway import AT, UnderWay
+from asyncnet.nodes.world import DECISIONS
+
+_HELD = 4  # columns of what is held back on stale links
+
+
+def take(loop: Loop) -> Checkpoint:
+    """The state of a loop that is between two events and up to date (Loop.ask sees to both)."""
+    nodes = sorted(loop.nodes)
+    arrays = {f"node/{loop.nodes[i].name}": loop.nodes[i].state.copy() for i in nodes}
+    arrays["counts"] = np.array([[i, loop.ticks[i], loop.skipped[i], *loop.sequence[i]] for i in nodes], dtype=np.int64)
+    arrays["ledger"] = loop.ledger.copy()
+    arrays["agenda"], arrays["agenda/values"] = loop.under_way()
+    held = [(link, seq, letter.stamp, letter.payload) for link in sorted(loop.held) for seq, letter in loop.held[link]]
+    arrays["held"] = np.array([[link, seq, stamp, said.size] for link, seq, stamp, said in held], dtype=np.int64).reshape(-1, _HELD)
+    arrays["held/values"] = _joined(said for *_, said in held)
+    about: dict[str, Any] = {"now": int(loop.now)}
+    if 0 in loop.nodes:
+        about["decisions"] = int(loop.nodes[0].view.counts[DECISIONS])  # the score may not have looked lately
+        about["score"], more = loop.score.saved()
+        arrays |= {f"score/{name}": array for name, array in more.items()}
+        if loop.nodes[0].outside is not None:
+            about["task"], more = loop.nodes[0].outside.saved()
+            arrays |= {f"task/{name}": array for name, array in more.items()}
+    return Checkpoint(about, arrays)
+
+
+def merge(parts: Iterable[Checkpoint]) -> Checkpoint:
+    """The parts of a team as one."""
+    about: dict[str, Any] = {}
+    found: dict[str, list[np.ndarray]] = {}
+    for part in parts:
+        about |= part.about | {"now": max(part.about["now"], about.get("now", 0))}
+        for name, array in part.arrays.items():
+            found.setdefault(name, []).append(array)
+    return Checkpoint(about, {name: sum(arrays[1:], arrays[0]) if name == "ledger" else np.concatenate(arrays) for name, arrays in found.items()})
+
+
+def part(whole: Checkpoint, plan: Plan, mine: Iterable[int]) -> Checkpoint:
+    """The same without the states of other nodes than `mine`."""
+    names = {f"node/{plan.nodes[i].name}" for i in mine}
+    return whole._replace(arrays={name: array for name, array in whole.arrays.items() if name in names or not name.startswith("node/")})
+
+
+def settled(whole: Checkpoint, plan: Plan) -> Checkpoint:
+    """The same with a ledger that adds up: what was under way when a run on real clocks was cut is gone (expired), or will be said twice (duplicated)."""
+    table = whole.arrays["ledger"].copy()
+    waiting = np.zeros(len(plan.links), dtype=np.int64)
+    for _, kind, dst, src, *_, size in whole.arrays["agenda"].tolist():
+        if size >= 0:
+            waiting[plan.link(kind, src, dst)] += 1
+    np.add.at(waiting, whole.arrays["held"][:, 0], 1)
+    gap = ledger.unexplained(table) - waiting
+    table[ledger.EXPIRED] += np.maximum(gap, 0)
+    table[ledger.DUPLICATED] += np.maximum(-gap, 0)
+    return whole._replace(arrays=whole.arrays | {"ledger": table})
+
+
+def prove(scenario: Scenario, whole: Checkpoint, *, at_once: bool) -> None:
+    """Raise a ScenarioError that says why if a run cannot go on from there, before anything is begun; `at_once` as in sound.check."""
+    loop = Loop(scenario, Virtual())
+    try:
+        put(loop, whole, at_once=at_once)
+    finally:
+        loop.nodes[0].close()
+
+
+def put(loop: Loop, whole: Checkpoint, *, at_once: bool = False) -> None:
+    """Have a loop just made go on from there; raises ScenarioError if the state is no state of its team, or its task cannot go back to where it was."""
+    sound.check(loop, whole, at_once=at_once)
+    arrays, plan = whole.arrays, loop.plan
+    for row in arrays["counts"].tolist():
+        if row[0] in loop.nodes:
+            loop.ticks[row[0]], loop.skipped[row[0]], loop.sequence[row[0]] = row[1], row[2], row[3 : 3 + TICK]
+    for node in loop.nodes.values():
+        node.state[:] = arrays[f"node/{node.name}"]
+    sent_here, heard_here = (np.isin(plan.links[:, end], list(loop.nodes)) for end in (SRC, DST))
+    loop.ledger[:] = arrays["ledger"] * sent_here
+    loop.ledger[ledger.DELIVERED] = arrays["ledger"][ledger.DELIVERED] * heard_here
+    loop.now = whole.about["now"]
+    if isinstance(loop.keeper, Virtual):
+        loop.keeper.now = loop.now
+    rows = arrays["agenda"].copy()
+    rows[:, AT] = np.maximum(rows[:, AT], loop.now)  # what was late on real clocks is due now
+    loop.expect(underway.of(underway.ordered(UnderWay(rows, arrays["agenda/values"])), loop.nodes))
+    for (link, seq, stamp, _), payload in zip(arrays["held"].tolist(), _cut(arrays["held/values"], arrays["held"][:, 3]), strict=True):
+        if plan.links[link, SRC] in loop.nodes:
+            loop.held.setdefault(link, deque()).append((seq, Letter(int(plan.links[link, CHANNEL]), stamp, payload)))
+    if 0 in loop.nodes:
+        world = loop.nodes[0]
+        loop.score.restore(world.view, whole.about["score"], _within(arrays, "score/"))
+        if world.outside is not None:
+            try:
+                world.outside.restore(world.view, whole.about["task"], _within(arrays, "task/"))
+            except ScenarioError:
+                raise
+            except Exception as error:  # whatever the code of somebody's environment raises
+                why = f"its task cannot go back there: {' '.join(str(error).split())[:200] or type(error).__name__}"
+                raise ScenarioError(whole.where, "task", why) from None
+
+
+def _joined(parts: Iterable[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.zeros(0), *parts])
+
+
+def _cut(values: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
+    ends = np.cumsum(np.maximum(sizes, 0))
+    return [values[end - max(size, 0) : end].copy() for end, size in zip(ends.tolist(), sizes.tolist(), strict=True)]
+
+
+def _within(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
