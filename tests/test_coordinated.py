@@ -151,6 +151,19 @@ def test_a_unit_samples_so_often_for_an_observation_and_then_holds_its_value():
     assert sent == loop.sent.sum(), "who holds has nothing to say"
 
 
+@pytest.mark.parametrize("sweeps", [1, 3])
+def test_a_layer_that_is_silent_as_a_whole_says_so_and_no_decision_is_left_without_an_answer(sweeps):
+    world = {"waits": True, "interval": 1.0}
+    small = {"network.hidden": [2], "rule.sweeps": sweeps, "task.world": world, "clocks": POISSON, "rule.learning_rate": 0.0}
+    loop = Loop(scenario(small), Virtual())
+    for i in (1, 2):
+        loop.nodes[i].view.bias[:] = -50.0  # never 1
+    loop.run(until=10**8)
+    assert loop.stopped == "finished"
+    free = run(scenario({"network.hidden": [2], "rule.sweeps": sweeps, "task.world.interval": 30.0, "clocks": POISSON}), CompiledLoop)
+    assert free.score.summary()["repeated"] < 0.01
+
+
 def test_what_is_not_made_for_it_is_refused_by_its_key():
     for changes, key in (({"network.hidden": [4, 4]}, "network.hidden"), ({"clocks": {"default": {"kind": "on-arrival"}}}, "clocks.default")):
         with pytest.raises(ScenarioError, match=key):

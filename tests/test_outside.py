@@ -60,6 +60,44 @@ def refused(path, kind="rule"):
 # Run, resume, replay
 
 
+BAD_KINDS = {
+    "_replace(machine='os')": "os is no machine: it has no FIELDS",
+    "_replace(machine='nowhere')": "no machine 'nowhere'",
+    "_replace(hears=())": "hears no inputs",
+    "_replace(says=())": "says no activity",
+    "_replace(hears=(*reinforce.HIDDEN.hears, reinforce.INPUTS))": "hears one thing twice: inputs, credit, inputs",
+    "_replace(hears=(reinforce.INPUTS._replace(relation='sideways'), *reinforce.HIDDEN.hears[1:]))": "port inputs: no relation 'sideways'; there are below",
+    "_replace(hears=(*reinforce.HIDDEN.hears, PEERS))": "port peers: asyncnet.machines.sampled has no dimensions T and H",
+    "_replace(says=(reinforce.ACTIVITIES._replace(size='B'),))": "says activity in another form than the machines send it",
+}
+
+
+@pytest.mark.parametrize(("change", "why"), BAD_KINDS.items(), ids=list(range(len(BAD_KINDS))))
+def test_a_kind_of_node_that_cannot_be_is_refused_in_one_line(change, why, tmp_path):
+    lines = [
+        '"""A rule."""',
+        "from typing import Literal",
+        "from asyncnet.machines.gibbs import PEERS",
+        "from asyncnet.rules import reinforce",
+        'NAME, LINE, UNITS, OUTPUTS, FREE_LOGITS = "odd", "a rule that is odd", reinforce.UNITS, reinforce.OUTPUTS, False',
+        f"HIDDEN = OUTPUT = reinforce.HIDDEN.{change}",
+        "class Settings(reinforce.CoagentSettings):",
+        '    name: Literal["odd"]',
+        "values = reinforce.values",
+    ]
+    (tmp_path / "odd.py").write_text("\n".join(lines))
+    with pytest.raises(ScenarioError) as caught:
+        asyncnet.register(str(tmp_path / "odd.py"))
+    assert "HIDDEN" in str(caught.value)
+    assert why in str(caught.value)
+
+
+def test_a_brought_file_that_leaves_the_process_is_refused(tmp_path):
+    (tmp_path / "leaves.py").write_text("import sys; sys.exit(0)")
+    with pytest.raises(ScenarioError, match="SystemExit"):
+        asyncnet.register(str(tmp_path / "leaves.py"))
+
+
 def test_a_rule_in_a_file_runs_is_found_compiled_by_the_next_process_and_is_verified_from_its_directory_alone(rule, tmp_path):
     words = ["run", "multiplexer3-weight-max", "--rule", rule, *using("task.decisions=300"), "--json"]
     code, out, err = started(tmp_path, *words)

@@ -6,10 +6,10 @@
                           3. say the values, if they are news (`repeats`: in any case)
 
 News are values that a hearer would else take for others: one that says nothing about an observation is silent about it, all 0, to its peers (`holds`: what it
-held), and holds what it said last to those above.
+held), and holds what it said last to those above. One that has said nothing by its last sample says so: else those above might never hear of the observation.
 
 What the other nodes of the layer say is archived under the stamp that they said it with, so that both ends of a connection learn from the same pair of
-values, in whatever order they ticked, whatever else they have said since.
+values, in whatever order they ticked, whatever else they have said since; but for messages that are lost, or an observation that one end has missed.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from asyncnet.loop.message import ACTIVITY, TICK
 from asyncnet.machines import archive, hearing
 from asyncnet.machines.archive import age, clear, finish, sample, take_credit
 from asyncnet.machines.hearing import hear_activity, hear_reward, ready_credit, ready_sample
+from asyncnet.machines.settling import takes_in_anyway
 from asyncnet.machines.speaking import emit_activity, feedback_room
 from asyncnet.nodes.family import bound
 from asyncnet.nodes.family import unbound as cut
@@ -39,6 +40,7 @@ PARTS = {"rule": ("asyncnet.rules.coagent",)}
 FIELDS = (
     *archive.FIRST,
     Field("drawn", "1", "0.."),  # how often it has sampled for the held stamp
+    Field("said_stamp", "1", STAMP),  # of which observation it has spoken
     *archive.REST,
     Field("spoken", "B N"),  # what it said last
     Field("peer", "T 2", "fixed"),  # whose values each brings: the first unit, how many
@@ -66,7 +68,7 @@ def check(scenario: Scenario, table: str) -> tuple[str, str] | None:
     if "default" not in scenario.clocks or any(clock.kind == "on-arrival" for clock in scenario.clocks.values()):
         name = getattr(scenario, table).name
         return "clocks.default", f"{name} samples again at each tick, so every node needs a clock that ticks; on-arrival does not"
-    return None
+    return takes_in_anyway(scenario, getattr(scenario, table).name)
 
 
 @bound
@@ -74,6 +76,7 @@ def begin(state, config):
     """Fill a fresh state: nothing heard, nothing sampled, initial weights from keyed draws."""
     v, c = cut(state, config)
     clear(v)
+    v.said_stamp[0] = -1.0
     v.peer_stamp[:] = -1.0
     v.peer_seq[:] = -1.0
     c.rule.initialise(v, c)
@@ -147,7 +150,10 @@ def turn(v, c, now, ticked, out, numbers):
         c.rule.resample(v, c, stamp % c.K, stamp, int(v.drawn[0]))
         v.drawn[0] += 1.0
         speaks |= put_own(v, c, stamp % c.K, False)
+    if v.drawn[0] == c.sweeps and v.said_stamp[0] < v.stamp[0]:
+        speaks = True
     if speaks:
+        v.said_stamp[0] = v.stamp[0]
         emit_activity(v, c, out, numbers)
     return 0
 

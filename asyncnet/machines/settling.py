@@ -54,7 +54,7 @@ def check(scenario: Scenario, table: str) -> tuple[str, str] | None:
 def takes_in_anyway(scenario: Scenario, name: str) -> tuple[str, str] | None:
     """Nodes that move between observations have no use for acting again on the same one."""
     if scenario.network.ready == "revise":
-        return "network.ready", f"{name} takes in new values while it settles anyway; all or auto"
+        return "network.ready", f"{name} takes in new values at its ticks anyway; all or auto"
     return None
 
 

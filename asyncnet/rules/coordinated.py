@@ -6,8 +6,8 @@
     the output is REINFORCE's: dW_jn = alpha d h_j (A_n - p_n)
 
 In expectation that is the gradient of E[R]: d E[R] / dU_ij = Cov(R, h_i h_j | S) = E[(R - V(S)) h_i h_j], so the critic's V has to depend on the observation.
-Both ends of a pair learn from the same product, so U stays symmetric without anybody seeing to it; a pair of which one end has not heard the other about that
-observation learns nothing.
+Both ends of a pair learn from the same product, so U stays symmetric without anybody seeing to it, as long as both have heard the other; an end that has not
+heard the other about that observation learns nothing of the pair.
 
 Source: Chung, "Coordinated exploration" (arXiv 2307.13256), by its published summary: equations and derivation are this project's, checked by enumeration.
 """

@@ -112,7 +112,7 @@ def _made(name: str, text: bytes, file: str) -> ModuleType:
     try:
         text.decode("utf-8")
         exec(compile(text, file, "exec"), made.__dict__)
-    except Exception as error:  # whatever somebody's file raises
+    except (Exception, SystemExit) as error:  # whatever somebody's file raises
         del sys.modules[name]
         raise ScenarioError(file, "", _said(error, file)) from None
     return made
@@ -137,7 +137,7 @@ def _by_name(name: str) -> ModuleType:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             raise ScenarioError(name, "", f"no module of that name can be imported; a file is named with its path, such as ./{name}.py") from None
         raise ScenarioError(name, "", in_a_line(error)) from None
-    except Exception as error:  # whatever somebody's module raises
+    except (Exception, SystemExit) as error:  # whatever somebody's module raises
         raise ScenarioError(name, "", f"{type(error).__name__}: {in_a_line(error)}") from None
 
 

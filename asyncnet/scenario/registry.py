@@ -6,16 +6,19 @@ A module says what it is in attributes that all of its kind have, `NEEDS`; what 
 from __future__ import annotations
 
 import difflib
+import importlib
 import importlib.metadata
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
 from typing import Any, Literal, get_args, get_origin
 
+from asyncnet.kernels.layout import DIMENSIONS
 from asyncnet.kernels.reach import called, text_of
+from asyncnet.loop.message import CHANNELS
 from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.scenario.model import Model
-from asyncnet.team.ports import Kind
+from asyncnet.team.ports import ACTIVITIES, CREDIT, DRIVE, RELATIONS, Kind
 from asyncnet.text import in_a_line
 
 # What an attribute has to be, and how that is said.
@@ -63,6 +66,9 @@ class Registry(dict[str, ModuleType]):
                 raise ScenarioError(where(module), name, f"missing; a {self.kind} file says {words} there" + "".join(f"; is {each} it?" for each in close))
             if not right(getattr(module, name)):
                 raise ScenarioError(where(module), name, f"must be {words}, got {getattr(module, name)!r}")
+        for name in (name for name, kind in self.needs.items() if kind == "kind"):
+            if why := mistake_of(getattr(module, name)):
+                raise ScenarioError(where(module), name, why)
         if not self.claims(module):
             raise ScenarioError(where(module), "Settings", f"must be a class made from {self.settings.__module__}.{self.settings.__name__} or one of its like")
         _prove_settings(module)
@@ -79,6 +85,36 @@ class Registry(dict[str, ModuleType]):
         """Take in all that installed packages offer."""
         for entry in offers(f"{self.kind}s"):
             self.find(entry.name)
+
+
+def mistake_of(kind: Kind) -> str:
+    """What cannot be in a kind of node, "" if nothing: the plan and the machines take it for granted."""
+    try:
+        machine = importlib.import_module(kind.machine)
+    except (ImportError, TypeError, ValueError, AttributeError) as error:
+        return f"no machine {kind.machine!r}: {in_a_line(error)}"
+    for name in ("FIELDS", "SETTINGS", "COUNT_NAMES", "begin", "handle", "values"):
+        if not hasattr(machine, name):
+            return f"{kind.machine} is no machine: it has no {name}"
+    for names, what in (([port.name for port in kind.hears], "hears"), ([out.name for out in kind.says], "says")):
+        if len(set(names)) < len(names):
+            return f"{what} one thing twice: {', '.join(names)}"
+    for port in kind.hears:
+        if port.relation not in RELATIONS:
+            return f"port {port.name}: no relation {port.relation!r}; there are {', '.join(RELATIONS)}"
+        letters = {*DIMENSIONS, *getattr(machine, "DIMENSIONS", ())}
+        if port.senders and not {port.senders, port.width} <= letters:
+            return f"port {port.name}: {kind.machine} has no dimensions {port.senders} and {port.width}"
+    for name in ("inputs", "credit"):
+        if kind.hearing(name) is None:
+            return f"hears no {name}"
+    if kind.saying(ACTIVITIES.name) is None:
+        return "says no activity, so nobody could hear it"
+    for out in kind.says:
+        known = {each.name: each for each in (ACTIVITIES, CREDIT, DRIVE)}.get(out.name, out)
+        if out != known or out.channel not in CHANNELS.values() or not set(out.size.replace("+", " ").split()) - {*"BNMU"} <= {*map(str, range(10))}:
+            return f"says {out.name} in another form than the machines send it: {known}"
+    return ""
 
 
 def offers(kind: str) -> Iterable[importlib.metadata.EntryPoint]:
