@@ -62,7 +62,8 @@ def refused(path, kind="rule"):
 
 BAD_KINDS = {
     "_replace(machine='os')": "os is no machine: it has no FIELDS",
-    "_replace(machine='nowhere')": "no machine 'nowhere'",
+    "_replace(machine='nowhere')": "no module nowhere",
+    "_replace(machine='..x')": "no machine '..x'",
     "_replace(hears=())": "hears no inputs",
     "_replace(says=())": "says no activity",
     "_replace(hears=(*reinforce.HIDDEN.hears, reinforce.INPUTS))": "hears one thing twice: inputs, credit, inputs",
