@@ -98,7 +98,7 @@ def test_no_archive_is_longer_than_the_run():
 
 
 @settings(max_examples=30)
-@given(data=scenarios(decisions=500))
+@given(data=scenarios(decisions=4000))
 def test_no_credit_is_too_late_for_an_archive_whatever_the_scenario(data):
     try:
         scenario = check(data, "thought of")
@@ -106,5 +106,5 @@ def test_no_credit_is_too_late_for_an_archive_whatever_the_scenario(data):
         assume(False)
     for node in learners(run(scenario, CompiledLoop)):
         row = counts(node)
-        # Beyond the quantile of what is random a credit may be: one in a hundred, and a few in a short run.
-        assert row["evicted"] + row["late"] <= max(4, 0.02 * (row["learned"] + row["evicted"] + row["late"])), (node.name, row)
+        # Beyond the quantile of what is random a credit may be; one rare delay makes several of them late, so the run is long.
+        assert row["evicted"] + row["late"] <= 0.02 * (row["learned"] + row["evicted"] + row["late"]), (node.name, row)

@@ -147,7 +147,13 @@ class Ways:
 
     def activity(self, sender: str) -> Time:
         """What a value takes to the next node: it is said again at each of the sender's ticks, where that can matter."""
-        return self.said("activity", self.says(sender))
+        return self.said("activity", self.says(sender), self.prompted(sender))
+
+    def prompted(self, sender: str) -> float:
+        """The share of its occasions at which a node says its values: one on arrival says nothing where what it would have answered was lost."""
+        if sender == OBSERVATION or self.ticks(sender):
+            return 1.0
+        return self.passes("activity") * min(self.prompted(source) for source in self._sources(sender))
 
     def passes(self, channel: str) -> float:
         """The share of a channel's messages that are not lost for good."""
@@ -162,7 +168,7 @@ class Ways:
                 if condition.delay:
                     out[f"links.{table}.delay"] += longest_delay(condition.delay) * self.tick
                 if condition.loss and (links.reliable(channel) or channel == "activity"):
-                    again = links.retry * self.tick if links.reliable(channel) else every
+                    again = links.retry * self.tick if links.reliable(channel) else every / max(share, 1e-9)
                     out[f"links.{table}.loss"] += losses_in_a_row(condition.loss) * again
                 if condition.stale and share > 0.0:
                     out[f"links.{table}.stale"] += tries_for(condition.stale, share) * every
