@@ -32,13 +32,13 @@ from asyncnet.scenario import outside
 from asyncnet.scenario.schema import Scenario, ScenarioError, check
 from asyncnet.team.draw import plan
 
-from .ray_internals import ACTOR, CONTROL_PATIENCE, ESSENTIAL
+from .ray_internals import ACTOR, CONTROL_TIMEOUT, ESSENTIAL
 from .session import Ground, Session, ground, joined, started, unanswered
 
 POLL = 0.25  # seconds between looks at processes
 FROZEN = 5.0  # seconds that a process may be stopped
 ACTOR_FROZEN = 20.0  # the same for an actor: before that it is named by the team, for it does not answer (team.SILENT), with all that the others know
-PATIENCE = {"ray": 120.0, "kernels": 600.0, "team": 20.0}  # seconds without a word from the conductor at each stage; with a team it speaks all the time
+TIMEOUT = {"ray": 120.0, "kernels": 600.0, "team": 20.0}  # seconds without a word from the conductor at each stage; with a team it speaks all the time
 JOINING = 30.0  # seconds for joining a cluster that has answered
 WIND_UP = 60.0  # seconds for the end of a run that was interrupted
 ONCE_MORE = 5.0  # seconds after which another interrupt ends that too
@@ -97,7 +97,7 @@ def _process(address: str | None) -> Iterator[tuple[subprocess.Popen[bytes], Con
                 stderr=said,
                 pass_fds=[there.fileno()],
                 start_new_session=True,  # Ctrl-C is for whoever watches
-                env={**os.environ, **(CONTROL_PATIENCE if base is None else base.environment)},
+                env={**os.environ, **(CONTROL_TIMEOUT if base is None else base.environment)},
             )
         stack.callback(_end, process)
         here.send(base)
@@ -235,7 +235,7 @@ class _Watch:
 
     def _hold_to(self, silence: float) -> None:
         """Whoever says nothing for too long is gone."""
-        limit = JOINING if self._stage == "ray" and self._address is not None else PATIENCE[self._stage]
+        limit = JOINING if self._stage == "ray" and self._address is not None else TIMEOUT[self._stage]
         if time.monotonic() - self._interrupted > WIND_UP:
             raise Lost
         if silence > limit and self._stage == "ray" and self._address is not None:

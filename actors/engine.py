@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncnet.kernels.plain import PLAIN
-from asyncnet.loop.loop import Way
+from asyncnet.loop.loop import LinkModel
 from asyncnet.loop.message import CHANNELS
 from asyncnet.runs.checkpoint import Checkpoint
 from asyncnet.runs.record import Keeper, Record, Reporter
@@ -31,7 +31,7 @@ def check(scenario: Scenario, *, time: str = "wall", pack: int = 1, wire: str = 
     if time == "virtual":
         parts = groups(team, pack)
         where = {i: str(number) for number, part in enumerate(parts) for i in part}
-        reach(team, {code: Way(scenario.links, name, scenario.tick) for name, code in CHANNELS.items()}, where, sorted(set(where.values())))
+        reach(team, {code: LinkModel(scenario.links, name, scenario.tick) for name, code in CHANNELS.items()}, where, sorted(set(where.values())))
     if address is not None:
         knock(address)
 

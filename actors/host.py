@@ -36,7 +36,7 @@ from .courier import COURIERS
 from .standing import StandingLoop, at_time_of_day
 from .windows import PROMISE, Windowed, WindowedLoop
 
-PATIENCE = 5.0  # seconds until a loop is between two events
+TIMEOUT = 5.0  # seconds until a loop is between two events
 PULSE = 0.25  # seconds between two beats of a host
 PAUSE = 1.0  # seconds by which a beat that is late shows that the whole process has stood still
 MOST_PAUSES = 1000  # that are noted
@@ -182,7 +182,7 @@ class Host:
         self.loop.ask(lambda: taken.put(snapshot.take(self.loop)))
         self.courier.wake()
         try:
-            state = taken.get(timeout=PATIENCE)
+            state = taken.get(timeout=TIMEOUT)
         except queue.Empty:
             return None
         self._note_refused(state.arrays["ledger"])
@@ -216,10 +216,10 @@ class Host:
         """Have a loop that stands go on at `at`, nanoseconds of the time of day, where the run's time is `now`."""
         self.loop.go_on(now, at)
 
-    def await_end(self, patience: float) -> bool:
+    def await_end(self, timeout: float) -> bool:
         """Wait until the loop has ended, for so many seconds at most; returns whether it has."""
         if self._thread.ident is not None:
-            self._thread.join(patience)
+            self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def stop(self, why: str) -> None:

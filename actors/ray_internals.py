@@ -33,7 +33,7 @@ QUIET = {
     "SPT_NOENV": "1",
 }
 
-CONTROL_PATIENCE = {"RAY_gcs_rpc_server_reconnect_timeout_s": "20"}
+CONTROL_TIMEOUT = {"RAY_gcs_rpc_server_reconnect_timeout_s": "20"}
 """How long a guest of a cluster lives on without its control store; Ray's own 60 s are more than anybody should wait for the news."""
 
 ESSENTIAL = {"raylet": "the raylet", "gcs_server": "the control store (gcs_server)"}

@@ -25,7 +25,7 @@ PREFIX = "asyncnet-"
 """How the name of a session's directory begins; the reaper removes no other."""
 
 _GRACE = 0.7  # seconds from the polite signal to the one nobody can refuse
-_PATIENCE = 8.0  # seconds after which the reaper gives up
+_TIMEOUT = 8.0  # seconds after which the reaper gives up
 _PAUSE = 0.05
 
 
@@ -41,7 +41,7 @@ def leftovers(mark: str) -> list[psutil.Process]:
 
 def reap(mark: str, directory: Path) -> bool:
     """End all processes with this mark, then remove the directory; return whether both succeeded in the time allowed."""
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _TIMEOUT
     asked: set[psutil.Process] = set()
     empty = 0
     # Two empty looks: a process may fork and die while one look goes over the list.

@@ -38,7 +38,7 @@ _THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_TH
 KNOCK = 5.0
 """Seconds in which a cluster must answer at its address."""
 
-_REAPER_PATIENCE = 20.0  # seconds; it gives up by itself well before
+_REAPER_TIMEOUT = 20.0  # seconds; it gives up by itself well before
 _LONGEST_PARENT = 20  # characters; Ray puts sockets 84 characters deeper, and their paths may have 107
 
 
@@ -210,7 +210,7 @@ def _finish(helper: subprocess.Popen[bytes], mark: str) -> None:
     if helper.stdin is not None:
         helper.stdin.close()
     with suppress(subprocess.TimeoutExpired):
-        helper.wait(_REAPER_PATIENCE)
+        helper.wait(_REAPER_TIMEOUT)
     if helper.returncode != 0:
         pids = ", ".join(str(process.pid) for process in leftovers(mark))
         warnings.warn(f"the Ray session left something behind; processes: {pids or 'none'}", RuntimeWarning, stacklevel=2)

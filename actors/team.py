@@ -46,7 +46,7 @@ SLICE = 0.5  # seconds of waiting at a time
 STALLED = 60.0  # seconds without a decision
 MEETING = 30.0  # seconds for all to come to one instant
 ENDING = 20.0  # seconds for loops to end
-SETTLING = 3.0  # seconds for the last messages on the wire to come
+BALANCING = 3.0  # seconds for the last messages on the wire to come
 BEHIND = 0.9  # a node with a smaller share of its ticks could not keep its clock
 
 
@@ -177,7 +177,7 @@ class Team:
     def _start(self) -> None:
         self._tell("stage", "team")
         awaited = {name: ", ".join(nodes) for name, nodes in self.names.items()}
-        self._all("pid", patience=STARTING, heard=lambda name, pid: self._tell("actor", pid, awaited.pop(name), [*awaited.values()]))
+        self._all("pid", timeout=STARTING, heard=lambda name, pid: self._tell("actor", pid, awaited.pop(name), [*awaited.values()]))
         addresses = self._all("address")
         self._carrying = SILENT + max(self._all("size").values()) / RATE  # seconds
         self._all(
@@ -194,7 +194,7 @@ class Team:
         self,
         method: str,
         arguments: Callable[[str], tuple] = lambda _: (),
-        patience: float | None = None,
+        timeout: float | None = None,
         of: Iterable[str] | None = None,
         heard: Callable[[str, Any], None] = lambda *_: None,
     ) -> dict[str, Any]:
@@ -203,7 +203,7 @@ class Team:
         `heard` is told each answer as it comes.
         """
         asked = {getattr(self.hosts[name], method).remote(*arguments(name)): name for name in of or self.hosts if name not in self.gone}
-        answers, began, longest = {}, clock_time.monotonic(), patience or SILENT
+        answers, began, longest = {}, clock_time.monotonic(), timeout or SILENT
         while asked:
             done, _ = self.ray.wait(list(asked), num_returns=len(asked), timeout=SLICE)
             took = clock_time.monotonic() - began
@@ -214,7 +214,7 @@ class Team:
                     heard(name, answers[name])
                 except (self.ray.exceptions.RayActorError, self.ray.exceptions.GetTimeoutError) as error:
                     self.gone[name] = _what_happened(str(error))
-                if took > max(SLOW, self._slow.get(name, 0.0)) and patience is None:
+                if took > max(SLOW, self._slow.get(name, 0.0)) and timeout is None:
                     self._slow[name] = took
             self._tell("told", self._told)
             if took > longest:
@@ -304,7 +304,7 @@ class Team:
         """Write a checkpoint: in virtual time of the instant at which all met last, else of one at which all stand still and nothing is under way."""
         since = None if self.virtual else self._stand()
         if self.virtual or since is not None:
-            parts = [part for part in self._answers("state", patience=self._carrying).values() if part is not None]
+            parts = [part for part in self._answers("state", timeout=self._carrying).values() if part is not None]
             if len(parts) == len(self.hosts):
                 self.kept.checkpoint(snapshot.merge(Checkpoint(*part) for part in parts))
         if since is not None and not last:
@@ -348,8 +348,8 @@ class Team:
             self._await_ends()
         self._answers("stop", lambda _: (stopped,))
         ended = self._await_ends()
-        self._settle(ended)
-        results = list(self._answers("result", of=ended, patience=self._carrying).values())
+        self._until_balanced(ended)
+        results = list(self._answers("result", of=ended, timeout=self._carrying).values())
         self._collect()
         if self.gone and stopped in ("finished", "interrupted"):
             stopped = f"{self._who()}, when the run had {'ended' if stopped == 'finished' else 'been interrupted'}"
@@ -406,9 +406,9 @@ class Team:
         self.gone |= {name: f"its loop has not ended within {ENDING:.0f} s" for name, done in ended.items() if not done}
         return [name for name, done in ended.items() if done]
 
-    def _settle(self, ended: list[str]) -> None:
+    def _until_balanced(self, ended: list[str]) -> None:
         """Wait until nothing is on the wire any more: then the books of all balance."""
-        until = clock_time.monotonic() + SETTLING
+        until = clock_time.monotonic() + BALANCING
         while len(ended) == len(self.hosts) and clock_time.monotonic() < until:
             if not ledger.unexplained(self._sum(self._answers("books", of=ended).values())).any():
                 break

@@ -1,6 +1,6 @@
 """Simulated time that loops share, so that a team on many actors ends in the bits of one process: conservative windows.
 
-Every loop handles events up to its limit. Then all tell all what was said and when they will act next, and reckon the next limits from the same numbers:
+Every loop handles events up to its limit. Then all tell all what was said and when they will act next, and compute the next limits from the same numbers:
 
     N[k]       the next event of loop k: on its own agenda, or the earliest message sent to it
     limit[i] < min over k of N[k] + reach[k, i]        reach: the shortest way from k to i (for k = i, round and back) over the least delays of links
@@ -23,7 +23,7 @@ import numpy as np
 from asyncnet.loop.compiled.agenda import KIND_SHIFT
 from asyncnet.loop.compiled.compiled_loop import CompiledLoop
 from asyncnet.loop.link import CONSTANT, UNIFORM
-from asyncnet.loop.loop import Way
+from asyncnet.loop.loop import LinkModel
 from asyncnet.loop.message import CHANNEL_NAMES
 from asyncnet.loop.timekeeper import NEVER, Virtual
 from asyncnet.loop.underway import NOTHING
@@ -41,33 +41,33 @@ ENDING = 8  # added to one: do not pass what may be the world's next event
 WAIT = 100_000  # microseconds to wait for a frame without looking up
 
 
-def least(way: Way) -> int:
+def least(model: LinkModel) -> int:
     """The least delay, in microseconds, that messages of a channel may have."""
     total = 0.0
-    for code, low, _ in way.conditions.tolist():
+    for code, low, _ in model.conditions.tolist():
         if code in (CONSTANT, UNIFORM):
             total += low
     return round(total)
 
 
-def reach(plan: Plan, ways: Mapping[int, Way], where: Mapping[int, str], names: list[str]) -> np.ndarray:
+def reach(plan: Plan, models: Mapping[int, LinkModel], where: Mapping[int, str], names: list[str]) -> np.ndarray:
     """The least time (loops, loops) from an event of one loop to what it can cause in another, or round and back in itself.
 
     ScenarioError: a link between two loops may take no time, so neither could ever go on without asking the other.
     """
     place = np.array([names.index(where[i]) for i in range(len(plan.nodes))])
     out = np.full((len(names), len(names)), FAR, dtype=np.int64)
-    for channel, way in ways.items():
+    for channel, model in models.items():
         links = plan.links[plan.links[:, CHANNEL] == channel]
         links = links[place[links[:, SRC]] != place[links[:, DST]]]
         if not len(links):
             continue
-        if least(way) < 1:
+        if least(model) < 1:
             src, dst = plan.nodes[links[0, SRC]].name, plan.nodes[links[0, DST]].name
             key = f"links.{CHANNEL_NAMES[channel]}"
             why = f"{src} -> {dst} joins two actors and may take less than a microsecond; simulated time on Ray needs a longer delay there ({key}.delay)"
             raise ScenarioError("--time virtual", key, why)
-        np.minimum.at(out, (place[links[:, SRC]], place[links[:, DST]]), least(way))
+        np.minimum.at(out, (place[links[:, SRC]], place[links[:, DST]]), least(model))
     for middle in range(len(names)):
         out = np.minimum(out, out[:, middle, None] + out[None, middle])
     return out
@@ -97,7 +97,7 @@ class WindowedLoop(CompiledLoop):
         """Learn which loop hosts each node; raises ScenarioError as `reach` does."""
         self._names = sorted(set(where.values()))
         self._me, self._world = self._names.index(where[min(self.nodes)]), self._names.index(where[0])
-        self._reach = reach(self.plan, self.ways, where, self._names)
+        self._reach = reach(self.plan, self.models, where, self._names)
         self._place = np.array([self._names.index(where[i]) for i in range(len(self.plan.nodes))])
         self._next = np.full(len(self._names), NEVER, dtype=np.int64)
         self._known = np.full((len(self._names), len(self._names)), NEVER, dtype=np.int64)

@@ -152,7 +152,7 @@ def resume(
         start = _engine(engine, made, chosen, memory)
         state = _newest(path, made, shown)
         snapshot.prove(made, state, at_once=at_once)
-        state = snapshot.settled(state, plan(made))
+        state = snapshot.balanced(state, plan(made))
         if about.status == "running":
             shown.note(f"this run is {rundir.standing(about, held=False)}")
         if about.joined and engine == "ray" and chosen.get("address") is None:

@@ -107,7 +107,7 @@ def show_summary(summary: dict[str, Any]) -> None:
         "on_time": "actions on time",
         "final": "actions not revised later",
         "missing": "decisions without an action",
-        "staleness": "actions late by, decisions",
+        "action_delay": "actions late by, decisions",
         "decisions_per_second": "decisions per second",
     }
     for key, name in names.items():

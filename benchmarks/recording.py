@@ -68,7 +68,7 @@ class Run(NamedTuple):
 def loads(seconds: float) -> dict[str, Scenario]:
     """Both loads, of about so many seconds."""
     shipped = asyncnet.load("multiplexer3-weight-max")
-    waits = {"tick": 1, "task.decisions": int(1500 * seconds) + 1, "task.world": {"waits": True, "interval": 1.0, "patience": 1e6}}
+    waits = {"tick": 1, "task.decisions": int(1500 * seconds) + 1, "task.world": {"waits": True, "interval": 1.0, "timeout": 1e6}}
     each = shipped.task.world.interval * shipped.tick / 1e6
     return {"waits": shipped.replace(waits, **ARRIVAL), "free clocks": shipped.replace({"task.decisions": int(seconds / each) + 1})}
 

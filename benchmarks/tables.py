@@ -56,7 +56,7 @@ def published() -> list[Cell]:
 
 
 def hardship() -> list[Cell]:
-    """Figures held against: ASYNCHRONY section 4, mean reward of 50k decisions at delay .5 (REINFORCE there is on 2 bits)."""
+    """Figures held against: a prototype of these semantics, mean reward of 50k decisions at delay .5 (REINFORCE there is on 2 bits)."""
     cells = []
     rows = {
         "calm": (("calm",), 0.712, 0.24, 0.519),
@@ -78,11 +78,11 @@ def hardship() -> list[Cell]:
 
 
 def map_async() -> list[Cell]:
-    """Figures held against: ASYNCHRONY section 4, mean reward of 50k decisions at delay .5 (section 1 for the starts, 40k)."""
+    """Figures held against: a prototype of these semantics, mean reward of 50k decisions at delay .5 (40k for the starts)."""
     name, cells = "multiplexer3-map-async", []
 
     def row(text: str, stamped: float | None, trace: float | None = None, under: tuple[str, ...] = (), settings: tuple[str, ...] = (), seeds: int = 5) -> None:
-        settings = ("rule.start=sample", "rule.step=0.5", "task.world.interval=16", *settings)  # the published pull, as in ASYNCHRONY
+        settings = ("rule.start=sample", "rule.step=0.5", "task.world.interval=16", *settings)  # the published step, as in the prototype
         cells.append(Cell(text, "stamped", name, under, settings, seeds, "mean_reward", stamped))
         cells.append(Cell(text, "stamped, last 10%", name, under, settings, seeds, "last_mean_reward"))
         cells.append(Cell(text, "trace (lambda 0)", name, under, (*settings, *_TRACE), 3, "mean_reward", trace))
@@ -116,7 +116,7 @@ def map_async() -> list[Cell]:
 
 
 _LOCK_STEP = ('clocks.default={kind="periodic", phase=0.0}',)
-_PUBLISHED = {  # ALGORITHMS section 12: MAP, asynchronous MAP (in lock-step), Weight Max, with traces, REINFORCE
+_PUBLISHED = {  # published: MAP, asynchronous MAP (in lock-step), Weight Max, with traces, REINFORCE
     "cartpole": ("CartPole, 1000 episodes", 10, 459.70, 418.61, 390.38, 373.11, 47.29),
     "acrobot": ("Acrobot, 500 (Weight Max, REINFORCE: 1000)", 10, -100.29, -106.71, -97.05, -105.00, -148.42),
     "lunarlander": ("LunarLander, 2500 (Weight Max, REINFORCE: 3000)", 5, 127.88, 76.84, 111.23, 39.04, -62.05),
@@ -201,7 +201,7 @@ def questions() -> list[Cell]:
 
 
 def units() -> list[Cell]:
-    """Figures held against: ASYNCHRONY section 8, hidden [8, 4]."""
+    """Figures held against: a prototype of these semantics, hidden [8, 4]."""
     cells = []
     for rule, settings, figure in (("Weight Max", (), 0.66), ("REINFORCE", _REINFORCE, 0.57)):
         for split in ("layer", "unit"):
@@ -212,7 +212,7 @@ def units() -> list[Cell]:
 
 
 def free() -> list[Cell]:
-    """Held against: ASYNCHRONY section 3, 1000 episodes on free clocks with traces; section 4, 500 episodes with the reward 5 decisions late."""
+    """Held against: a prototype of these semantics, 1000 episodes on free clocks with traces; 500 episodes with the reward 5 decisions late."""
     cells = []
     for row, under, settings, seeds, figure in (
         ("calm, credit stamped", (), (), 5, 393.0),

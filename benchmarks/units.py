@@ -38,7 +38,7 @@ def team(units: int, decisions: int) -> asyncnet.Scenario:
         "tick": 1000,
         "task": {"name": "multiplexer", "k": 3, "decisions": decisions, "world": {"waits": False, "interval": 12}},
         "network": {"hidden": [half, units - 1 - half], "output": "bernoulli", "split": "unit", "reach": REACH},
-        "rule": {"name": "weight-max", "learning_rate": 0.01, "ring": 4},
+        "rule": {"name": "weight-max", "learning_rate": 0.01, "archive": 4},
         "clocks": FREE,
         "links": {"default": {"delay": 0.5}},
     }

@@ -49,7 +49,7 @@ def team(units: int, load: str, decisions: int) -> Scenario:
         "tick": 1000,
         "task": {"name": "multiplexer", "k": 4, "decisions": decisions, "world": {"waits": False, "interval": interval, "late": "grade-by-stamp"}},
         "network": {"hidden": [units] * 3, "output": "bernoulli"},
-        "rule": {"name": "weight-max", "credit": "stamped", "learning_rate": 0.001, "ring": ARCHIVE},
+        "rule": {"name": "weight-max", "credit": "stamped", "learning_rate": 0.001, "archive": ARCHIVE},
         "clocks": {"default": {"kind": "periodic"}},
         "links": {"default": {"delay": delay}},
     }

@@ -180,7 +180,7 @@ class Peer:
 def waiting(name: str, length: dict[str, int]) -> asyncnet.Scenario:
     """A shipped scenario with on-arrival clocks and a world that waits, and no injected delay."""
     return asyncnet.load(name).replace(
-        {"tick": 1, "task.world": {"waits": True, "interval": 1.0, "patience": 1e6}, **length},
+        {"tick": 1, "task.world": {"waits": True, "interval": 1.0, "timeout": 1e6}, **length},
         clocks={"default": {"kind": "on-arrival"}},
         links={"default": []},
     )

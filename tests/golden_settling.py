@@ -21,7 +21,7 @@ SETTINGS = settling.SETTINGS
 def respond(v, c, slot, stamp):
     """As settling's in phases: standard normal numbers for Gaussian units, the one-hot sample itself for a softmax."""
     goes_on = c.start == 0 and v.round[0] >= 0.0
-    v.round[0], v.stale[0] = 0.0, 1.0
+    v.round[0], v.outdated[0] = 0.0, 1.0
     if goes_on:
         return
     forward(v, c, slot)

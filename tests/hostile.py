@@ -40,12 +40,20 @@ def zeros(count, width=1):
     return struct.pack("<BI", width, count) + nothing(count * width)
 
 
-def segment(loop="0", number=0, first=0, *, rows=0, node=1, outcomes=(0, 0), digests=0, last=False, began=1):
-    """So many ticks of a node, outcomes (rows, width) of zeros and digests of nothing."""
+def segment(loop="0", number=0, first=0, *, rows=0, node=1, transitions=(0, 0), digests=0, last=False, began=1):
+    """So many ticks of a node, transitions (rows, width) of zeros and digests of nothing."""
     codes = column(np.array([TICKS | node << 29 | node] if rows else []), 8)
-    events = (codes, column(np.array([1] if rows else []), 1), zeros(rows), zeros(rows), zeros(-(-rows // 8)), zeros(rows), zeros(outcomes[0] * outcomes[1], 8))
+    events = (
+        codes,
+        column(np.array([1] if rows else []), 1),
+        zeros(rows),
+        zeros(rows),
+        zeros(-(-rows // 8)),
+        zeros(rows),
+        zeros(transitions[0] * transitions[1], 8),
+    )
     notes = (column(np.full(digests, first), 8), column(np.full(digests, node), 4), zeros(digests))
-    return sealed([loop, number, first, last, began, *outcomes, *events, *notes, b""])
+    return sealed([loop, number, first, last, began, *transitions, *events, *notes, b""])
 
 
 def bombs(nodes, width):
@@ -56,10 +64,10 @@ def bombs(nodes, width):
         "rows as they once could be": {"0": [segment(rows=1 << 22)]},
         "rows in every file": {str(i): [segment(str(i), rows=1 << 20, node=max(1, i), digests=1)] for i in many},
         "some rows in every file": {str(i): [segment(str(i), rows=1 << 18, node=max(1, i), digests=1)] for i in many},
-        "outcomes": {"0": [segment(outcomes=((6 << 20) // width, width))]},
-        "outcomes as they once could be": {"0": [segment(outcomes=((1 << 24) // width, width))]},
-        "outcomes that no step led to": {"0": [segment(number=n, outcomes=((1 << 20) // width, width), last=n == 19) for n in range(20)]},
-        "outcomes of no numbers": {"0": [segment(number=n, outcomes=(6 << 20, 0), last=n == 19) for n in range(20)]},
+        "transitions": {"0": [segment(transitions=((6 << 20) // width, width))]},
+        "transitions as they once could be": {"0": [segment(transitions=((1 << 24) // width, width))]},
+        "transitions that no step led to": {"0": [segment(number=n, transitions=((1 << 20) // width, width), last=n == 19) for n in range(20)]},
+        "transitions of no numbers": {"0": [segment(number=n, transitions=(6 << 20, 0), last=n == 19) for n in range(20)]},
         "digests": {"0": [segment(digests=1 << 17, rows=1)]},
         "digests in every file": {str(i): [segment(str(i), digests=1 << 17, rows=1)] for i in many},
         "files of other names": {f"x{i}": [segment(f"x{i}", rows=1 << 18)] for i in range(300)},

@@ -61,7 +61,7 @@ def _made(level, rule, dims, settings, *, streams, credit, decay, betas, fed_bac
     } | dims
     settings |= {
         "seed": 1,
-        "patience": 4,
+        "timeout": 4,
         "lag": 2,
         "revise": 0,
         "on_arrival": 1,
@@ -122,14 +122,14 @@ class Team:
         self.sequence += 1
         channel, payload = REWARD, np.array(reward, dtype=np.float64)
         for level in reversed(range(self.depth)):
-            letters = self.nodes[level].hear(now, channel, 0, self.sequence, stamp, payload)
+            messages = self.nodes[level].hear(now, channel, 0, self.sequence, stamp, payload)
             self.unit_reward[level] = self.nodes[level].view.credit.copy()
             if self.power and level:
-                (told,) = letters
+                (told,) = messages
                 assert (told.channel, told.stamp) == (FEEDBACK, stamp)
                 channel, payload = FEEDBACK, told.payload
             else:
-                assert not letters
+                assert not messages
 
     def weights(self):
         return [array.copy() for node in self.nodes for array in (node.view.weight, node.view.bias)]
@@ -203,6 +203,6 @@ class Critic:
         v = self.node.view
         below, at = v.x, 0
         for m in self.sizes[1:]:
-            h = v.ring_h[int(v.stamp[0]) % len(v.ring_h), :, at : at + m]
+            h = v.archive_h[int(v.stamp[0]) % len(v.archive_h), :, at : at + m]
             yield {"h": h, "mean": h, "slope": v.slope[:, at : at + m], "in": below}
             below, at = h, at + m

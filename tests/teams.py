@@ -7,7 +7,7 @@ import pytest
 
 from asyncnet.loop.compiled.compiled_loop import CompiledLoop
 from asyncnet.loop.loop import Loop
-from asyncnet.loop.message import ACTIVITY, OUTCOME
+from asyncnet.loop.message import ACTIVITY, TRANSITION
 from asyncnet.loop.timekeeper import Virtual
 from asyncnet.rules.contract import Taped, learners, play
 from asyncnet.runs import embedded
@@ -97,7 +97,7 @@ def assert_moved(scenario, weights):
 
 
 class Probe:
-    """A task driven through the world that holds it: `step(actions)` answers the open decision and gives what came of it as (reward, boot, live, returns)."""
+    """A task driven through the world that holds it: `step(actions)` answers the open decision and gives (reward, bootstrap, valid, returns)."""
 
     def __init__(self, streams=3, seed=1, late="use", **task):
         waits = late == "use"
@@ -134,13 +134,13 @@ class Probe:
 
     def act(self):
         self.now += 1
-        letters = self.node.act(self.now)
+        messages = self.node.act(self.now)
         self.node.look(self.now)
-        return letters
+        return messages
 
     def step(self, actions):
         self.answer(int(self.node.view.stamp[0]), actions)
         before = len(self.node.score.returns)
-        (earned,) = (letter for letter in self.act() if letter.channel == OUTCOME)
-        reward, boot, live = earned.payload[1:].reshape(3, -1)
-        return reward, boot, live, self.node.score.returns[before:]
+        (earned,) = (message for message in self.act() if message.channel == TRANSITION)
+        reward, bootstrap, valid = earned.payload[1:].reshape(3, -1)
+        return reward, bootstrap, valid, self.node.score.returns[before:]

@@ -35,10 +35,10 @@ class Told(Loop):
         super().__init__(scenario, keeper)
         self.told = []
 
-    def _send(self, src, letter, now):
-        if letter.channel == REWARD:
-            self.told.append(letter.payload.tolist())
-        super()._send(src, letter, now)
+    def _send(self, src, message, now):
+        if message.channel == REWARD:
+            self.told.append(message.payload.tolist())
+        super()._send(src, message, now)
 
 
 def follow(net, learner):
@@ -88,8 +88,8 @@ def train(scenario, decisions):
         if critic:  # the order of reinforcement learning: the TD error of a decision needs the value of the next
             v = critic.forward(task.observation).copy()
             if before is not None:
-                reward, boot, live = before
-                error = live * (reward + gamma * boot * v - value)
+                reward, bootstrap, valid = before
+                error = valid * (reward + gamma * bootstrap * v - value)
                 critic.learn(error)
                 team.learn(error)
                 told.append(error.tolist())

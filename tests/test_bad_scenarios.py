@@ -116,7 +116,7 @@ BAD = [
     Bad("negative delay", "links.reward.delay", "greater than or equal to 0", links(reward={"delay": -0.5})),
     Bad("uniform delay upside down", "links.reward.0.delay.high", "below low", links(reward={"delay": {"kind": "uniform", "low": 2.0, "high": 1.0}})),
     Bad("second condition wrong", "links.feedback.1.loss", "less than or equal to 1", links(feedback=[{"delay": 1.0}, {"loss": 2.0}])),
-    Bad("negative staleness", "links.reward.stale", "greater than or equal to 0", links(reward={"stale": -1})),
+    Bad("negative stale", "links.reward.stale", "greater than or equal to 0", links(reward={"stale": -1})),
     Bad("retry at once", "links.retry", "greater than 0", links(retry=0.0)),
     Bad("tick 0", "tick", "greater than or equal to 1", {"tick": 0}),
     Bad("negative seed", "seed", "greater than or equal to 0", {"seed": -1}),

@@ -37,7 +37,7 @@ SCENARIOS = sorted(path.stem for path in SHIPPED.glob("*.toml"))
 CONDITIONS = sorted(path.stem for path in (SHIPPED / "conditions").glob("*.toml"))
 PROMISED = {
     *("decisions", "mean_reward", "last_mean_reward", "episodes", "mean_return", "last_mean_return"),
-    *("decisions_per_second", "on_time", "staleness", "digest", "seed", "run_dir", "verdict"),
+    *("decisions_per_second", "on_time", "action_delay", "digest", "seed", "run_dir", "verdict"),
 }
 
 
@@ -124,8 +124,8 @@ def test_every_condition_can_be_laid_over_every_scenario_that_can_bear_it(name, 
 
 
 def delay(scenario: asyncnet.Scenario, channel: str) -> float:
-    """Ticks that every message of a channel takes, as its loop reckons."""
-    return Loop(scenario, Virtual()).ways[CHANNELS[channel]].fixed / scenario.tick
+    """Ticks that every message of a channel takes, as its loop computes."""
+    return Loop(scenario, Virtual()).models[CHANNELS[channel]].fixed / scenario.tick
 
 
 def test_conditions_add_up_while_set_replaces(file):

@@ -77,8 +77,8 @@ SCENARIOS = {
     "delays in lock-step": laid(MULTIPLEXER, links(default={"delay": {"kind": "exponential", "mean": 1.5}})),
     "two hardships": laid(MULTIPLEXER, FREE, links(default={"delay": 0.4}, feedback=[{"delay": {"kind": "exponential", "mean": 1.0}}, {"loss": 0.2}])),
     "loss": laid(MULTIPLEXER, FREE, links(activity={"loss": 0.2}, reward={"loss": 0.2, "reliable": False})),
-    "loss on reliable links": laid(CARTPOLE, FREE, links(activity={"loss": 0.3, "reliable": True}, outcome={"loss": 0.3}, reward={"loss": 0.3})),
-    "loss of activity in lock-step": laid(MULTIPLEXER, {"task": {"world": {"patience": 20.0}}}, links(activity={"loss": 0.1})),
+    "loss on reliable links": laid(CARTPOLE, FREE, links(activity={"loss": 0.3, "reliable": True}, transition={"loss": 0.3}, reward={"loss": 0.3})),
+    "loss of activity in lock-step": laid(MULTIPLEXER, {"task": {"world": {"timeout": 20.0}}}, links(activity={"loss": 0.1})),
     "stale reward": laid(MULTIPLEXER, FREE, links(reward={"stale": 5})),
     "stale reward of a critic's team": laid(CARTPOLE, FREE, links(reward={"stale": 3})),
     "everything stale": laid(MULTIPLEXER, FREE, links(default={"stale": 2, "delay": 0.3})),
@@ -161,7 +161,7 @@ def agenda(loop):
 
 
 def held(loop):
-    return {n: [(seq, letter.channel, letter.stamp, letter.payload.tobytes()) for seq, letter in letters] for n, letters in loop.held.items() if letters}
+    return {n: [(seq, message.channel, message.stamp, message.payload.tobytes()) for seq, message in messages] for n, messages in loop.held.items() if messages}
 
 
 def finished(scenario, loop=Loop):
@@ -224,7 +224,7 @@ def test_the_scenarios_do_what_their_names_say():
             assert any(loop.held.values())
         if "late actions" in name or "grade" in name:
             assert loop.score.late > 10
-    assert by_channel(ledgers["late actions used"].plan, account(ledgers["late actions used"]))["outcome"]["delivered"] > 0
+    assert by_channel(ledgers["late actions used"].plan, account(ledgers["late actions used"]))["transition"]["delivered"] > 0
 
 
 @settings(max_examples=int(os.environ.get("ASYNCNET_EXAMPLES", "60")), suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
@@ -338,9 +338,9 @@ def test_an_answer_counts_once_however_often_it_is_repeated():
     heard, told, world = [], [], loop.nodes[0]
     hear, act = world.hear, world.act
     world.hear = lambda *event: (heard.append(event), hear(*event))[1]
-    world.act = lambda now: [told.append(letter) or letter for letter in act(now)]
+    world.act = lambda now: [told.append(message) or message for message in act(now)]
     loop.run()
-    stamps = [letter.stamp for letter in told if letter.channel == REWARD]
+    stamps = [message.stamp for message in told if message.channel == REWARD]
     assert len(heard) > 5 * loop.score.decisions, "answers were repeated"
     assert len(set(stamps)) == len(stamps) > 0.9 * loop.score.decisions
-    assert sum(loop.score.rewards) == sum(letter.payload.mean() for letter in told if letter.channel == REWARD)
+    assert sum(loop.score.rewards) == sum(message.payload.mean() for message in told if message.channel == REWARD)

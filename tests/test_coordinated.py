@@ -53,12 +53,12 @@ class Watched(Loop):
     def _write_tape(self):
         """Nothing is kept but the story."""
 
-    def _send(self, src, letter, now):
-        if src == 0 and letter.channel == ACTIVITY:
-            self.story.append(("shown", letter.stamp, letter.payload[1:].copy()))
-        if letter.channel == REWARD and letter.link < 0:
-            self.story.append(("error", letter.stamp, letter.payload[0]))
-        super()._send(src, letter, now)
+    def _send(self, src, message, now):
+        if src == 0 and message.channel == ACTIVITY:
+            self.story.append(("shown", message.stamp, message.payload[1:].copy()))
+        if message.channel == REWARD and message.link < 0:
+            self.story.append(("error", message.stamp, message.payload[0]))
+        super()._send(src, message, now)
 
 
 def pairs(loop):

@@ -22,7 +22,7 @@ from asyncnet.loop.timekeeper import Virtual
 from asyncnet.runs import embedded
 
 FREE = {"task.decisions": 300, "tick": 1000, "task.k": 2, "task.world.interval": 8.0}
-WAITS = {**FREE, "tick": 1, "task.world": {"waits": True, "interval": 1.0, "patience": 200_000.0}}
+WAITS = {**FREE, "tick": 1, "task.world": {"waits": True, "interval": 1.0, "timeout": 200_000.0}}
 ARRIVAL = {"clocks": {"default": {"kind": "on-arrival"}}, "links": {"default": []}}
 
 ENGINES = {
@@ -86,7 +86,7 @@ def test_an_actor_critic_team_runs_on_every_engine(engine):
     summary = engine(scenario).summary()
     assert summary["episodes"] >= 5
     assert summary["nodes"]["critic"]["learned"] > 20
-    assert summary["links"]["outcome"]["sent"] == summary["decisions"]
+    assert summary["links"]["transition"]["sent"] == summary["decisions"]
 
 
 @pytest.mark.ray
@@ -237,8 +237,8 @@ def drive(tmp_path):
     return driver, family
 
 
-def gone(family, patience=10.0):
-    _, alive = psutil.wait_procs(family, timeout=patience)
+def gone(family, timeout=10.0):
+    _, alive = psutil.wait_procs(family, timeout=timeout)
     return [process for process in alive if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
 
 

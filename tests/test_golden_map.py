@@ -14,7 +14,7 @@ import pytest
 from reference import sections
 
 from asyncnet.loop.loop import Loop
-from asyncnet.loop.message import ACTIVITY, REWARD, TURN, Letter
+from asyncnet.loop.message import ACTIVITY, REWARD, TURN, Message
 from asyncnet.loop.timekeeper import Virtual
 from asyncnet.nodes.outbox import LOOK
 from asyncnet.rules import map_propagation
@@ -52,14 +52,14 @@ class Recorded:
 
     def act(self, now):
         s, late = divmod(self.turns, 2)
-        self.turns, again = self.turns + 1, Letter(TURN, now + 5, np.zeros(0))
+        self.turns, again = self.turns + 1, Message(TURN, now + 5, np.zeros(0))
         self.score.finished = self.turns > 2 * self.steps
         self.flags = LOOK * self.score.finished
         if self.score.finished:
             return []
         if not late:
-            return [again, Letter(ACTIVITY, s, np.concatenate((self.episodes[s], self.inputs[s].ravel())))]
-        return [again, *([Letter(REWARD, s, self.section["reward"][s].copy())] if self.learns and not self.reward_first else [])]
+            return [again, Message(ACTIVITY, s, np.concatenate((self.episodes[s], self.inputs[s].ravel())))]
+        return [again, *([Message(REWARD, s, self.section["reward"][s].copy())] if self.learns and not self.reward_first else [])]
 
     def look(self, now):
         """Nothing to take."""
@@ -100,7 +100,7 @@ class Replay(Loop):
                 draws = section["draw_out"][int(max(view.stamp[0], stamp if channel == ACTIVITY else 0))]
                 view.redraws[: len(draws)] = draws
             before = int(view.stamp[0]), int(view.round[0])
-            letters = hear(now, channel, port, seq, stamp, payload)
+            messages = hear(now, channel, port, seq, stamp, payload)
             after = int(view.stamp[0]), int(view.round[0])
             if channel == REWARD:
                 (mw, vw), (mb, vb) = view.slots_weight, view.slots_bias
@@ -112,7 +112,7 @@ class Replay(Loop):
                 self._put("h", level, after, view.drawn if gaussian_output else view.y)
                 self._put("mean", level, after, view.mean)
                 self._put("pot", level, after, view.pot)
-                self._put("in", level, after[0], view.ring_x[after[0] % len(view.ring_x)])
+                self._put("in", level, after[0], view.archive_x[after[0] % len(view.archive_x)])
                 if after[0] != before[0] and after[0] > 0:
                     self._put("wtr", level, after[0] - 1, view.z_weight)
                     self._put("btr", level, after[0] - 1, view.z_bias)
@@ -120,7 +120,7 @@ class Replay(Loop):
                     self._put("gate", 0, after[0], view.gate)
                 elif level == self.depth - 1 and self.nodes[0].reward_first and after[0] > before[0] >= 0:
                     self._pay(before[0], now)
-            return letters
+            return messages
 
         return watched
 

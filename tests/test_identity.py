@@ -73,7 +73,7 @@ SETTINGS = {
     },
 }
 SETTINGS["phase-0-all"] = SETTINGS["phase-0-revise"] | {"network.ready": "all"}
-SETTINGS["random-phases-all"] = SETTINGS["random-phases-revise"] | {"network.ready": "all", "network.patience": 50}
+SETTINGS["random-phases-all"] = SETTINGS["random-phases-revise"] | {"network.ready": "all", "network.timeout": 50}
 
 
 @RULES
@@ -112,9 +112,9 @@ class Heard(Loop):
         act = world.act
 
         def noted(now):
-            letters = act(now)
-            self.log += [(letter.stamp, world.view.action.tolist(), letter.payload.tolist()) for letter in letters if letter.channel == REWARD]
-            return letters
+            messages = act(now)
+            self.log += [(message.stamp, world.view.action.tolist(), message.payload.tolist()) for message in messages if message.channel == REWARD]
+            return messages
 
         world.act = noted
 

@@ -27,16 +27,16 @@ from asyncnet.scenario.schema import ScenarioError
 LOW, HIGH = -(2**63), 2**63 - 1
 int64 = st.one_of(st.integers(LOW, HIGH), st.integers(-3, 3), st.sampled_from([LOW, LOW + 1, HIGH]))
 rows = st.lists(st.tuples(int64, int64, int64), max_size=20).map(lambda rows: np.array(rows, dtype=np.int64).reshape(-1, 3))
-outcomes = hnp.arrays(np.float64, st.tuples(st.integers(0, 3), st.integers(0, 3)), elements=st.floats(width=64))
+transitions = hnp.arrays(np.float64, st.tuples(st.integers(0, 3), st.integers(0, 3)), elements=st.floats(width=64))
 digests = st.lists(st.builds(Digest, int64, int64, st.binary(max_size=20)), max_size=3).map(tuple)
 counts = st.integers(0, HIGH)
-segments = st.builds(Segment, st.from_regex(r"[0-9A-Za-z_-]{1,64}", fullmatch=True), counts, counts, rows, outcomes, digests, st.booleans())
+segments = st.builds(Segment, st.from_regex(r"[0-9A-Za-z_-]{1,64}", fullmatch=True), counts, counts, rows, transitions, digests, st.booleans())
 
 
 def plain(segment: Segment) -> Any:
     """All of it, as what compares equal if the bits do."""
-    events, outcomes = ((array.dtype, array.shape, array.tobytes()) for array in (segment.events, segment.outcomes))
-    return segment._replace(events=events, outcomes=outcomes)
+    events, transitions = ((array.dtype, array.shape, array.tobytes()) for array in (segment.events, segment.transitions))
+    return segment._replace(events=events, transitions=transitions)
 
 
 def synthetic(nodes: int = 5, seconds: float = 5.0) -> np.ndarray:
@@ -63,7 +63,7 @@ def synthetic(nodes: int = 5, seconds: float = 5.0) -> np.ndarray:
 
 
 def segment(number: int, last: bool = False, loop: str = "2") -> Segment:
-    """One of three events, with an outcome and a digest."""
+    """One of three events, with a transition and a digest."""
     events = np.array([[500 * number + i, 1 << 58 | i % 2, (number + 1) * (-1) ** i] for i in range(3)], dtype=np.int64)
     return Segment(loop, number, 3 * number, events, np.full((1, 2), 0.1 * number), (Digest(3 * number + 3, 1, bytes([number]) * 16),), last)
 
@@ -140,8 +140,8 @@ def test_a_file_gives_back_its_segments(tmp_path):
         {"events": np.zeros((2, 4), dtype=np.int64)},
         {"events": np.zeros((2, 3))},
         {"events": np.zeros(((1 << 22) + 1, 3), dtype=np.int64)},
-        {"outcomes": np.zeros(3)},
-        {"outcomes": np.zeros((1 << 12, (1 << 12) + 1))},
+        {"transitions": np.zeros(3)},
+        {"transitions": np.zeros((1 << 12, (1 << 12) + 1))},
     ],
 )
 def test_what_is_no_segment_is_not_encoded(change):
@@ -249,7 +249,7 @@ def column(width: int, size: int, data: bytes) -> bytes:
     return struct.pack("<BI", width, size) + zlib.compress(data)
 
 
-LOOP, NUMBER, FIRST, LAST, BEGAN, ROWS, WIDTH, CODES, HEADS, INDEX, SEQ, LOST, NOW, OUTCOMES, EVENTS, NODES, SIZES, FIELDS = range(18)
+LOOP, NUMBER, FIRST, LAST, BEGAN, ROWS, WIDTH, CODES, HEADS, INDEX, SEQ, LOST, NOW, TRANSITIONS, EVENTS, NODES, SIZES, FIELDS = range(18)
 BOMB = zlib.compress(bytes(1 << 26), 9)
 
 
@@ -287,21 +287,21 @@ def test_a_forged_segment_that_is_well_formed_is_read():
         ("not that of a segment", forged(LAST, 1)),
         ("out of bounds", forged(BEGAN, 2**63)),
         ("out of bounds", forged(ROWS, 2**40)),
-        ("outcomes", forged(ROWS, 2)),
-        ("outcomes", forged(WIDTH, 3)),
+        ("transitions", forged(ROWS, 2)),
+        ("transitions", forged(WIDTH, 3)),
         ("not that of a segment", forged(CODES, [])),
         ("cut short", forged(CODES, b"\1")),
         ("3 bytes, at most", forged(CODES, column(3, 1, bytes(3)))),
         ("0 bytes, at most", forged(CODES, column(0, 1, b""))),
         ("at most 1048576", forged(NOW, column(1, (1 << 20) + 1, bytes((1 << 20) + 1)))),
-        ("at most 6291456", forged(OUTCOMES, column(8, 2**32 - 1, bytes(8)))),
+        ("at most 6291456", forged(TRANSITIONS, column(8, 2**32 - 1, bytes(8)))),
         ("does not hold", forged(NOW, column(1, 3, bytes(2)))),
         ("does not hold", forged(NOW, column(1, 3, bytes(4)))),
         ("does not hold", forged(NOW, column(1, 3, bytes(3))[:-1])),
         ("does not hold", forged(NOW, column(1, 3, bytes(3)) + b"\0")),
         ("does not hold", forged(NOW, struct.pack("<BI", 1, 3) + BOMB)),
         ("one length", forged(NOW, struct.pack("<BI", 1, 0) + BOMB)),
-        ("does not hold", forged(OUTCOMES, struct.pack("<BI", 1, 2) + BOMB)),
+        ("does not hold", forged(TRANSITIONS, struct.pack("<BI", 1, 2) + BOMB)),
         ("not compressed", forged(NOW, struct.pack("<BI", 1, 3) + b"abc")),
         ("one length", forged(NOW, column(1, 2, bytes(2)))),
         ("one length", forged(SEQ, column(1, 4, bytes(4)))),
@@ -336,7 +336,7 @@ def test_any_item_in_the_place_of_any_other_gives_bad_segment_or_a_segment(at, v
         found = decode(forged(at, value))
     except BadSegment:
         return
-    assert (found.events.shape, found.outcomes.shape, len(found.digests)) == ((3, 3), (1, 2), 1)
+    assert (found.events.shape, found.transitions.shape, len(found.digests)) == ((3, 3), (1, 2), 1)
 
 
 def test_a_segment_longer_than_its_file_takes_no_memory(path):

@@ -34,9 +34,9 @@ def test_however_late_credit_is_it_finds_its_sample(change):
     assert result.verdict() == ("pass", [])
 
 
-@pytest.mark.parametrize("ring", [4, 8])
-def test_nodes_that_learn_nothing_because_credit_comes_too_late_are_named(ring):
-    verdict, reasons = asyncnet.run(free("links.reward.delay=100", f"rule.ring={ring}"), out=None).verdict()
+@pytest.mark.parametrize("archive", [4, 8])
+def test_nodes_that_learn_nothing_because_credit_comes_too_late_are_named(archive):
+    verdict, reasons = asyncnet.run(free("links.reward.delay=100", f"rule.archive={archive}"), out=None).verdict()
     assert verdict == "unknown"
     assert [reason.split()[:3] for reason in reasons] == [[f"actor.{i}", "learned", "nothing"] for i in (1, 2, 3)]
     assert "credits came too late" in reasons[-1]
@@ -44,9 +44,9 @@ def test_nodes_that_learn_nothing_because_credit_comes_too_late_are_named(ring):
 
 def test_nodes_that_have_lost_a_part_of_their_samples_are_named():
     delay = '{kind="exponential", mean=20.0}'
-    verdict, reasons = asyncnet.run(free(f"links.reward.delay={delay}", "rule.lambda=0.0", "rule.ring=4"), out=None).verdict()
+    verdict, reasons = asyncnet.run(free(f"links.reward.delay={delay}", "rule.lambda=0.0", "rule.archive=4"), out=None).verdict()
     assert verdict == "unknown"
-    assert any("actor.3 had no sample left for" in reason and "(rule.ring)" in reason for reason in reasons)
+    assert any("actor.3 had no sample left for" in reason and "(rule.archive)" in reason for reason in reasons)
 
 
 def test_nodes_whose_credits_were_overtaken_are_named():
@@ -70,7 +70,7 @@ def test_a_run_in_which_no_action_ever_comes_is_no_pass():
     assert verdict == "unknown"
     assert "100% of the decisions had no action to use" in reasons
     assert "actor.1 sampled nothing" in reasons
-    assert result.summary()["staleness"] is None
+    assert result.summary()["action_delay"] is None
     assert result.summary()["missing"] == 1.0
 
 
@@ -82,7 +82,7 @@ def test_a_run_in_which_no_action_ever_comes_is_no_pass():
         ("links.feedback=[{loss=0.9999}]", "links.feedback.loss"),
         ("links.activity.stale=4000", "links.activity.stale"),
         ("clocks={default={kind='periodic'}, 'actor.1'={kind='periodic', period=1e9}}", 'clocks."actor.1"'),
-        ("network.patience=1000000", "clocks.default"),
+        ("network.timeout=1000000", "clocks.default"),
     ],
 )
 def test_an_archive_beyond_reason_is_refused_by_the_key_that_asks_for_it(change, key):

@@ -10,8 +10,8 @@ from conftest import small
 from hypothesis import given
 
 from asyncnet.loop.ledger import account, by_channel, by_link
-from asyncnet.loop.link import CONSTANT, EXPONENTIAL, LOGNORMAL, LOSS, TRIES, UNIFORM, fate
-from asyncnet.loop.loop import Loop, Way
+from asyncnet.loop.link import CONSTANT, EXPONENTIAL, LOGNORMAL, LOSS, TRIES, UNIFORM, outcome
+from asyncnet.loop.loop import LinkModel, Loop
 from asyncnet.loop.message import CHANNELS, REWARD
 from asyncnet.loop.timekeeper import Virtual
 from asyncnet.runs.embedded import weights
@@ -22,16 +22,16 @@ TICK = 1000  # microseconds
 SEED, SRC, DST = 1, 1 << 20, 2 << 20
 
 
-def link(channel: str = "activity", **links: Any) -> Way:
+def link(channel: str = "activity", **links: Any) -> LinkModel:
     """What a link of the small scenario does under these conditions."""
-    made = Way(check(small(links={"default": [], **links}), "small").links, channel, TICK)
+    made = LinkModel(check(small(links={"default": [], **links}), "small").links, channel, TICK)
     made.channel = CHANNELS[channel]
     return made
 
 
-def fates(made: Way, n: int = MANY, seed: int = SEED) -> tuple[np.ndarray, np.ndarray]:
+def fates(made: LinkModel, n: int = MANY, seed: int = SEED) -> tuple[np.ndarray, np.ndarray]:
     """(delays, copies) of the first n messages of a link."""
-    both = [fate(made.conditions, seed, SRC, DST, made.channel, seq, made.retry) for seq in range(1, n + 1)]
+    both = [outcome(made.conditions, seed, SRC, DST, made.channel, seq, made.retry) for seq in range(1, n + 1)]
     delays, copies = zip(*both, strict=True)
     return np.array(delays, dtype=np.float64), np.array(copies)
 
@@ -88,8 +88,8 @@ def test_the_declared_share_of_messages_is_lost(p):
 def test_without_loss_none_is_lost_and_with_certain_loss_all_are():
     assert link(activity={"loss": 0.0}).conditions.shape == (0, 3)
     never, always = np.array([[LOSS, 0.0, 0.0]]), np.array([[LOSS, 1.0, 0.0]])
-    assert all(fate(never, SEED, SRC, DST, 4, seq, -1.0) == (0, 1) for seq in range(MANY))
-    assert all(fate(always, SEED, SRC, DST, 4, seq, -1.0)[1] == 0 for seq in range(1000))
+    assert all(outcome(never, SEED, SRC, DST, 4, seq, -1.0) == (0, 1) for seq in range(MANY))
+    assert all(outcome(always, SEED, SRC, DST, 4, seq, -1.0)[1] == 0 for seq in range(1000))
 
 
 def test_losses_do_not_come_in_runs():
@@ -107,7 +107,7 @@ NOTHING = (CONSTANT, 0.0, 0.0)
 
 
 def one(conditions: list[tuple], seq: int, *, src: int = SRC, dst: int = DST, channel: int = REWARD, retry: float = -1.0) -> tuple[int, int]:
-    delay, copies = fate(np.array(conditions, dtype=np.float64).reshape(-1, 3), SEED, src, dst, channel, seq, retry)
+    delay, copies = outcome(np.array(conditions, dtype=np.float64).reshape(-1, 3), SEED, src, dst, channel, seq, retry)
     return int(delay), int(copies)
 
 
@@ -149,7 +149,7 @@ def test_at_90_percent_loss_a_reliable_link_gives_up_after_its_last_try_only():
 
 
 def test_activity_is_not_sent_again_unless_asked_for_and_credit_is():
-    assert [link(channel).retry for channel in ("activity", "feedback", "reward", "outcome")] == [-1.0, 2.0 * TICK, 2.0 * TICK, 2.0 * TICK]
+    assert [link(channel).retry for channel in ("activity", "feedback", "reward", "transition")] == [-1.0, 2.0 * TICK, 2.0 * TICK, 2.0 * TICK]
     assert link("activity", activity={"reliable": True}).retry == 2.0 * TICK
     assert link("reward", default={"reliable": False}).retry == -1.0
     assert link("reward", default={"reliable": False}, reward={"reliable": True}, retry=0.5).retry == 0.5 * TICK

@@ -111,8 +111,8 @@ def test_an_actor_and_a_critic_in_phases_have_the_td_errors_and_weights_of_the_s
             net.rng.next_decision()
         action, v = actor[0].forward(task.observation).argmax(1), critic[0].forward(task.observation).copy()
         if before is not None:
-            reward, boot, live = before
-            error = live * (reward + scenario.task.gamma * boot * v - value)
+            reward, bootstrap, valid = before
+            error = valid * (reward + scenario.task.gamma * bootstrap * v - value)
             told.append(error.tolist())
         for net, _ in (actor, critic):
             if before is not None:
@@ -122,7 +122,7 @@ def test_an_actor_and_a_critic_in_phases_have_the_td_errors_and_weights_of_the_s
             net.record()
         value, episode = v, task.episode.copy()
         before = task.step(action)[:3]
-    # One letter to all of them carries a TD error where action and decision have the same stamp, as here.
+    # One message to all of them carries a TD error where action and decision have the same stamp, as here.
     assert len(loop.told) == loop.score.decisions - 1 > 150
     assert np.abs(np.array(told) - np.array(loop.told)).max() <= TOLERANCE
     assert_same(loop, scenario, [actor, critic])

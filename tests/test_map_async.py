@@ -33,8 +33,8 @@ def tell(node, now, stamp, x, seq=1):
     return node.hear(now, ACTIVITY, 0, seq, stamp, np.concatenate((np.zeros(STREAMS), np.ravel(x))))
 
 
-def letters_of(node, now):
-    return {letter.channel: letter for letter in node.act(now)}
+def messages_of(node, now):
+    return {message.channel: message for message in node.act(now)}
 
 
 def with_gate(told):
@@ -42,9 +42,9 @@ def with_gate(told):
     return np.concatenate((np.ravel(told), np.ones(STREAMS)))
 
 
-def parted(letter):
+def parted(message):
     """(gate, pieces) of feedback."""
-    return letter.payload[-STREAMS:], letter.payload[:-STREAMS].reshape(STREAMS, -1)
+    return message.payload[-STREAMS:], message.payload[:-STREAMS].reshape(STREAMS, -1)
 
 
 def density(h, x, w, b, variance, above):
@@ -59,9 +59,9 @@ def test_a_new_observation_starts_the_units_as_said(start):
     node = node_of(team({"rule.start": start}), "actor.1")
     x = np.random.default_rng(1).normal(size=(STREAMS, 6))
     tell(node, 1, 0, x)
-    letter = letters_of(node, 2)[ACTIVITY]
+    message = messages_of(node, 2)[ACTIVITY]
     mean = softplus(x @ node.view.weight + node.view.bias)
-    h = letter.payload[STREAMS:].reshape(STREAMS, -1)
+    h = message.payload[STREAMS:].reshape(STREAMS, -1)
     assert np.array_equal(h, node.view.y)
     if start == "zero":
         assert (h == 0.0).all()
@@ -118,7 +118,7 @@ def test_what_a_node_tells_its_inputs_is_its_error_times_its_weights_at_every_ti
     x = np.random.default_rng(3).normal(size=(STREAMS, 8))
     tell(node, 1, 0, x)
     for now in (2, 3):
-        told = letters_of(node, now)[FEEDBACK]
+        told = messages_of(node, now)[FEEDBACK]
         v, w, pot = node.view, node.view.weight, x @ node.view.weight + node.view.bias
         error = (v.y - softplus(pot)) / (1.0 + np.exp(-pot)) / 1.0
         assert np.allclose(parted(told)[1], error @ w.T, rtol=1e-10, atol=1e-12)
@@ -129,16 +129,16 @@ def test_what_a_node_tells_its_inputs_is_its_error_times_its_weights_at_every_ti
 def test_the_output_samples_once_and_holds_while_its_error_follows_its_inputs():
     node = node_of(team(), "actor.3")
     tell(node, 1, 0, np.zeros((STREAMS, 4)))
-    first = letters_of(node, 2)
+    first = messages_of(node, 2)
     action = node.view.y.copy()
     tell(node, 3, 0, np.full((STREAMS, 4), 2.0), seq=2)
-    second = letters_of(node, 4)
+    second = messages_of(node, 4)
     assert np.array_equal(first[ACTIVITY].payload, second[ACTIVITY].payload)
     assert np.array_equal(node.view.y, action)
     assert not np.array_equal(first[FEEDBACK].payload, second[FEEDBACK].payload)
     logits = np.full((STREAMS, 4), 2.0) @ node.view.weight + node.view.bias
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    assert np.allclose(node.view.ring_e[0], action - p, rtol=1e-12)
+    assert np.allclose(node.view.archive_e[0], action - p, rtol=1e-12)
 
 
 def test_reward_moves_weights_by_reward_times_input_times_error_of_the_sample_it_names():
@@ -147,7 +147,7 @@ def test_reward_moves_weights_by_reward_times_input_times_error_of_the_sample_it
     for stamp, sight in enumerate((x, -x)):
         tell(node, 10 * stamp + 1, stamp, sight, seq=stamp)
         node.act(10 * stamp + 2)
-    reward, error = np.array([1.0, -0.5]), node.view.ring_e[0].copy()
+    reward, error = np.array([1.0, -0.5]), node.view.archive_e[0].copy()
     before = node.view.weight.copy()
     node.hear(20, REWARD, 0, 1, 0, reward)
     node.act(21)
@@ -244,13 +244,13 @@ def test_a_value_network_says_its_mean_and_its_gate_comes_down_with_the_feedback
     nodes = [node_of(scenario, f"critic.{number}") for number in (1, 2, 3)]
     h = rng.normal(size=(STREAMS, 4))
     tell(nodes[2], 1, 0, h)
-    first = letters_of(nodes[2], 2)
+    first = messages_of(nodes[2], 2)
     mean = (h @ nodes[2].view.weight + nodes[2].view.bias)[:, 0]
     drawn = nodes[2].view.drawn[:, 0]
     assert np.allclose(first[ACTIVITY].payload[STREAMS:], mean, rtol=1e-12)
     assert (np.abs(drawn - mean) > 1e-3).all()
     tell(nodes[2], 3, 0, h + 0.1, seq=2)
-    later = letters_of(nodes[2], 4)
+    later = messages_of(nodes[2], 4)
     now = ((h + 0.1) @ nodes[2].view.weight + nodes[2].view.bias)[:, 0]
     assert np.array_equal(later[ACTIVITY].payload, first[ACTIVITY].payload), "the value is that of the decision"
     wanted = 1.0 / (drawn - now) if gate == "inverse" else drawn - mean
@@ -260,12 +260,12 @@ def test_a_value_network_says_its_mean_and_its_gate_comes_down_with_the_feedback
     below = rng.normal(size=(STREAMS, 8))
     tell(nodes[1], 1, 0, below)
     nodes[1].act(2)
-    assert (nodes[1].view.ring_e[0] == 0.0).all(), "no credit before the gate is known"
+    assert (nodes[1].view.archive_e[0] == 0.0).all(), "no credit before the gate is known"
     nodes[1].hear(3, FEEDBACK, 0, 1, 0, later[FEEDBACK].payload)
-    passed, _ = parted(letters_of(nodes[1], 4)[FEEDBACK])
+    passed, _ = parted(messages_of(nodes[1], 4)[FEEDBACK])
     assert np.array_equal(passed, told)
-    assert np.abs(nodes[1].view.ring_e[0]).min() > 0.0
-    assert np.allclose(nodes[1].view.ring_e[0], wanted[:, None] * nodes[1].view.error, rtol=1e-12)
+    assert np.abs(nodes[1].view.archive_e[0]).min() > 0.0
+    assert np.allclose(nodes[1].view.archive_e[0], wanted[:, None] * nodes[1].view.error, rtol=1e-12)
 
 
 def test_a_team_with_a_critic_of_its_own_kind_runs_without_backprop_and_the_same_in_both_loops():

@@ -1,4 +1,4 @@
-"""What a run needs of memory is reckoned before it starts, and what is under way has a bound."""
+"""What a run needs of memory is computed before it starts, and what is under way has a bound."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from asyncnet.runs import memory
 from asyncnet.scenario.schema import ScenarioError
 from asyncnet.team.draw import plan
 
-HUGE = ["task.streams=4096", "rule.ring=4096", "network.hidden=[1000,100]"]
+HUGE = ["task.streams=4096", "rule.archive=4096", "network.hidden=[1000,100]"]
 SLOW = {"clocks": {"default": {"kind": "periodic"}, "actor.2": {"kind": "periodic", "period": 1e9}}, "links.activity": [{"delay": 0.5}, {"loss": 0.1}]}
 SLOW |= {"task.world": {"waits": False, "interval": 8.0}}
 
@@ -30,7 +30,7 @@ def test_a_run_that_would_not_fit_is_refused_by_its_key_before_anything_is_made(
 @pytest.mark.parametrize(
     ("changes", "key"),
     [
-        (["rule.ring=4096"], "rule.ring"),
+        (["rule.archive=4096"], "rule.archive"),
         (["network.hidden=[3000, 1000]"], "network.hidden"),
         (["task.streams=512"], "task.streams"),
         (["links.reward.delay=1e5"], "links"),
@@ -55,7 +55,7 @@ def test_a_limit_is_for_all_runs_at_once():
     "changes",
     [
         {"network.hidden": [1500, 1000], "task.k": 6},
-        {"task.streams": 300, "network.hidden": [100, 50], "rule.ring": 60, "rule.lambda": 0.5, "task.k": 4},
+        {"task.streams": 300, "network.hidden": [100, 50], "rule.archive": 60, "rule.lambda": 0.5, "task.k": 4},
         {"network.hidden": [3000, 800], "network.split": "unit", "network.reach": 8},
     ],
 )
@@ -84,12 +84,12 @@ before = kib("VmRSS:")
 run(made)
 print(1024 * (kib("VmHWM:") - before))
 """
-    reckoned = memory.estimate(scenario, plan(scenario))
+    computed = memory.estimate(scenario, plan(scenario))
     path = tmp_path / "s.toml"
     path.write_text(scenario.toml())
     taken = int(subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True).stdout)
-    assert reckoned > 50 << 20
-    assert 0.4 * reckoned < taken < 1.1 * reckoned
+    assert computed > 50 << 20
+    assert 0.4 * computed < taken < 1.1 * computed
 
 
 def test_what_waits_for_a_node_that_hardly_ever_acts_takes_no_room():
@@ -98,7 +98,7 @@ def test_what_waits_for_a_node_that_hardly_ever_acts_takes_no_room():
     tables = loop._tables
     assert loop.stopped == "finished"
     assert loop.delivered.sum() > 50_000, "none of these is on the agenda any more"
-    assert len(tables.parcels) < 2000
+    assert len(tables.queue) < 2000
     assert len(tables.slots) < 2000
 
 

@@ -10,7 +10,7 @@ from asyncnet.rules import weight_max
 from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.team.draw import plan
 from asyncnet.team.network import CHANNEL, DST, SRC, payload_size
-from asyncnet.team.ports import CREDIT, DRIVE, OUTCOMES
+from asyncnet.team.ports import CREDIT, DRIVE, TRANSITIONS
 
 SMALL = {"network.hidden": [4, 2], "network.split": 2, "task.decisions": 20}
 
@@ -22,8 +22,8 @@ def links(scenario):
 
 
 def test_the_size_of_a_message_is_a_sum_of_products():
-    letters = {"B": 2, "U": 3, "M": 5}
-    assert (CREDIT.numbers(letters), DRIVE.numbers(letters), OUTCOMES.numbers(letters)) == (30, 32, 7)
+    messages = {"B": 2, "U": 3, "M": 5}
+    assert (CREDIT.numbers(messages), DRIVE.numbers(messages), TRANSITIONS.numbers(messages)) == (30, 32, 7)
 
 
 def test_feedback_leads_back_along_activity_where_a_rule_says_some_and_hears_it():
@@ -49,9 +49,9 @@ def test_every_message_has_the_size_that_its_port_declares(name):
     class Weighed(Loop):
         sizes = {}
 
-        def _carry(self, way, link, src, dst, port, seq, letter, now):
-            self.sizes.setdefault(link, set()).add(letter.payload.size)
-            super()._carry(way, link, src, dst, port, seq, letter, now)
+        def _carry(self, model, link, src, dst, port, seq, message, now):
+            self.sizes.setdefault(link, set()).add(message.payload.size)
+            super()._carry(model, link, src, dst, port, seq, message, now)
 
     whole = brief(name)
     short = {"task.decisions": 5} if whole.task.decisions else {"task.episodes": 1}

@@ -31,7 +31,7 @@ def test_the_docstring_names_all_of_it():
     code = path.read_text().removeprefix(f'"""{ray_internals.__doc__}"""')
     taken = {*re.findall(r"\bRAY_[A-Za-z_]+", code), *(name.rpartition(".")[2] for name in imported(path) if name.startswith("ray."))}
     assert len(taken) > 8
-    told = ray_internals.__doc__ + " ".join(ray_internals.QUIET | ray_internals.CONTROL_PATIENCE)
+    told = ray_internals.__doc__ + " ".join(ray_internals.QUIET | ray_internals.CONTROL_TIMEOUT)
     assert not [name for name in taken if name not in told]
 
 
@@ -49,7 +49,7 @@ def test_the_token_can_be_forgotten():
     assert callable(loader.reset_cache), f"ray {ray.__version__}: a second session of a process would show the token of the first"
 
 
-@pytest.mark.parametrize("name", sorted((ray_internals.QUIET.keys() | ray_internals.CONTROL_PATIENCE.keys()) - {"SPT_NOENV", "RAY_USAGE_STATS_ENABLED"}))
+@pytest.mark.parametrize("name", sorted((ray_internals.QUIET.keys() | ray_internals.CONTROL_TIMEOUT.keys()) - {"SPT_NOENV", "RAY_USAGE_STATS_ENABLED"}))
 def test_rays_processes_still_know_the_settings_that_they_are_given(name):
     """They read a setting by its name in the environment; one that they do not know is passed over without a word."""
     setting = name.removeprefix("RAY_").encode()

@@ -183,9 +183,9 @@ def test_a_loop_that_is_late_in_closing_a_segment_closes_several(loop, tmp_path,
     monkeypatch.setattr(Recorder, "_ask", lambda _: None)
     result = on_real_clocks(ACROBAT.replace({"task.decisions": 30}), tmp_path, loop)
     segments = list(Reader(recordings(result.run_dir, 0) / "0.anr"))
-    assert sum(len(segment.outcomes) for segment in segments) == 31
+    assert sum(len(segment.transitions) for segment in segments) == 31
     assert max(len(segment.events) for segment in segments) == 30
-    assert max(segment.outcomes.size for segment in segments) == 40
+    assert max(segment.transitions.size for segment in segments) == 40
     assert [segment.last for segment in segments] == [False] * (len(segments) - 1) + [True]
     same, found = api.replay(result.run_dir)
     assert same, found
@@ -207,7 +207,7 @@ def test_a_task_in_python_is_replayed_from_what_its_steps_led_to(loop, tmp_path,
     result = on_real_clocks(ACROBAT, tmp_path, loop)
     decisions = result.summary()["decisions"]
     assert decisions > 50
-    assert sum(len(segment.outcomes) for segment in Reader(recordings(result.run_dir, 0) / "0.anr")) == decisions + 1
+    assert sum(len(segment.transitions) for segment in Reader(recordings(result.run_dir, 0) / "0.anr")) == decisions + 1
     request.getfixturevalue("no_environment")
     same, found = api.replay(result.run_dir)
     assert same, found
@@ -361,7 +361,7 @@ def several(tmp_path_factory):
 
 def test_loops_that_went_on_from_states_of_different_moments_are_replayed(several, tmp_path):
     scenario, _, midway = several
-    begin = snapshot.settled(midway, plan(scenario))
+    begin = snapshot.balanced(midway, plan(scenario))
     assert begin.arrays["ledger"][DUPLICATED].sum() > 0, "some of what is said was said before"
     assert begin.arrays["ledger"][EXPIRED].sum() > 0, "and some is never heard"
     end, _ = on_threads(scenario, tmp_path, begin)
@@ -610,15 +610,15 @@ def test_a_digest_of_another_layout_differs(fields, run):
 
 
 def test_outcomes_of_another_task_are_damage_and_missing_ones_are_named(run, tmp_path):
-    rewrite(run, 1, outcomes=np.zeros((1, 3)))
-    assert api.replay(run)[1].endswith(f"{file_of(run)}: segment 1: outcomes that its task cannot have")
+    rewrite(run, 1, transitions=np.zeros((1, 3)))
+    assert api.replay(run)[1].endswith(f"{file_of(run)}: segment 1: transitions that its task cannot have")
     acrobat = on_real_clocks(ACROBAT, tmp_path / "acrobat").run_dir
     segments = list(Reader(file_of(acrobat)))
-    rewrite(acrobat, 1, outcomes=segments[1].outcomes[:, :-1])
-    assert api.replay(acrobat)[1].endswith(f"{file_of(acrobat)}: segment 1: outcomes that its task cannot have")
+    rewrite(acrobat, 1, transitions=segments[1].transitions[:, :-1])
+    assert api.replay(acrobat)[1].endswith(f"{file_of(acrobat)}: segment 1: transitions that its task cannot have")
     file_of(acrobat).write_bytes(b"".join(map(encode, segments)))
-    last = max(n for n, segment in enumerate(segments) if len(segment.outcomes))
-    rewrite(acrobat, last, outcomes=segments[last].outcomes[:-1])
+    last = max(n for n, segment in enumerate(segments) if len(segment.transitions))
+    rewrite(acrobat, last, transitions=segments[last].transitions[:-1])
     same, found = api.replay(acrobat)
     assert not same
     assert "of world, at " in found
@@ -667,12 +667,12 @@ def test_the_reader_in_the_document_reads_a_recording(short, tmp_path):
         read = list(found["segments"](file_of(run).read_bytes()))
         segments = list(Reader(file_of(run)))
         assert len(read) == len(segments) > 1
-        for (loop, last, rows, outcomes, digests), segment in zip(read, segments, strict=True):
+        for (loop, last, rows, transitions, digests), segment in zip(read, segments, strict=True):
             assert (loop, last) == (segment.loop, segment.last)
             assert rows == list(zip(segment.events[:, 0], *as_python(of_who)(segment.events[:, 1]), segment.events[:, 2], strict=True))
-            assert outcomes == segment.outcomes.tolist()
+            assert transitions == segment.transitions.tolist()
             assert digests == list(segment.digests)
-    assert sum(len(segment.outcomes) for segment in segments) > 50
+    assert sum(len(segment.transitions) for segment in segments) > 50
     assert losses(list(Reader(file_of(short.run_dir))))
 
 

@@ -276,7 +276,7 @@ def test_what_a_cut_on_real_clocks_loses_or_repeats_is_in_the_ledger():
     gone.arrays["ledger"][SENT, 0] -= 3  # as if three had been delivered before the part of their sender was taken
     waiting = np.bincount([team.link(kind, src, dst) for _, kind, dst, src, *_ in state.arrays["agenda"][under_way].tolist()], minlength=len(team.links))
     other = CompiledLoop(scenario, Virtual())
-    snapshot.put(other, snapshot.settled(gone, team))
+    snapshot.put(other, snapshot.balanced(gone, team))
     gap = waiting - 3 * (np.arange(len(waiting)) == 0)
     assert other.ledger[EXPIRED].tolist() == np.maximum(gap, 0).tolist()
     assert other.ledger[DUPLICATED].tolist() == np.maximum(-gap, 0).tolist()

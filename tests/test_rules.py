@@ -185,7 +185,7 @@ def test_a_claim_that_does_not_hold_is_said_with_its_setting_and_its_array():
 
 @every_sampler
 def test_credit_for_a_sample_that_was_evicted_or_overtaken_is_counted_and_changes_nothing(rule):
-    node, _ = output_node(team(rule, "stamped", {"rule.ring": 4}))
+    node, _ = output_node(team(rule, "stamped", {"rule.archive": 4}))
     for s in range(10):
         say(node, 10 * s, s, s, 1.0)
     before = weights(node)
@@ -218,7 +218,7 @@ def test_a_trace_decays_with_every_decision_also_those_that_were_never_sampled(r
     e = {}
     for stamp in (0, 1, 4):
         say(node, 10 * stamp, stamp, stamp, 1.0)
-        e[stamp] = node.view.ring_e[stamp % len(node.view.ring_e)].copy()
+        e[stamp] = node.view.archive_e[stamp % len(node.view.archive_e)].copy()
     node.hear(41, REWARD, 0, 1, 4, np.ones(2))
     trace = 0.8**4 * e[0] + 0.8**3 * e[1] + e[4]  # gamma = 1
     assert np.allclose(node.view.gradient_bias, trace.mean(axis=0), rtol=1e-12, atol=0.0)
@@ -269,8 +269,8 @@ def test_a_layer_waits_for_every_piece_of_a_stamp_and_says_its_samples_once(rule
     assert (len(node.view.port), inputs) == (2, 8)
     piece = np.concatenate((np.zeros(2), np.ones(8)))
     assert not node.hear(0, ACTIVITY, 1, 1, 0, piece)
-    (letter,) = node.hear(3, ACTIVITY, 0, 1, 0, piece)
-    assert (letter.channel, letter.stamp) == (ACTIVITY, 0)
+    (message,) = node.hear(3, ACTIVITY, 0, 1, 0, piece)
+    assert (message.channel, message.stamp) == (ACTIVITY, 0)
     assert not node.hear(4, ACTIVITY, 0, 2, 0, piece)
 
 
@@ -359,7 +359,7 @@ def test_feedback_before_the_update_is_reckoned_with_the_old_weights_and_after_i
         made.observe(0, 0, np.ones((1, 3)), [np.ones((1, 2)), np.ones((1, 1))])
         made.reward(5, 0, [1.0])
         top = made.nodes[1].view
-        told[after] = made.unit_reward[0], [2.0 * w[:, 0] * top.ring_e[0, 0, 0] for w in (W[1], top.weight)][after]
+        told[after] = made.unit_reward[0], [2.0 * w[:, 0] * top.archive_e[0, 0, 0] for w in (W[1], top.weight)][after]
     for found, wanted in told.values():
         assert found[0] == pytest.approx(wanted, abs=1e-14)
     assert np.abs(told[0][0] - told[1][0]).min() > 0.05
@@ -371,7 +371,7 @@ def test_feedback_of_another_power_is_the_slope_of_that_norm():
     made = Team(W, b, power=3.0)
     made.observe(0, 0, np.ones((1, 3)), [np.ones((1, 2)), np.array([[1.0, 0.0]])])
     made.reward(5, 0, [0.7])
-    e = made.nodes[1].view.ring_e[0, 0]
+    e = made.nodes[1].view.archive_e[0, 0]
     assert made.unit_reward[0][0] == pytest.approx((3.0 * W[1] ** 2 * np.sign(W[1]) * 0.7 * e).sum(1), abs=1e-14)
 
 

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 from teams import multiplexer
-from together import PATIENCE, Together
+from together import TIMEOUT, Together
 
 from asyncnet.loop import ledger
 from asyncnet.loop.compiled.compiled_loop import CompiledLoop
@@ -15,14 +15,14 @@ from asyncnet.runs import snapshot
 from asyncnet.runs.checkpoint import Checkpoint
 from asyncnet.team.draw import plan
 
-PHASES = {"links": {"default": {"delay": 0.5}}}  # on-arrival clocks, and a world without patience: whoever waits for a message that is lost waits for ever
+PHASES = {"links": {"default": {"delay": 0.5}}}  # on-arrival clocks, and a world without timeout: whoever waits for a message that is lost waits for ever
 FREE = {"clocks": {"default": {"kind": "periodic", "jitter": 0.3}}, "task.world": {"waits": False, "interval": 8.0}, "links": {"default": {"delay": 0.5}}}
 TEAMS = {"phases": ("map-propagation", PHASES), "free clocks": ("weight-max", FREE)}
 
 
 def stand(many, lead=20_000_000):
     """Have all stand still; returns since when, and their states as one."""
-    at, until = time.time_ns() + lead, time.monotonic() + PATIENCE
+    at, until = time.time_ns() + lead, time.monotonic() + TIMEOUT
     for host in many.hosts.values():
         host.stand(at)
     while time.monotonic() < until:

@@ -23,14 +23,14 @@ class Shown(Loop):
         super().__init__(scenario, Virtual())
         self.x, self.wanted, self.told = [], [], []
 
-    def _send(self, src, letter, now):
+    def _send(self, src, message, now):
         world = self.nodes[0].view
-        if src == 0 and letter.channel == ACTIVITY:
+        if src == 0 and message.channel == ACTIVITY:
             self.x.append(world.observation.copy())
             self.wanted.append(world.answer.copy())
-        elif letter.channel == REWARD:
-            self.told.append(letter.payload.copy())
-        super()._send(src, letter, now)
+        elif message.channel == REWARD:
+            self.told.append(message.payload.copy())
+        super()._send(src, message, now)
 
 
 def shown(scenario):

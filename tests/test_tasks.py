@@ -9,7 +9,7 @@ from conftest import GONE, small
 from teams import Probe
 
 from asyncnet import tasks
-from asyncnet.loop.message import ACTIVITY, OUTCOME, REWARD
+from asyncnet.loop.message import ACTIVITY, REWARD, TRANSITION
 from asyncnet.scenario.schema import ScenarioError, check
 from asyncnet.tasks import parts
 from asyncnet.tasks.gym import Gym, spaces
@@ -99,16 +99,16 @@ def test_a_late_answer_is_graded_against_its_own_question():
         said = np.array(right[n])
         said[1] = 1 - said[1]
         task.answer(n, said)
-    told = [(letter.stamp, letter.payload.tolist()) for letter in task.act() if letter.channel == REWARD]
+    told = [(message.stamp, message.payload.tolist()) for message in task.act() if message.channel == REWARD]
     assert told == [(n, [1.0, -1.0, 1.0]) for n in (0, 1, 4000, 4998)]
     assert len({tuple(answers) for answers in right}) == 8
 
 
 def test_the_multiplexer_is_one_endless_episode():
     task = multiplexer(2)
-    outcomes = [task.step(np.zeros(STREAMS)) for _ in range(100)]
+    transitions = [task.step(np.zeros(STREAMS)) for _ in range(100)]
     assert not task.episode.any()
-    assert all(np.all(boot == 1.0) and np.all(live == 1.0) and returns == [] for _, boot, live, returns in outcomes)
+    assert all(np.all(bootstrap == 1.0) and np.all(valid == 1.0) and returns == [] for _, bootstrap, valid, returns in transitions)
 
 
 class Plain:
@@ -138,25 +138,25 @@ def test_environments_are_stepped_as_gymnasium_steps_them(name, ends, truncation
     seeds = np.random.SeedSequence(5).generate_state(STREAMS, np.uint64)
     plain = [Plain(name, int(seed % 2**31)) for seed in seeds]
     rng = np.random.default_rng(0)
-    counts = {"live": 0, "boot": 0, "returns": 0}
+    counts = {"invalid": 0, "terminal": 0, "returns": 0}
     for _ in range(650):
         assert np.array_equal(task.observation, [one.seen for one in plain])
         assert np.array_equal(task.episode, [one.episode for one in plain])
         actions = rng.integers(0, plain[0].env.action_space.n, STREAMS)
-        outcome = task.step(actions)
-        rewards, boot, live, returns = zip(*(one.step(int(action), truncation) for one, action in zip(plain, actions, strict=True)), strict=True)
-        assert [part.tolist() for part in outcome[:3]] == [list(rewards), list(boot), list(live)]
-        assert outcome[3] == [value for some in returns for value in some]
-        counts["live"] += live.count(0.0)
-        counts["boot"] += boot.count(0.0)
-        counts["returns"] += len(outcome[3])
+        transition = task.step(actions)
+        rewards, bootstrap, valid, returns = zip(*(one.step(int(action), truncation) for one, action in zip(plain, actions, strict=True)), strict=True)
+        assert [part.tolist() for part in transition[:3]] == [list(rewards), list(bootstrap), list(valid)]
+        assert transition[3] == [value for some in returns for value in some]
+        counts["invalid"] += valid.count(0.0)
+        counts["terminal"] += bootstrap.count(0.0)
+        counts["returns"] += len(transition[3])
     resets = sum(one.episode for one in plain)
     assert resets >= 9
     assert counts["returns"] - resets <= STREAMS  # an end, then a reset
     if ends == "terminated":
-        assert counts == {"live": resets, "boot": counts["returns"], "returns": counts["returns"]}
+        assert counts == {"invalid": resets, "terminal": counts["returns"], "returns": counts["returns"]}
     else:
-        assert counts == {"live": resets + (counts["returns"] if truncation == "zero" else 0), "boot": 0, "returns": counts["returns"]}
+        assert counts == {"invalid": resets + (counts["returns"] if truncation == "zero" else 0), "terminal": 0, "returns": counts["returns"]}
     task.node.close()
 
 
@@ -171,14 +171,14 @@ def test_cartpole_in_compiled_code_is_gymnasiums_to_the_last_bit():
         # Some streams are balanced by hand, so that poles also stand until the time limit.
         balanced = [int(one.seen[2] + 0.5 * one.seen[3] + 0.05 * one.seen[0] + 0.1 * one.seen[1] > 0.0) for one in plain]
         actions = np.where(np.arange(streams) < 2, balanced, rng.integers(0, 2, streams))
-        outcome = task.step(actions)
-        rewards, boot, live, returns = zip(*(one.step(int(action), "zero") for one, action in zip(plain, actions, strict=True)), strict=True)
+        transition = task.step(actions)
+        rewards, bootstrap, valid, returns = zip(*(one.step(int(action), "zero") for one, action in zip(plain, actions, strict=True)), strict=True)
         assert task.observation.tobytes() == np.array([one.seen for one in plain], dtype=np.float64).tobytes(), n
         inside = np.array([one.env.unwrapped.state for one in plain])
         assert task.node.view.physics.tobytes() == inside.tobytes(), n
-        assert [part.tolist() for part in outcome[:3]] == [list(rewards), list(boot), list(live)]
-        assert outcome[3] == [value for some in returns for value in some]
-        ends |= set(outcome[3])
+        assert [part.tolist() for part in transition[:3]] == [list(rewards), list(bootstrap), list(valid)]
+        assert transition[3] == [value for some in returns for value in some]
+        ends |= set(transition[3])
     assert 500.0 in ends
     assert min(ends) < 20.0
 
@@ -246,7 +246,7 @@ def real_valued(**task):
 def answered(node, stamp, value):
     """What the world says of a real-valued answer: (reward heard, observation)."""
     node.hear(stamp + 1, ACTIVITY, 0, stamp + 1, stamp, np.array([0.0, value]))
-    earned = next(letter for letter in node.act(stamp + 2) if letter.channel == OUTCOME)
+    earned = next(message for message in node.act(stamp + 2) if message.channel == TRANSITION)
     return earned.payload[1], node.view.observation[0].copy()
 
 
@@ -291,7 +291,7 @@ def test_the_regression_task_asks_an_unknown_relu_network(reward):
     assert 0.7 < x.std() < 1.3
     answers = np.linspace(-1.0, 3.0, 50)
     node.hear(1, ACTIVITY, 0, 1, 0, np.concatenate((np.zeros(50), answers)))
-    (told,) = (letter for letter in node.act(2) if letter.channel == REWARD)
+    (told,) = (message for message in node.act(2) if message.channel == REWARD)
     off = y - answers
     assert np.allclose(told.payload, off if reward == "error" else -(off**2), rtol=1e-9, atol=1e-12)
     node.look(2)

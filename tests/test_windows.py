@@ -21,7 +21,7 @@ from asyncnet.actors.windows import CHECKPOINT, FAR, STOP
 from asyncnet.api import Quiet, Result
 from asyncnet.loop.compiled.compiled_loop import CompiledLoop
 from asyncnet.loop.ledger import account, unexplained
-from asyncnet.loop.loop import Way
+from asyncnet.loop.loop import LinkModel
 from asyncnet.loop.message import CHANNELS
 from asyncnet.loop.timekeeper import Virtual
 from asyncnet.runs import snapshot
@@ -102,8 +102,8 @@ def test_a_delay_that_may_be_next_to_nothing_is_no_look_ahead(delay):
 def test_reach_is_the_shortest_way_and_for_a_loop_itself_the_shortest_way_round():
     scenario = multiplexer("weight-max", DELAYED, links={"activity": {"delay": 1.0}, "feedback": {"delay": 7.0}, "reward": {"delay": 2.5}})
     team = plan(scenario)
-    ways = {code: Way(scenario.links, name, scenario.tick) for name, code in CHANNELS.items()}
-    found = windows.reach(team, ways, {i: str(i) for i in range(4)}, list("0123"))
+    models = {code: LinkModel(scenario.links, name, scenario.tick) for name, code in CHANNELS.items()}
+    found = windows.reach(team, models, {i: str(i) for i in range(4)}, list("0123"))
     # world -> 1 -> 2 -> 3 -> world by activity at 1 each, the world's reward at 2.5, feedback 2 -> 1 and 3 -> 2 at 7
     expected = [[3.5, 1, 2, 2.5], [3, 4, 1, 2], [2, 3, 4, 1], [1, 2, 3, 3.5]]
     assert (found / 1000).tolist() == expected
@@ -178,7 +178,7 @@ def test_nobody_passes_an_end_that_an_answer_under_way_brings_about(seed):
         {
             "seed": seed,
             "tick": 10,
-            "task": {"k": 1, "decisions": 12, "world": {"waits": True, "interval": 1.0, "patience": 15.0}},
+            "task": {"k": 1, "decisions": 12, "world": {"waits": True, "interval": 1.0, "timeout": 15.0}},
             "network.hidden": [1],
             "rule.learning_rate": 0.02,
             "clocks": {"default": {"kind": "periodic", "period": 0.375}},
@@ -208,7 +208,7 @@ def test_a_loop_that_waits_says_for_whom():
 
 
 def test_messages_longer_than_a_frame_end_in_the_bits_of_one_process():
-    changes = {"task": {"streams": 1024, "decisions": 2}, "network.hidden": [1024], "rule": {"learning_rate": 0.01, "ring": 2}}
+    changes = {"task": {"streams": 1024, "decisions": 2}, "network.hidden": [1024], "rule": {"learning_rate": 0.01, "archive": 2}}
     scenario = multiplexer("weight-max", DELAYED | changes)
     many = Together(scenario, wire="zmq").start().end()
     assert many.digest == embedded(scenario).digest()

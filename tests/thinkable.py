@@ -29,7 +29,7 @@ def scenarios(draw, *, delayed=False, decisions=200):
     world = {
         "waits": waits,
         "interval": draw(st.floats(0.5, 8.0)),
-        "patience": 15.0,
+        "timeout": 15.0,
         "late": "use" if waits else draw(few(["use", "withhold", "grade-by-stamp"])),
     }
     name = draw(few(["weight-max", "reinforce", "map-propagation", "map-propagation-async"]))
@@ -44,7 +44,7 @@ def scenarios(draw, *, delayed=False, decisions=200):
             "output": draw(few(["bernoulli", "softmax", "sign"])),
             "split": draw(few(["layer", "unit", 2])),
             "ready": draw(few(["auto", "revise", "all"])),
-            "patience": draw(st.integers(1, 5)),
+            "timeout": draw(st.integers(1, 5)),
         },
         "rule": rule,
         "clocks": draw(st.dictionaries(few(names), clock, max_size=3)),

@@ -11,7 +11,7 @@ from asyncnet.loop.ledger import COLUMNS
 from asyncnet.loop.loop import digest
 from asyncnet.team.draw import plan
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 
 class Together:
@@ -42,11 +42,11 @@ class Together:
 
     def end(self):
         """Wait for the end of all, in real time of the world, with which the others are ended; returns what they have done."""
-        if not self.virtual and self.world.await_end(PATIENCE):
+        if not self.virtual and self.world.await_end(TIMEOUT):
             for host in self.hosts.values():
                 host.stop(self.world.loop.stopped)
         for host in self.hosts.values():
-            assert host.await_end(PATIENCE), {name: host.status() for name, host in self.hosts.items()}
+            assert host.await_end(TIMEOUT), {name: host.status() for name, host in self.hosts.items()}
             assert host.failure is None, host.failure
         self.stopped = [host.loop.stopped for host in self.hosts.values()]
         for host in self.hosts.values():

@@ -1,7 +1,7 @@
 """Arithmetic whose every step is written down, in a form that a processor can do for four numbers or more at a time.
 
 Sums run in four interleaved partial sums, then over those, from the first to the last. All sums over units go through here, so a layer that sums by
-itself and a hearer that sums the pieces of its units get the same bits. exp and log1p are plain polynomials: no two machines' libraries can disagree
+itself and a hearer that sums the partial sums of its units get the same bits. exp and log1p are plain polynomials: no two machines' libraries can disagree
 on them, and loops over units vectorise, which calls into a library would not. Their errors, measured over their domains, stay below two (exp), three
 (sigmoid) and six (log1p, softplus) units in the last place.
 Sources: Cody & Waite 1980 for the reduction of exp, with the Pade form of Moshier's Cephes; log1p by the series of the inverse hyperbolic tangent.

@@ -4,10 +4,10 @@ A node type declares fields, `("weight", "I O")`, and settings, `("decay", float
 
     B streams          I inputs             O units (columns)      N values emitted
     K archived samples C credits in wait    S sources              D credit senders
-    J credit pieces per unit                M pieces told per input  Z streams with a trace (B or 0)
+    J partial sums of credit per unit                M partial sums of feedback per input  Z streams with a trace (B or 0)
     P, A, L            parameters, activations and layers of a network inside one node
     R weights learned at a time
-    E nodes above whose feedback drives this one, Q its pieces per unit
+    E nodes above whose feedback drives this one, Q their partial sums per unit
     F inputs that listen to feedback
     G answers graded at once         W decisions logged before Python takes them      X numbers in an action
     Y slots of the optimiser, V squared eligibilities that it asks for at a time (0: none)

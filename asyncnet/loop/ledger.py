@@ -30,8 +30,8 @@ def account(loop: Loop) -> np.ndarray:
     table = loop.ledger.copy()
     rows = loop.under_way().rows
     np.add.at(table[IN_FLIGHT], loop.plan.arrived(*rows[rows[:, underway.SIZE] >= 0][:, [underway.DST, underway.KIND, underway.PORT]].T), 1)
-    for link, letters in loop.held.items():
-        table[IN_FLIGHT, link] += len(letters)
+    for link, messages in loop.held.items():
+        table[IN_FLIGHT, link] += len(messages)
     return table
 
 

@@ -5,7 +5,7 @@
     exponential  delay + Exponential(mean)  lognormal    delay + Lognormal with that mean; sigma is the spread of its logarithm
 
 Conditions compose: delays add up, one loss is enough. Each draw belongs to (source, target, channel, sequence number, condition), so a message's
-fate is the same wherever and whenever it is drawn. Nodes never see conditions.
+outcome is the same wherever and whenever it is drawn. Nodes never see conditions.
 """
 
 import math
@@ -20,7 +20,7 @@ TRIES = 64  # of a reliable link; at 90 % loss the last is reached once in 850 m
 
 
 @entry
-def fate(conditions, seed, src, dst, channel, seq, retry):
+def outcome(conditions, seed, src, dst, channel, seq, retry):
     """(delay in microseconds, copies) of one message; conditions (n, 3) as code and two numbers; retry < 0: the link is not reliable."""
     delay = 0.0
     copies = 1

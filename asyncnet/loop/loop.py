@@ -19,8 +19,8 @@ import numpy as np
 from asyncnet.kernels.plain import as_python
 from asyncnet.loop import clock, ledger, underway
 from asyncnet.loop.compiled.agenda import who
-from asyncnet.loop.link import CONSTANT, EXPONENTIAL, LOGNORMAL, LOSS, UNIFORM, fate
-from asyncnet.loop.message import CHANNEL_NAMES, CHANNELS, TICK, TURN, Letter
+from asyncnet.loop.link import CONSTANT, EXPONENTIAL, LOGNORMAL, LOSS, UNIFORM, outcome
+from asyncnet.loop.message import CHANNEL_NAMES, CHANNELS, TICK, TURN, Message
 from asyncnet.loop.timekeeper import NEVER
 from asyncnet.loop.underway import KIND, SRC, UnderWay
 from asyncnet.nodes.node import Node
@@ -36,7 +36,7 @@ Tape = Callable[[np.ndarray], None]
 _DELAYS = {"constant": CONSTANT, "uniform": UNIFORM, "exponential": EXPONENTIAL, "lognormal": LOGNORMAL}
 
 
-class Way:
+class LinkModel:
     """What the links of one channel do to messages: the same for all of them."""
 
     def __init__(self, links: Links, channel: str, tick: int) -> None:
@@ -73,14 +73,14 @@ class Loop:
         self.nodes: dict[int, Node] = {i: build(scenario, self.plan, self.plan.nodes[i]) for i in numbers}
         self.score = self.nodes[0].score if 0 in self.nodes else None
         self.clocks = {i: clock_of(scenario, self.plan.nodes[i]) for i in sorted(self.nodes) if i}
-        self.ways = {code: Way(scenario.links, name, self.tick) for name, code in CHANNELS.items()}
+        self.models = {code: LinkModel(scenario.links, name, self.tick) for name, code in CHANNELS.items()}
         self.sequence = {i: [0] * TICK for i in self.nodes}
         self.ticks = dict.fromkeys(self.nodes, 0)
         self.skipped = dict.fromkeys(self.nodes, 0)
         # What became of messages, by link (ledger.py): those sent and lost here, those delivered here; and on stale links those held back.
         self.ledger = np.zeros((len(ledger.COLUMNS), len(self.plan.links)), dtype=np.int64)
         self.sent, self.lost, self.delivered = self.ledger[ledger.SENT], self.ledger[ledger.LOST], self.ledger[ledger.DELIVERED]
-        self.held: dict[int, deque[tuple[int, Letter]]] = {}
+        self.held: dict[int, deque[tuple[int, Message]]] = {}
         self._found: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
         self._asked: deque[Callable[[], None]] = deque()
         self._noted: list[tuple[int, int, int]] = []
@@ -115,7 +115,7 @@ class Loop:
             node.prepare()
         row = clock.row("periodic", 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0)
         clock.next_tick(row, self.seed, 0, 1, 0)
-        fate(np.zeros((0, 3)), self.seed, 0, 0, 0, 0, -1.0)
+        outcome(np.zeros((0, 3)), self.seed, 0, 0, 0, 0, -1.0)
 
     def run(self, progress: Callable[[Loop], None] | None = None, until: int = NEVER) -> None:
         """Handle events until the world has finished, somebody calls `stop`, or nobody has anything left to do; or all those before the time `until`."""
@@ -155,15 +155,15 @@ class Loop:
             if self.tape is not None:
                 self._note(now, kind, dst, src, seq)
             if kind == TICK:
-                letters = node.act(now)
+                messages = node.act(now)
                 self._next_tick(node, dst, at, now)
             elif kind == TURN:
-                letters = node.act(now)
+                messages = node.act(now)
             else:
                 self.delivered[self._arrived(dst, kind, port)] += 1
-                letters = node.hear(now, kind, port, seq, stamp, payload)
-            for letter in letters:
-                self._send(dst, letter, now)
+                messages = node.hear(now, kind, port, seq, stamp, payload)
+            for message in messages:
+                self._send(dst, message, now)
             if len(agenda) > self.most_events:
                 self._give_up()
             if node.flags & LOOK:
@@ -229,25 +229,25 @@ class Loop:
             self.skipped[index] += missed
         heappush(self.agenda, (due, TICK, index, index, k, 0, None, 0))
 
-    def _send(self, src: int, letter: Letter, now: int) -> None:
-        channel, stamp, _, only = letter
+    def _send(self, src: int, message: Message, now: int) -> None:
+        channel, stamp, _, only = message
         if channel == TURN:
             heappush(self.agenda, (max(stamp, now), TURN, src, src, 0, 0, None, 0))
             return
         sequence = self.sequence[src]
         seq = sequence[channel] = sequence[channel] + 1
-        way, routes = self.ways[channel], self._routes(src, channel)
+        model, routes = self.models[channel], self._routes(src, channel)
         for link, dst, port in routes if only < 0 else (routes[only],):
             self.sent[link] += 1
-            if way.stale:
+            if model.stale:
                 held = self.held.setdefault(link, deque())
-                held.append((seq, letter))
-                if len(held) <= way.stale:
+                held.append((seq, message))
+                if len(held) <= model.stale:
                     continue
                 first, kept = held.popleft()
-                self._carry(way, link, src, dst, port, first, kept, now)
+                self._carry(model, link, src, dst, port, first, kept, now)
             else:
-                self._carry(way, link, src, dst, port, seq, letter, now)
+                self._carry(model, link, src, dst, port, seq, message, now)
 
     def _routes(self, src: int, channel: int) -> list[tuple[int, int, int]]:
         """The links by which a node sends on a channel: (link, receiver, port there)."""
@@ -261,17 +261,17 @@ class Loop:
         """The link by which a message has come."""
         return self.plan.arriving[self.plan.incoming(dst, channel).start + port]
 
-    def _carry(self, way: Way, link: int, src: int, dst: int, port: int, seq: int, letter: Letter, now: int) -> None:
-        channel, delay = letter.channel, way.fixed
+    def _carry(self, model: LinkModel, link: int, src: int, dst: int, port: int, seq: int, message: Message, now: int) -> None:
+        channel, delay = message.channel, model.fixed
         if delay < 0:
             nodes = self.plan.nodes
-            delay, copies = fate(way.conditions, self.seed, nodes[src].identity, nodes[dst].identity, channel, seq, way.retry)
+            delay, copies = outcome(model.conditions, self.seed, nodes[src].identity, nodes[dst].identity, channel, seq, model.retry)
             if copies == 0:
                 self.lost[link] += 1
                 if self.tape is not None:
                     self._note(now, channel, dst, src, -seq)
                 return
-        heappush(self.agenda, (now + int(delay), channel, dst, src, seq, letter.stamp, letter.payload, port))
+        heappush(self.agenda, (now + int(delay), channel, dst, src, seq, message.stamp, message.payload, port))
 
     def digest(self) -> str:
         """A hash over every hosted node's full state, in the order of their numbers; equal exactly when two runs ended in the same bits."""

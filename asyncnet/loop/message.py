@@ -7,8 +7,8 @@ goes before activity: what a decision earned is learned before the next decision
     kind        from -> to                  payload (float64, flat)
     TURN        a turn a node asked for     -
     REWARD      world | dopamine -> nodes   (B,) reward or TD error per stream
-    OUTCOME     world -> dopamine           (1 + 3 B,) stamp of the action used, reward, bootstrap factor, live factor
-    FEEDBACK    node -> its inputs          (B, inputs, pieces) what the rule tells each input unit
+    TRANSITION  world -> dopamine           (1 + 3 B,) stamp of the action used, reward, bootstrap mask, valid mask
+    FEEDBACK    node -> its inputs          (B, inputs, partial sums) what the rule tells each input unit
     ACTIVITY    node -> its readers         (B + B width,) episode number and values
     TICK        a node's own clock          -
 """
@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-TURN, REWARD, OUTCOME, FEEDBACK, ACTIVITY, TICK = range(6)
-CHANNELS = {"reward": REWARD, "outcome": OUTCOME, "feedback": FEEDBACK, "activity": ACTIVITY}
+TURN, REWARD, TRANSITION, FEEDBACK, ACTIVITY, TICK = range(6)
+CHANNELS = {"reward": REWARD, "transition": TRANSITION, "feedback": FEEDBACK, "activity": ACTIVITY}
 CHANNEL_NAMES = {code: name for name, code in CHANNELS.items()}
 
 
-class Letter(NamedTuple):
+class Message(NamedTuple):
     """What a node wants to send: one payload to every link of a channel, or (link >= 0) to one of them; on TURN: a turn of its own at time `stamp`."""
 
     channel: int

@@ -40,12 +40,12 @@ PARTS = {"rule": ("asyncnet.rules.coagent",)}
 FIELDS = (
     *archive.FIRST,
     Field("drawn", "1", "0.."),  # how often it has sampled for the held stamp
-    Field("said_stamp", "1", STAMP),  # of which observation it has spoken
+    Field("emitted_stamp", "1", STAMP),  # of which observation it has spoken
     *archive.REST,
-    Field("spoken", "B N"),  # what it said last
+    Field("emitted", "B N"),  # what it said last
     Field("peer", "T 2", "fixed"),  # whose values each brings: the first unit, how many
     Field("peers", "B H"),  # the layer's values as this node reads them, its own among them
-    Field("ring_peers", "K B H"),  # the same as said about an archived observation
+    Field("archive_peers", "K B H"),  # the same as said about an archived observation
     Field("peer_stamp", "K T", STAMP),  # of which observation that was said, and the sender's number for it
     Field("peer_seq", "K T", "-1.."),
 )
@@ -76,7 +76,7 @@ def begin(state, config):
     """Fill a fresh state: nothing heard, nothing sampled, initial weights from keyed draws."""
     v, c = cut(state, config)
     clear(v)
-    v.said_stamp[0] = -1.0
+    v.emitted_stamp[0] = -1.0
     v.peer_stamp[:] = -1.0
     v.peer_seq[:] = -1.0
     c.rule.initialise(v, c)
@@ -94,7 +94,7 @@ def hear_peer(v, c, peer, seq, stamp, payload):
     for b in range(c.B):
         here = view(payload, c.B + b * count, (count,))
         for i in range(count):
-            v.ring_peers[slot, b, first + i] = here[i]
+            v.archive_peers[slot, b, first + i] = here[i]
             if stamp >= v.stamp[0]:
                 v.peers[b, first + i] = here[i]
 
@@ -105,7 +105,7 @@ def look_round(v, c, slot, stamp):
     for peer in range(c.T):
         first, last = int(v.peer[peer, 0]), int(v.peer[peer, 0] + v.peer[peer, 1])
         if v.peer_stamp[slot, peer] == stamp:
-            v.peers[:, first:last] = v.ring_peers[slot, :, first:last]
+            v.peers[:, first:last] = v.archive_peers[slot, :, first:last]
         elif c.holds == 0:
             v.peers[:, first:last] = 0.0
     if c.holds == 0:
@@ -119,12 +119,12 @@ def put_own(v, c, slot, first):
     for b in range(c.B):
         for j in range(c.O):
             y = v.y[b, j]
-            news |= y != v.spoken[b, j] or (first and y != 0.0)
-            v.ring_peers[slot, b, c.own + j] = y
+            news |= y != v.emitted[b, j] or (first and y != 0.0)
+            v.archive_peers[slot, b, c.own + j] = y
     if news:
         for b in range(c.B):
             for j in range(c.O):
-                v.spoken[b, j] = v.y[b, j]
+                v.emitted[b, j] = v.y[b, j]
     return news
 
 
@@ -133,9 +133,9 @@ def turn(v, c, now, ticked, out, numbers):
     finish(v, c, now)
     if ticked == 1:
         age(v, c)
-    due = ready_credit(v, c)
-    if due >= 0:
-        take_credit(v, c, now, due, False, feedback_room(c, out, numbers))
+    pending = ready_credit(v, c)
+    if pending >= 0:
+        take_credit(v, c, now, pending, False, feedback_room(c, out, numbers))
         if ready_credit(v, c) >= 0:
             return AGAIN
     speaks = ticked > 0 and c.repeats == 1 and v.stamp[0] >= 0.0
@@ -150,10 +150,10 @@ def turn(v, c, now, ticked, out, numbers):
         c.rule.resample(v, c, stamp % c.K, stamp, int(v.drawn[0]))
         v.drawn[0] += 1.0
         speaks |= put_own(v, c, stamp % c.K, False)
-    if v.drawn[0] == c.sweeps and v.said_stamp[0] < v.stamp[0]:
+    if v.drawn[0] == c.sweeps and v.emitted_stamp[0] < v.stamp[0]:
         speaks = True
     if speaks:
-        v.said_stamp[0] = v.stamp[0]
+        v.emitted_stamp[0] = v.stamp[0]
         emit_activity(v, c, out, numbers)
     return 0
 

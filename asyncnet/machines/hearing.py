@@ -1,4 +1,4 @@
-"""What a learning node hears, and what it is then ready for: the newest values of its inputs, and credit in pieces, summed stamp by stamp.
+"""What a learning node hears, and what it is then ready for: the newest values of its inputs, and credit in partial sums, added stamp by stamp.
 
 Shared parts of the learning nodes' machines, which say when they are called. None of them knows a rule.
 """
@@ -19,11 +19,11 @@ def hear_activity(v, c, port, seq, stamp, payload):
     if stamp < source[HEARD_STAMP] or (stamp == source[HEARD_STAMP] and seq <= source[HEARD_SEQ]):
         return  # overtaken on the way: the newest value wins
     start, width, skips = int(source[START]), int(source[WIDTH]), int(source[SKIPS])
-    said = (payload.size - c.B) // c.B
+    carried_width = (payload.size - c.B) // c.B
     first = stamp > source[HEARD_STAMP]
     changed = False
     for b in range(c.B):
-        here, there = view(payload, c.B + b * said + skips, (width,)), view(v.x, b * c.I + start, (width,))
+        here, there = view(payload, c.B + b * carried_width + skips, (width,)), view(v.x, b * c.I + start, (width,))
         for i in range(width):
             changed |= there[i] != here[i]
             there[i] = here[i]
@@ -43,28 +43,28 @@ def hear_activity(v, c, port, seq, stamp, payload):
 
 @kernel
 def open_credit(v, c, port, stamp):
-    """The slot in which credit for that stamp is gathered, for what sender `port` brings of it; -1 if it is too late or known already."""
+    """The slot in which credit for that stamp is accumulated, for what sender `port` brings of it; -1 if it is too late or known already."""
     slot = stamp % c.C
-    if v.due_stamp[slot] > stamp:
+    if v.pending_stamp[slot] > stamp:
         v.counts[LATE] += 1.0
         return -1
-    if v.due_stamp[slot] < stamp:
-        if v.due_state[slot] == 1.0:
+    if v.pending_stamp[slot] < stamp:
+        if v.pending_state[slot] == 1.0:
             v.counts[INCOMPLETE] += 1.0
-            v.gathering[0] -= 1.0
-        v.due_stamp[slot] = stamp
-        v.due_state[slot] = 1.0
-        v.due_age[slot] = 0.0
-        v.due_heard[slot] = 0.0
-        v.due_from[slot, :] = 0.0
+            v.pending_count[0] -= 1.0
+        v.pending_stamp[slot] = stamp
+        v.pending_state[slot] = 1.0
+        v.pending_age[slot] = 0.0
+        v.pending_heard[slot] = 0.0
+        v.pending_from[slot, :] = 0.0
         if c.D > 1:
-            v.due[slot, :, :, :] = 0.0
-        v.gathering[0] += 1.0
-    if v.due_state[slot] == 2.0 or v.due_from[slot, port] == 1.0:
+            v.pending_credit[slot, :, :, :] = 0.0
+        v.pending_count[0] += 1.0
+    if v.pending_state[slot] == 2.0 or v.pending_from[slot, port] == 1.0:
         v.counts[DUPLICATE] += 1.0
         return -1
-    v.due_from[slot, port] = 1.0
-    v.due_heard[slot] += 1.0
+    v.pending_from[slot, port] = 1.0
+    v.pending_heard[slot] += 1.0
     return slot
 
 
@@ -77,26 +77,26 @@ def hear_reward(v, c, port, stamp, payload):
     at = int(v.sender[port, 0])
     for b in range(c.B):
         for j in range(c.O):
-            v.due[slot, b, j, at] = payload[b]
+            v.pending_credit[slot, b, j, at] = payload[b]
 
 
 @kernel
 def hear_feedback(v, c, port, stamp, payload):
-    """Credit is fed back from above: pieces (B, O, width) for each unit."""
+    """Credit is fed back from above: partial sums (B, O, width) for each unit."""
     slot = open_credit(v, c, port, stamp)
     if slot < 0:
         return
     start, width = int(v.sender[port, 0]), int(v.sender[port, 1])
-    if width == c.J:  # this sender brings all the pieces, in the order in which they are kept
-        due = view(v.due, slot * payload.size, (payload.size,))
+    if width == c.J:  # this sender brings all the partial sums, in the order in which they are kept
+        pending = view(v.pending_credit, slot * payload.size, (payload.size,))
         for n in range(payload.size):
-            due[n] = payload[n]
+            pending[n] = payload[n]
     else:
         at = 0
         for b in range(c.B):
             for j in range(c.O):
                 for m in range(width):
-                    v.due[slot, b, j, start + m] = payload[at]
+                    v.pending_credit[slot, b, j, start + m] = payload[at]
                     at += 1
 
 
@@ -104,10 +104,10 @@ def hear_feedback(v, c, port, stamp, payload):
 def ready_credit(v, c):
     """The slot of the oldest credit to learn from now, or -1."""
     best = -1
-    if v.gathering[0] > 0.0:
+    if v.pending_count[0] > 0.0:
         for slot in range(c.C):
-            whole = v.due_heard[slot] == c.D or (c.on_arrival == 0 and v.due_age[slot] >= c.patience)
-            if v.due_state[slot] == 1.0 and whole and (best < 0 or v.due_stamp[slot] < v.due_stamp[best]):
+            whole = v.pending_heard[slot] == c.D or (c.on_arrival == 0 and v.pending_age[slot] >= c.timeout)
+            if v.pending_state[slot] == 1.0 and whole and (best < 0 or v.pending_stamp[slot] < v.pending_stamp[best]):
                 best = slot
     return best
 
@@ -117,7 +117,7 @@ def ready_sample(v, c, revise):
     """Whether to sample for the newest stamp now; `revise`: at once, and again when more of it comes."""
     if v.newest[0] <= v.stamp[0]:
         return False
-    if revise or (c.on_arrival == 0 and v.waiting[0] >= c.patience):
+    if revise or (c.on_arrival == 0 and v.waiting[0] >= c.timeout):
         return True
     for port in range(c.S):
         behind = v.newest[0] - v.port[port, HEARD_STAMP]

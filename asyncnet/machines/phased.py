@@ -31,7 +31,7 @@ FIELDS = (
     *archive.FIRST,
     Field("round", "1", "-1.."),  # rounds done for the held stamp; -1: never yet
     Field("came", "1", "0.."),  # messages of this round: activity from below
-    Field("pulled", "1", "0.."),  # and feedback from above
+    Field("driven", "1", "0.."),  # and feedback from above
     Field("stepped", "1", "0..1"),  # 1 between the step of a round and its refreshed means
     Field("learned", "1", STAMP),  # the newest stamp whose credit has come
     *archive.REST,
@@ -63,7 +63,7 @@ def check(scenario: Scenario, table: str) -> tuple[str, str] | None:
         return "clocks.default", f"{name} runs in synchronous phases, on on-arrival clocks; {apart} has clocks of its own"
     if not scenario.task.world.waits:
         return "task.world.waits", f"{name} runs in synchronous phases; the world has to wait for them"
-    for channel in ("activity", "feedback", *(("reward", "outcome") if scenario.critic else ())):
+    for channel in ("activity", "feedback", *(("reward", "transition") if scenario.critic else ())):
         for condition in scenario.links.of(channel):
             if condition.loss or condition.stale or (condition.delay and condition.delay.kind != "constant"):
                 return f"links.{channel}", f"synchronous phases need every message, in its order; {apart} does without"
@@ -92,7 +92,7 @@ def phase(v, c, now, feedback, out, numbers):
     """What the messages heard so far allow a node to do, in synchronous phases (above); it may be nothing."""
     if ready_sample(v, c, False) and (v.stamp[0] < 0.0 or v.round[0] == c.rounds + c.gated):
         sample(v, c, now, int(v.newest[0]), False)
-        v.round[0], v.came[0], v.pulled[0], v.stepped[0] = 0.0, 0.0, 0.0, 0.0
+        v.round[0], v.came[0], v.driven[0], v.stepped[0] = 0.0, 0.0, 0.0, 0.0
         speaks = c.E > 0 or c.foretells == 1
     else:
         speaks = False
@@ -100,8 +100,8 @@ def phase(v, c, now, feedback, out, numbers):
         return
     stamp = int(v.stamp[0])
     slot = stamp % c.K
-    if c.E > 0 and v.pulled[0] == c.E:  # a wave of feedback has come down: pass it on with the error as it was, then move
-        v.pulled[0] = 0.0
+    if c.E > 0 and v.driven[0] == c.E:  # a wave of feedback has come down: pass it on with the error as it was, then move
+        v.driven[0] = 0.0
         send_feedback(v, c, feedback, out, numbers)
         if v.round[0] < c.rounds:
             c.rule.approach(v, c, stamp)
@@ -140,15 +140,15 @@ def handle(state, config, now, kind, port, seq, stamp, payload, out, numbers):
             v.came[0] += 1.0
     elif kind == FEEDBACK:
         c.rule.receive_feedback(v, c, port, seq, stamp, payload)
-        v.pulled[0] += 1.0
+        v.driven[0] += 1.0
     elif kind != TICK:  # the host calls again
         hear_reward(v, c, port, stamp, payload)
     finish(v, c, now)
     feedback = feedback_room(c, out, numbers)
-    due = ready_credit(v, c)
-    if due >= 0:
-        v.learned[0] = v.due_stamp[due]
-        take_credit(v, c, now, due, False, feedback)
+    pending = ready_credit(v, c)
+    if pending >= 0:
+        v.learned[0] = v.pending_stamp[pending]
+        take_credit(v, c, now, pending, False, feedback)
         if ready_credit(v, c) >= 0:
             return AGAIN
     phase(v, c, now, feedback, out, numbers)

@@ -6,9 +6,9 @@ It hears messages and takes turns: at each tick of its clock or, on an on-arriva
             2. sample for the newest ready stamp       rule: respond    -> activity
             3. say the current activity again, so that loss of a message only delays (`repeats`; where it can change nothing it is not said)
 
-READY, when it samples for stamp s (ASYNCHRONY section 8):
-    revise  at the first turn that knows of s; when more pieces of s come, again with the *same* draws, and overwrite the archive
-    all     when every source carries s, but never waiting longer than `patience` own ticks since the first piece of something newer, nor
+READY, when it samples for stamp s:
+    revise  at the first turn that knows of s; when more inputs of s come, again with the *same* draws, and overwrite the archive
+    all     when every source carries s, but never waiting longer than `timeout` own ticks since the first input of something newer, nor
             for a source more than `lag` stamps behind (so a team outlives a dead unit)
 """
 
@@ -59,9 +59,9 @@ def turn(v, c, now, ticked, out, numbers):
     finish(v, c, now)
     if ticked == 1:
         age(v, c)
-    due = ready_credit(v, c)
-    if due >= 0:
-        stamp = take_credit(v, c, now, due, False, feedback_room(c, out, numbers))
+    pending = ready_credit(v, c)
+    if pending >= 0:
+        stamp = take_credit(v, c, now, pending, False, feedback_room(c, out, numbers))
         if stamp >= 0:
             emit_feedback(v, c, stamp, out, numbers)
         if ready_credit(v, c) >= 0:

@@ -6,7 +6,7 @@
                           3. add to a trace over ticks                        rule: accumulate_trace
                           4. say the values, and what drives the inputs     rule: backproject
 
-An observation is taken up when every source carries it, or after `patience` ticks, or from sources that are more than `lag` stamps behind.
+An observation is taken up when every source carries it, or after `timeout` ticks, or from sources that are more than `lag` stamps behind.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FIELDS = (
     Field("round", "1", "-1.."),  # how often the output has drawn again for the held stamp; -1: never yet
     *archive.REST,
 )
-SETTINGS = (*archive.SETTINGS, ("gathers", int))  # a trace is added to at every tick, whatever the stamp
+SETTINGS = (*archive.SETTINGS, ("accumulates", int))  # a trace is added to at every tick, whatever the stamp
 
 
 def values(site: Site) -> dict[str, float]:
@@ -72,22 +72,22 @@ def turn(v, c, now, ticked, out, numbers):
     finish(v, c, now)
     if ticked == 1:
         age(v, c)
-    gathers = c.gathers > 0
+    accumulates = c.accumulates > 0
     feedback = feedback_room(c, out, numbers)
-    due = ready_credit(v, c)
-    if due >= 0:
-        take_credit(v, c, now, due, gathers, feedback)
+    pending = ready_credit(v, c)
+    if pending >= 0:
+        take_credit(v, c, now, pending, accumulates, feedback)
         if ready_credit(v, c) >= 0:
             return AGAIN
     speaks = ticked > 0 and v.stamp[0] >= 0.0
     if ready_sample(v, c, False):
-        sample(v, c, now, int(v.newest[0]), gathers)
+        sample(v, c, now, int(v.newest[0]), accumulates)
         speaks = True
     elif speaks:
         c.rule.take_step(v, c, int(v.stamp[0]) % c.K, int(v.stamp[0]))
     if not speaks:
         return 0
-    if gathers:
+    if accumulates:
         c.rule.accumulate_trace(v, c, int(v.stamp[0]) % c.K, now)
     if c.F > 0:
         c.rule.backproject(v, c, feedback)

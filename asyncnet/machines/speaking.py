@@ -21,10 +21,10 @@ def emit_activity(v, c, out, numbers):
     """Say what is held: the episode of each stream, then its values."""
     v.repeats[0] = 0.0
     at = reserve(out, c.B + c.B * c.N)
-    said, values = view(numbers, at, (c.B,)), view(numbers, at + c.B, (c.B * c.N,))
+    episodes, values = view(numbers, at, (c.B,)), view(numbers, at + c.B, (c.B * c.N,))
     y = view(v.y, 0, (c.B * c.N,))
     for b in range(c.B):
-        said[b] = v.episode[b]
+        episodes[b] = v.episode[b]
     for n in range(c.B * c.N):
         values[n] = y[n]
     emit(out, ACTIVITY, ALL, int(v.stamp[0]), at, c.B + c.B * c.N)
@@ -43,7 +43,7 @@ def cut_out(c, start, width, at, numbers):
 def emit_feedback(v, c, stamp, out, numbers):
     """Send the feedback about that stamp: to each input that listens the slice (B, its units, M) that concerns it."""
     for link in range(c.F):
-        port = int(v.tells[link])
+        port = int(v.feedback_port[link])
         start, width = int(v.port[port, START]) * c.M, int(v.port[port, WIDTH]) * c.M
         at = start
         if c.B > 1:
@@ -56,7 +56,7 @@ def emit_feedback(v, c, stamp, out, numbers):
 def emit_drive(v, c, stamp, out, numbers):
     """The same with the gate behind it, one number a stream."""
     for link in range(c.F):
-        port = int(v.tells[link])
+        port = int(v.feedback_port[link])
         start, width = int(v.port[port, START]) * c.M, int(v.port[port, WIDTH]) * c.M
         size = c.B * (width + 1)
         if c.B == 1 and c.F == 1:  # all that was written is for one: the gate goes where the outbox goes on

@@ -1,8 +1,8 @@
-"""The dopamine node: turns outcomes and values into the TD error that every learning node hears.
+"""The dopamine node: turns transitions and values into the TD error that every learning node hears.
 
-    delta_k = live_k * (R_k + gamma * boot_k * v_(k+1) - v_k)        (B,)
+    delta_k = valid_k * (R_k + gamma * bootstrap_k * v_(k+1) - v_k)        (B,)
 
-v_k is the critic's value of observation k, R_k what decision k earned, boot_k = 0 after a terminal state, live_k = 0 for the decision that only
+v_k is the critic's value of observation k, R_k what decision k earned, bootstrap_k = 0 after a terminal state, valid_k = 0 for the decision that only
 resets an ended episode (and, as published, for a time limit). It goes out as soon as all of its parts have come, oldest decision first.
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from asyncnet.team.network import Site
 
 KIND = Kind(
-    "asyncnet.nodes.dopamine", hears=(In("values", "activity", "below"), In("outcomes", "outcome", "world")), says=(ERRORS, REWARDS._replace(apart=True))
+    "asyncnet.nodes.dopamine", hears=(In("values", "activity", "below"), In("transitions", "transition", "world")), says=(ERRORS, REWARDS._replace(apart=True))
 )
 
 MISSED = 0
@@ -32,9 +32,9 @@ FIELDS = (
     Field("value_stamp", "K", STAMP),
     Field("value_seq", "K", "0.."),
     Field("value", "K B"),
-    Field("outcome_stamp", "K", STAMP),
-    Field("outcome", "K N", "-1.. any"),  # N = 1 + 3 B: stamp of the action used, R, boot, live
-    Field("open", "1", "0..K"),  # outcomes whose TD error has not gone out
+    Field("transition_stamp", "K", STAMP),
+    Field("transition", "K N", "-1.. any"),  # N = 1 + 3 B: stamp of the action used, R, bootstrap, valid
+    Field("open", "1", "0..K"),  # transitions whose TD error has not gone out
     Field("pending", "K", "0..1"),
     Field("counts", "1", "0.."),
 )
@@ -47,7 +47,7 @@ SETTINGS = (
 
 
 def dimensions(site: Site) -> dict[str, int]:
-    """What its layout has beside streams: values and outcomes that it keeps, numbers in an outcome."""
+    """What its layout has beside streams: values and transitions that it keeps, numbers in a transition."""
     return {"K": site.plan.archives["dopamine"], "N": 1 + 3 * site.scenario.task.streams}
 
 
@@ -56,33 +56,33 @@ def begin(state, config):
     """Fill a fresh state: nothing heard."""
     v, _ = cut(state, config)
     v.value_stamp[:] = -1.0
-    v.outcome_stamp[:] = -1.0
+    v.transition_stamp[:] = -1.0
 
 
 @kernel
 def turn(v, c, out, numbers):
-    """Say the oldest TD error that can be reckoned; returns AGAIN if there are more."""
+    """Say the oldest TD error that can be computed; returns AGAIN if there are more."""
     if v.open[0] == 0.0:
         return 0
     best = -1
     count = 0
     for slot in range(c.K):
-        k = v.outcome_stamp[slot]
+        k = v.transition_stamp[slot]
         following = int(k + 1) % c.K
         if v.pending[slot] == 1.0 and v.value_stamp[slot] == k and v.value_stamp[following] == k + 1:
             count += 1
-            if best < 0 or k < v.outcome_stamp[best]:
+            if best < 0 or k < v.transition_stamp[best]:
                 best = slot
     if best < 0:
         return 0
-    following = int(v.outcome_stamp[best] + 1) % c.K
+    following = int(v.transition_stamp[best] + 1) % c.K
     at = reserve(out, c.B)
     for b in range(c.B):
-        reward, boot, live = v.outcome[best, 1 + b], v.outcome[best, 1 + c.B + b], v.outcome[best, 1 + 2 * c.B + b]
-        numbers[at + b] = live * (reward + c.gamma * boot * v.value[following, b] - v.value[best, b])
+        reward, bootstrap, valid = v.transition[best, 1 + b], v.transition[best, 1 + c.B + b], v.transition[best, 1 + 2 * c.B + b]
+        numbers[at + b] = valid * (reward + c.gamma * bootstrap * v.value[following, b] - v.value[best, b])
     v.pending[best] = 0.0
     v.open[0] -= 1.0
-    stamp, credited = int(v.outcome_stamp[best]), int(v.outcome[best, 0])
+    stamp, credited = int(v.transition_stamp[best]), int(v.transition[best, 0])
     if credited == stamp:
         emit(out, REWARD, ALL, stamp, at, c.B)
     else:  # the critic learns from every decision, the others from that whose action was used, if any
@@ -93,7 +93,7 @@ def turn(v, c, out, numbers):
 
 @bound
 def handle(state, config, now, kind, port, seq, stamp, payload, out, numbers):
-    """Take in one event: a value, an outcome, or a TICK; on an on-arrival clock each message calls for a turn."""
+    """Take in one event: a value, a transition, or a TICK; on an on-arrival clock each message calls for a turn."""
     v, c = cut(state, config)
     slot = stamp % c.K
     if kind == TICK:
@@ -104,15 +104,15 @@ def handle(state, config, now, kind, port, seq, stamp, payload, out, numbers):
             v.value_seq[slot] = seq
             for b in range(c.B):
                 v.value[slot, b] = payload[c.B + b]
-    elif stamp > v.outcome_stamp[slot]:
+    elif stamp > v.transition_stamp[slot]:
         if v.pending[slot] == 1.0:
             v.counts[MISSED] += 1.0
             v.open[0] -= 1.0
-        v.outcome_stamp[slot] = stamp
+        v.transition_stamp[slot] = stamp
         v.pending[slot] = 1.0
         v.open[0] += 1.0
         for n in range(c.N):
-            v.outcome[slot, n] = payload[n]
+            v.transition[slot, n] = payload[n]
     if c.on_arrival == 1:
         return turn(v, c, out, numbers)
     return 0

@@ -44,7 +44,7 @@ class Family:
         self.machine, self.parts = machine, parts
         self.fields: tuple[Field, ...] = (*machine.FIELDS, *(field for part in parts.values() for field in part.FIELDS))
         self.settings: list[tuple[str, type]] = [*machine.SETTINGS, *(setting for part in parts.values() for setting in part.SETTINGS)]
-        self.dimensions: tuple[str, ...] = (*DIMENSIONS, *(letter for module in (machine, *parts.values()) for letter in getattr(module, "DIMENSIONS", ())))
+        self.dimensions: tuple[str, ...] = (*DIMENSIONS, *(dim for module in (machine, *parts.values()) for dim in getattr(module, "DIMENSIONS", ())))
         self.name = " ".join(module.__name__.rpartition(".")[2] for module in (machine, *parts.values())).replace("_", " ")
         _check(self)
         self.digest = _digest(self)

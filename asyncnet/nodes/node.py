@@ -1,4 +1,4 @@
-"""A node as its loop sees it: a flat array of state, kernels that change it, and letters that come out.
+"""A node as its loop sees it: a flat array of state, kernels that change it, and messages that come out.
 
 A node never sleeps, reads a clock, opens a socket or draws a number that is not its own; its future depends on scenario, seed, name and its ordered
 inbox, and on nothing else.
@@ -13,13 +13,13 @@ import numpy as np
 
 from asyncnet.kernels import layout
 from asyncnet.kernels.pointer import address
-from asyncnet.loop.message import TICK, Letter
+from asyncnet.loop.message import TICK, Message
 from asyncnet.nodes.family import Family
 from asyncnet.nodes.outbox import AGAIN, AT, CHANNEL, COLUMNS, COUNT, LINK, SIZE, STAMP, STEP
 from asyncnet.runs.metrics import Score
 from asyncnet.team.network import NodePlan
 
-_NOTHING: tuple[Letter, ...] = ()
+_NOTHING: tuple[Message, ...] = ()
 _NO_PAYLOAD = np.zeros(0)
 
 _shared: WeakValueDictionary[bytes, np.ndarray] = WeakValueDictionary()
@@ -37,7 +37,7 @@ def _outbox(rows: int, numbers: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Node:
-    """A node made of kernels: `hear` takes in a message, `act` takes a turn, both return letters; one on channel TURN asks for a turn of its own at that stamp.
+    """A node made of kernels: `hear` takes in a message, `act` takes a turn, both return messages; one on channel TURN asks for a turn then.
 
     `view` names the arrays inside `state`; `config` holds its settings (layout.py). `room` is that of its outbox: messages, numbers.
     """
@@ -46,13 +46,13 @@ class Node:
         self.name, self.index, self.identity = plan.name, plan.index, plan.identity
         self.bound, self.places = bound, layout.places(bound.fields, tuple(dims.items()))
         self.config = shared(bound.config(dims, values))
-        self.seat(np.zeros(max(last for _, last, _ in self.places.values())))
+        self.move_to(np.zeros(max(last for _, last, _ in self.places.values())))
         self._handle = bound.handle
         self._begin = bound.begin
         self.room = room
         self.flags = 0  # what the last event asked of the host beside sending
 
-    def seat(self, state: np.ndarray) -> None:
+    def move_to(self, state: np.ndarray) -> None:
         """Live in this array from now on; its contents are the node's state."""
         self.state = state
         self.view = layout.Views(state, self.places)
@@ -65,27 +65,27 @@ class Node:
         """Compile what the node will need, or find it compiled."""
         address(self._handle)
 
-    def hear(self, now: int, channel: int, port: int, seq: int, stamp: int, payload: np.ndarray) -> list[Letter] | tuple[Letter, ...]:
+    def hear(self, now: int, channel: int, port: int, seq: int, stamp: int, payload: np.ndarray) -> list[Message] | tuple[Message, ...]:
         """Take in one message (on an on-arrival clock: and act on it)."""
-        return self._letters(now, 0, channel, port, seq, stamp, payload)
+        return self._messages(now, 0, channel, port, seq, stamp, payload)
 
-    def act(self, now: int) -> list[Letter] | tuple[Letter, ...]:
+    def act(self, now: int) -> list[Message] | tuple[Message, ...]:
         """Take the turn of a tick, or one that it has asked for."""
-        return self._letters(now, 2, TICK, 1, 0, 0, _NO_PAYLOAD)
+        return self._messages(now, 2, TICK, 1, 0, 0, _NO_PAYLOAD)
 
-    def _letters(self, now: int, ticked: int, kind: int, port: int, seq: int, stamp: int, payload: np.ndarray) -> list[Letter] | tuple[Letter, ...]:
+    def _messages(self, now: int, ticked: int, kind: int, port: int, seq: int, stamp: int, payload: np.ndarray) -> list[Message] | tuple[Message, ...]:
         out, numbers = _outbox(*self.room)
-        letters: list[Letter] = []
+        messages: list[Message] = []
         self.flags = AGAIN
         while self.flags & AGAIN:
             out[0] = 0
             self.flags = self._handle(self.state, self.config, now, kind, port, seq, stamp, payload, out, numbers)
             for row in out[1 : 1 + out[0, COUNT]].tolist():
-                letters.append(Letter(row[CHANNEL], row[STAMP], numbers[row[AT] : row[AT] + row[SIZE]].copy(), row[LINK]))
+                messages.append(Message(row[CHANNEL], row[STAMP], numbers[row[AT] : row[AT] + row[SIZE]].copy(), row[LINK]))
             if self.flags & STEP:
                 self.step()
             kind, port, seq, stamp, payload = TICK, ticked, 0, 0, _NO_PAYLOAD
-        return letters or _NOTHING
+        return messages or _NOTHING
 
     def step(self) -> None:
         """Do what the node's kernels leave to Python; only the world's do."""

@@ -11,8 +11,8 @@ under the stamp of the action that was used.
            "grade-by-stamp"   it is judged against the question it was meant for (independent questions only)
 
 An episode that ends takes one more decision, whose action is ignored and which resets it (as in the released code and in Gymnasium's NEXT_STEP mode). It
-teaches nothing: live = 0. After a terminal state boot = 0. At a time limit, `zero` makes the transition teach nothing, as published; `bootstrap` takes the
-value of the last observation.
+teaches nothing: valid = 0. After a terminal state bootstrap = 0. At a time limit, `zero` makes the transition teach nothing, as published; `bootstrap` takes
+the value of the last observation.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from typing import TYPE_CHECKING
 
 from asyncnet.kernels.kernel import kernel, view
 from asyncnet.kernels.layout import STAMP, Field
-from asyncnet.loop.message import ACTIVITY, OUTCOME, REWARD
+from asyncnet.loop.message import ACTIVITY, REWARD, TRANSITION
 from asyncnet.nodes.family import bound
 from asyncnet.nodes.family import unbound as cut
 from asyncnet.nodes.outbox import AGAIN, ALL, LOOK, STEP, call_me, emit, reserve
-from asyncnet.team.ports import ACTIVITIES, OUTCOMES, REWARDS, In, Kind
+from asyncnet.team.ports import ACTIVITIES, REWARDS, TRANSITIONS, In, Kind
 
 if TYPE_CHECKING:
     from asyncnet.team.network import Site
 
 PARTS = {"task": ("asyncnet.tasks.usual",)}  # where a task's kernels are that it does not bring
-KIND = Kind("asyncnet.nodes.world", hears=(In("actions", "activity", "below"),), says=(ACTIVITIES, OUTCOMES, REWARDS))
+KIND = Kind("asyncnet.nodes.world", hears=(In("actions", "activity", "below"),), says=(ACTIVITIES, TRANSITIONS, REWARDS))
 
 USE, WITHHOLD, GRADE = range(3)
 IDLE, GRADING, STEPPING, STEPPED = range(4)  # what it is in the middle of
@@ -80,7 +80,7 @@ SETTINGS = (
     ("late", int),
     ("interval", int),  # microseconds, like the next two
     ("repeat", int),
-    ("patience", int),  # 0: without end
+    ("timeout", int),  # 0: without end
     ("answers", int),
     ("clip", float),
     ("dopamine", int),
@@ -189,19 +189,19 @@ def open_next(v, c, now, out, numbers):
     if c.waits == 0:
         v.closes[0] = now + c.interval
         call_me(out, next_turn(v, c, now))
-    elif v.guarded[0] == 0.0 and c.patience > 0:
+    elif v.guarded[0] == 0.0 and c.timeout > 0:
         v.guarded[0] = 1.0
-        call_me(out, now + c.patience)
+        call_me(out, now + c.timeout)
 
 
 @kernel
 def show_again(v, c, now, out, numbers):
     """A turn at which nothing is to be closed."""
-    if c.waits == 1 and now < v.shown[0] + c.patience:
-        call_me(out, int(v.shown[0]) + c.patience)
+    if c.waits == 1 and now < v.shown[0] + c.timeout:
+        call_me(out, int(v.shown[0]) + c.timeout)
         return
     show(v, c, now, out, numbers)
-    call_me(out, next_turn(v, c, now) if c.waits == 0 else now + c.patience)
+    call_me(out, next_turn(v, c, now) if c.waits == 0 else now + c.timeout)
 
 
 @kernel
@@ -258,10 +258,10 @@ def close_decision(v, c, out, numbers):
     transition = view(numbers, at, (size,))
     transition[0] = credited
     for b in range(c.B):
-        boot, live = 1.0, 1.0
+        bootstrap, valid = 1.0, 1.0
         earned = min(max(c.task.reward(v, c, b), -c.clip), c.clip)
         if v.over[b] == 1.0:
-            live, earned = 0.0, 0.0
+            valid, earned = 0.0, 0.0
             v.reward[b] = 0.0
             v.over[b] = 0.0
             v.episode[b] += 1.0
@@ -273,15 +273,15 @@ def close_decision(v, c, out, numbers):
                 v.counts[EPISODES] += 1.0
                 v.total[b] = 0.0
                 if v.ended[b] == TERMINATED:
-                    boot = 0.0
+                    bootstrap = 0.0
                 elif c.zero_at_limit == 1:
-                    live = 0.0
-        transition[1 + b], transition[1 + c.B + b], transition[1 + 2 * c.B + b] = earned, boot, live
+                    valid = 0.0
+        transition[1 + b], transition[1 + c.B + b], transition[1 + 2 * c.B + b] = earned, bootstrap, valid
     # Each graded question counts when its answer comes; an unanswered one counts as chance.
     note(v.log, v.log_count, v.earned[0] if c.late == GRADE else mean(v.reward))
     v.counts[DECISIONS] += 1.0
     if c.dopamine == 1:
-        emit(out, OUTCOME, ALL, int(v.stamp[0]), at, size)
+        emit(out, TRANSITION, ALL, int(v.stamp[0]), at, size)
     elif c.late != GRADE and credited >= 0.0:
         emit(out, REWARD, ALL, int(credited), at + 1, c.B)
     unit = v.counts[EPISODES] if c.by_episode == 1 else v.counts[DECISIONS]

@@ -25,7 +25,7 @@ from asyncnet.runs import durable
 from asyncnet.scenario.schema import ScenarioError
 
 MOST_EVENTS = 1 << 20  # in a segment
-MOST_NUMBERS = 6 << 20  # in its outcomes
+MOST_NUMBERS = 6 << 20  # in its transitions
 MOST_DIGESTS = 1 << 17
 MOST_BYTES = 48 << 20  # of its body
 MOST_HELD = 48 << 20  # bytes of what is read, of all files together: one segment of each
@@ -37,7 +37,7 @@ _HEAD, _CRC, _COLUMN = struct.Struct("<3sBI"), struct.Struct("<I"), struct.Struc
 _FRONT = _HEAD.size + _CRC.size
 _MAGIC = b"anr"
 _LOOP = re.compile(r"[0-9A-Za-z_-]{1,64}")
-_PLAIN = (str, int, int, bool, int, int, int)  # loop, number, first, last, time of the first event, rows and width of the outcomes
+_PLAIN = (str, int, int, bool, int, int, int)  # loop, number, first, last, time of the first event, rows and width of the transitions
 _MOST = (MOST_EVENTS,) * 6 + (MOST_NUMBERS,) + (MOST_DIGESTS,) * 3  # of each column; after them come the digests' bytes
 _WIDTHS = (1, 2, 4, 8)
 _ITEMS = len(_PLAIN) + len(_MOST) + 1
@@ -60,14 +60,14 @@ class Segment(NamedTuple):
     number: int  # among this loop's, from 0
     first: int  # the number of its first event among this loop's, from 0
     events: NDArray[np.int64]  # (n, 3): now in microseconds, code, sequence number; -seq: that message was lost
-    outcomes: NDArray[np.float64]  # (m, w): what the steps of a task in Python led to
+    transitions: NDArray[np.float64]  # (m, w): what the steps of a task in Python led to
     digests: tuple[Digest, ...]
     last: bool  # the loop ended in order
 
     @property
     def held(self) -> int:
         """The bytes that it takes."""
-        return _held(len(self.events), self.outcomes.size, len(self.digests), sum(len(digest.fields) for digest in self.digests))
+        return _held(len(self.events), self.transitions.size, len(self.digests), sum(len(digest.fields) for digest in self.digests))
 
 
 class BadSegment(ValueError):
@@ -76,11 +76,11 @@ class BadSegment(ValueError):
 
 def encode(segment: Segment) -> bytes:
     """The bytes of a segment; ValueError if it is not of the form of a Segment or larger than one may be."""
-    loop, number, first, events, outcomes, digests, last = segment
-    if events.dtype != np.int64 or events.shape != (len(events), 3) or outcomes.dtype != np.float64 or outcomes.ndim != 2 or not _LOOP.fullmatch(loop):
-        raise ValueError("events must be (n, 3) int64, outcomes (m, w) float64, and the loop's name letters, digits, _ and -")
-    if len(events) > MOST_EVENTS or outcomes.size > MOST_NUMBERS or len(digests) > MOST_DIGESTS:
-        raise ValueError(f"{len(events)} events, {outcomes.size} numbers of outcomes, {len(digests)} digests: too many for a segment")
+    loop, number, first, events, transitions, digests, last = segment
+    if events.dtype != np.int64 or events.shape != (len(events), 3) or transitions.dtype != np.float64 or transitions.ndim != 2 or not _LOOP.fullmatch(loop):
+        raise ValueError("events must be (n, 3) int64, transitions (m, w) float64, and the loop's name letters, digits, _ and -")
+    if len(events) > MOST_EVENTS or transitions.size > MOST_NUMBERS or len(digests) > MOST_DIGESTS:
+        raise ValueError(f"{len(events)} events, {transitions.size} numbers of transitions, {len(digests)} digests: too many for a segment")
     now, code, seq = np.ascontiguousarray(events.T)
     codes = np.unique(code)
     index = np.searchsorted(codes, code)
@@ -95,12 +95,12 @@ def encode(segment: Segment) -> bytes:
         steps,
         np.packbits(seq < 0).view(np.int8),
         np.diff(now.view(np.uint64), prepend=now.view(np.uint64)[:1]),
-        np.ascontiguousarray(outcomes).reshape(-1),
+        np.ascontiguousarray(transitions).reshape(-1),
         np.array([digest.event for digest in digests], dtype=np.int64),
         np.array([digest.node for digest in digests], dtype=np.int64),
         np.array([len(digest.fields) for digest in digests], dtype=np.int64),
     )
-    plain = (loop, number, first, last, int(now[0]) if len(now) else 0, *outcomes.shape)
+    plain = (loop, number, first, last, int(now[0]) if len(now) else 0, *transitions.shape)
     body = msgpack.packb((*plain, *(_packed(column) for column in columns), b"".join(digest.fields for digest in digests)))
     if len(body) > MOST_BYTES:
         raise ValueError(f"a segment of {len(body)} bytes exceeds {MOST_BYTES}")
@@ -132,12 +132,12 @@ def decode(data: bytes, most: int = MOST_HELD) -> Segment:
     if len(set(digests)) > 1:
         raise BadSegment("its columns of digests are not of one length")
     if rows * width != numbers:
-        raise BadSegment(f"{numbers} numbers are not {rows} outcomes of {width}")
+        raise BadSegment(f"{numbers} numbers are not {rows} transitions of {width}")
     if _held(index, numbers, digests[0], len(fields)) > most:
         raise BadSegment(f"with what is read of other files it takes more than {MOST_HELD >> 20} MiB")
     events = _events(*(_unpacked(column) for column in packed[:6]), began)
-    outcomes = _unpacked(packed[6]).view(np.float64).reshape(rows, width)
-    return Segment(loop, number, first, events, outcomes, _digests(*(_unpacked(column) for column in packed[7:]), fields), last)
+    transitions = _unpacked(packed[6]).view(np.float64).reshape(rows, width)
+    return Segment(loop, number, first, events, transitions, _digests(*(_unpacked(column) for column in packed[7:]), fields), last)
 
 
 def _held(events: int, numbers: int, digests: int, fields: int) -> int:

@@ -22,17 +22,17 @@ from asyncnet.loop.timekeeper import Virtual
 from asyncnet.nodes.node import Node
 from asyncnet.nodes.outbox import LOOK
 from asyncnet.record.journal import SUFFIX, Digest, Reader, Room, Segment
-from asyncnet.record.recorder import differing, digest_of, put_outcome
+from asyncnet.record.recorder import differing, digest_of, put_transition
 from asyncnet.runs import snapshot
 from asyncnet.runs.checkpoint import Checkpoint
 from asyncnet.scenario.schema import Scenario, ScenarioError
 from asyncnet.team.network import CHANNEL, DST, SRC
 
 MOST_WAITING = 256 << 20  # bytes of messages that were said and not heard yet
-LETTER = 400  # bytes, about, that one takes beside its payload
+MESSAGE = 400  # bytes, about, that one takes beside its payload
 AT_ONCE = 256  # rows of a segment
 
-Message = tuple[int, int, int, int]  # kind, receiver, sender, sequence number
+Key = tuple[int, int, int, int]  # kind, receiver, sender, sequence number
 Row = tuple[int, int, int, int, int]  # an event: now, and what is heard; a loss: its sequence number is negative
 
 
@@ -91,7 +91,7 @@ def replay(scenario: Scenario, folder: Path, begin: Checkpoint | None = None, be
         if path.stem not in loop.hosts:
             raise ScenarioError(str(path), "", f"a team of {len(loop.nodes)} has no loop of that name")
     streams = [_Stream(path, loop) for path in paths]
-    loop.pose()
+    loop.reset()
     difference, stopped = _first(stream.compare() for stream in streams), False
     while difference is None:
         # In the order of time, but for what waits for a message: clocks of different machines differ a little.
@@ -144,23 +144,23 @@ class Replayed(Loop):
         links = self.plan.links.astype(np.int64)
         self.messages = as_python(who)(links[:, CHANNEL], links[:, DST], links[:, SRC])
         self.turns = np.array([as_python(who)(TICK if i else TURN, i, i) for i in self.nodes])
-        self.outcomes: _Outcomes | None = None
+        self.transitions: _Transitions | None = None
         world = self.nodes[0]
         if world.outside is not None:
             world.close()
-            world.outside = self.outcomes = _Outcomes(self.room)
+            world.outside = self.transitions = _Transitions(self.room)
         if begin is not None:
             snapshot.put(self, begin)
-        self.mail: dict[Message, deque[tuple[int, np.ndarray, int, int]]] = {}  # of several with one name the first sent is heard first
+        self.mail: dict[Key, deque[tuple[int, np.ndarray, int, int]]] = {}  # of several with one name the first sent is heard first
         self.waiting = 0  # bytes of it
-        self.gone: list[Message] = []  # lost on leaving, in the last event
+        self.gone: list[Key] = []  # lost on leaving, in the last event
         self.numbers = dict.fromkeys(self.nodes, 0)  # events of each node
         self.last: dict[int, Row] = {}
         self._take_mail()
 
-    def pose(self) -> None:
+    def reset(self) -> None:
         """Have a task that lives outside stand as it stood when the recording began."""
-        if self.outcomes:
+        if self.transitions:
             self.nodes[0].outside.step(self.nodes[0].view)
 
     def possible(self, now: int, kind: int, dst: int, src: int, seq: int) -> bool:
@@ -175,13 +175,13 @@ class Replayed(Loop):
         self.gone = []
         if kind in (TICK, TURN):
             self.ticks[dst] += kind == TICK
-            letters = node.act(now)
+            messages = node.act(now)
         else:
             stamp, payload, port = self._open(kind, dst, src, seq)
             self.delivered[self._arrived(dst, kind, port)] += 1
-            letters = node.hear(now, kind, port, seq, stamp, payload)
-        for letter in letters:
-            self._send(dst, letter, now)
+            messages = node.hear(now, kind, port, seq, stamp, payload)
+        for message in messages:
+            self._send(dst, message, now)
         self._take_mail()
         if node.flags & LOOK:
             node.look(now)
@@ -199,7 +199,7 @@ class Replayed(Loop):
         receivers = Counter(id(payload) for *_, payload, _ in self.agenda)
         for _, kind, dst, src, seq, stamp, payload, port in self.agenda:
             if payload is not None:  # else it is a turn, and the recording says when that is
-                size = LETTER + payload.nbytes // receivers[id(payload)]
+                size = MESSAGE + payload.nbytes // receivers[id(payload)]
                 self.mail.setdefault((kind, dst, src, seq), deque()).append((stamp, payload, port, size))
                 self.waiting += size
         self.agenda.clear()
@@ -223,7 +223,7 @@ class Replayed(Loop):
         """The difference of what cannot take place."""
         return Difference(self.coming(row), "", "this message is not on its way now" if row[4] >= 0 else "this message is not lost now")
 
-    def told(self, message: Message) -> str:
+    def described(self, message: Key) -> str:
         """A message in words."""
         kind, dst, src, seq = message
         return f"{CHANNEL_NAMES[kind]} {seq} from {self.nodes[src].name} to {self.nodes[dst].name}"
@@ -233,7 +233,7 @@ class _NoOutcome(Exception):
     """The recording does not say what a step of the task led to."""
 
 
-class _Outcomes:
+class _Transitions:
     """In place of a task that lives outside: its steps lead to what they led to then, segment by segment."""
 
     def __init__(self, room: Room) -> None:
@@ -252,7 +252,7 @@ class _Outcomes:
     def step(self, v: Views) -> None:
         if not self:
             raise _NoOutcome
-        put_outcome(v, self._segments[0][self._rows])
+        put_transition(v, self._segments[0][self._rows])
         self._rows += 1
         if self._rows == len(self._segments[0]):
             self._room.left += self._segments.popleft().nbytes
@@ -299,7 +299,7 @@ class _Stream:
         return row
 
     def _losses(self, dst: int) -> Difference | None:
-        then: list[Message] = []
+        then: list[Key] = []
         while self.row is not None and self.row[4] < 0:
             _, kind, receiver, sender, seq = self._take()
             then.append((kind, receiver, sender, -seq))
@@ -307,7 +307,7 @@ class _Stream:
         if then == now or (self.row is None and self.damage and then == now[: len(then)]):  # the file ends here, not the losses
             return None
         at = next((n for n, (one, other) in enumerate(zip(then, now, strict=False)) if one != other), min(len(then), len(now)))
-        lost = [self.loop.told(messages[at]) if at < len(messages) else "nothing" for messages in (then, now)]
+        lost = [self.loop.described(messages[at]) if at < len(messages) else "nothing" for messages in (then, now)]
         return Difference(self.loop.past(dst), "", f"lost then: {lost[0]}; lost now: {lost[1]}")
 
     def compare(self) -> Difference | None:
@@ -329,8 +329,8 @@ class _Stream:
         while self.row is None and (segment := self._read()) is not None:
             self._rows = _rows(segment.events)
             self._digests += [(digest, segment.last) for digest in segment.digests]
-            if self.loop.outcomes is not None:
-                self.loop.outcomes.extend(segment.outcomes)
+            if self.loop.transitions is not None:
+                self.loop.transitions.extend(segment.transitions)
             self.row = next(self._rows, None)
 
     def _read(self) -> Segment | None:
@@ -349,8 +349,8 @@ class _Stream:
         heard, gone = (np.unique(segment.events[which, 1]) for which in (~lost, lost))
         if not (np.isin(heard, np.concatenate((loop.messages, loop.turns))).all() and np.isin(gone, loop.messages).all()):
             return "an event that this team cannot have"
-        if len(segment.outcomes) and (segment.outcomes.shape[1] != self._width or loop.outcomes is None):
-            return "outcomes that its task cannot have"
+        if len(segment.transitions) and (segment.transitions.shape[1] != self._width or loop.transitions is None):
+            return "transitions that its task cannot have"
         last = segment.first + len(segment.events)
         if not all(segment.first <= digest.event <= last and digest.node in loop.nodes for digest in segment.digests):
             return "a digest of no node or no event of this segment"

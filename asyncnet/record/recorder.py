@@ -21,7 +21,7 @@ from asyncnet.record.journal import Digest, Segment, encode
 
 EVERY = 1.0  # seconds between segments
 MOST_EVENTS = 1 << 18  # in a segment
-MOST_NUMBERS = 1 << 22  # in its outcomes
+MOST_NUMBERS = 1 << 22  # in its transitions
 WIDTH = 8  # bytes of a field's digest
 LEISURE = 100  # a second of digests every hundred seconds
 
@@ -42,12 +42,12 @@ def differing(node: Node, one: bytes, other: bytes) -> str:
     return next((name for name, at in zip(fields_of(node), places, strict=False) if one[at : at + WIDTH] != other[at : at + WIDTH]), "layout")
 
 
-def outcome(v: Views) -> np.ndarray:
+def transition(v: Views) -> np.ndarray:
     """How a task that lives outside stands, as one row: observation, reward, ending."""
     return np.concatenate((v.observation.ravel(), v.reward, v.ended))
 
 
-def put_outcome(v: Views, row: np.ndarray) -> None:
+def put_transition(v: Views, row: np.ndarray) -> None:
     """Have it stand so."""
     parts = np.split(row, np.cumsum((v.observation.size, v.reward.size)))
     for array, part in zip((v.observation, v.reward, v.ended), parts, strict=True):
@@ -62,7 +62,7 @@ class Recorder:
         self.name, self.number, self.events, self._out = name, 0, 0, out
         self._first = 0
         self._rows: list[np.ndarray] = []
-        self._outcomes: list[np.ndarray] = []
+        self._transitions: list[np.ndarray] = []
         self._digests: list[Digest] = []
         self._closed: deque[Segment] = deque()
         self._cut_at = self._digest_at = time.monotonic() + EVERY
@@ -73,8 +73,8 @@ class Recorder:
         self.loop = loop
         loop.tape = self
         if 0 in loop.nodes and loop.nodes[0].outside is not None:
-            self._outcomes.append(outcome(loop.nodes[0].view))
-            loop.nodes[0].outside = _Witness(loop.nodes[0].outside, self._note_outcome)
+            self._transitions.append(transition(loop.nodes[0].view))
+            loop.nodes[0].outside = _Witness(loop.nodes[0].outside, self._note_transition)
 
     def __call__(self, rows: np.ndarray) -> None:
         """Take events (now, who, sequence number) that the loop has written down."""
@@ -110,9 +110,9 @@ class Recorder:
             self._digest_at = began + max(EVERY, LEISURE * took)
         self._close(last=False)
 
-    def _note_outcome(self, row: np.ndarray) -> None:
-        self._outcomes.append(row)
-        if len(self._outcomes) * len(row) >= MOST_NUMBERS:
+    def _note_transition(self, row: np.ndarray) -> None:
+        self._transitions.append(row)
+        if len(self._transitions) * len(row) >= MOST_NUMBERS:
             self._ask()
 
     def _note_digests(self) -> None:
@@ -120,8 +120,8 @@ class Recorder:
 
     def _close(self, last: bool) -> None:
         events = np.concatenate([np.zeros((0, 3), dtype=np.int64), *self._rows])
-        outcomes = np.array(self._outcomes) if self._outcomes else np.zeros((0, 0))
-        pieces = list(_pieces(events, outcomes))
+        transitions = np.array(self._transitions) if self._transitions else np.zeros((0, 0))
+        pieces = list(_pieces(events, transitions))
         for left, piece in zip(reversed(range(len(pieces))), pieces, strict=True):
             digests = () if left else tuple(self._digests)
             segment = Segment(self.name, self.number, self._first, *piece, digests, last and not left)
@@ -131,19 +131,19 @@ class Recorder:
                 self._closed.append(segment)
             self.number, self._first = self.number + 1, self._first + len(piece[0])
         self._rows, self._digests = [], []
-        self._outcomes.clear()
+        self._transitions.clear()
 
 
-def _pieces(events: np.ndarray, outcomes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """What was written down, in pieces that a segment holds: a busy loop is late in closing one. Outcomes come no later than the events they are of."""
-    rows = max(1, MOST_NUMBERS // max(1, outcomes.shape[1]))
-    while len(outcomes) > rows:
-        yield events[:0], outcomes[:rows]
-        outcomes = outcomes[rows:]
+def _pieces(events: np.ndarray, transitions: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """What was written down, in pieces that a segment holds: a busy loop is late in closing one. Transitions come no later than the events they are of."""
+    rows = max(1, MOST_NUMBERS // max(1, transitions.shape[1]))
+    while len(transitions) > rows:
+        yield events[:0], transitions[:rows]
+        transitions = transitions[rows:]
     while len(events) > MOST_EVENTS:
-        yield events[:MOST_EVENTS], outcomes
-        events, outcomes = events[MOST_EVENTS:], outcomes[:0]
-    yield events, outcomes
+        yield events[:MOST_EVENTS], transitions
+        events, transitions = events[MOST_EVENTS:], transitions[:0]
+    yield events, transitions
 
 
 class _Witness:
@@ -158,4 +158,4 @@ class _Witness:
     def step(self, v: Views) -> None:
         """Step it, and tell."""
         self._outside.step(v)
-        self._tell(outcome(v))
+        self._tell(transition(v))

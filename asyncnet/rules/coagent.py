@@ -34,12 +34,12 @@ FIELDS = (
     Field("z_bias", "Z O"),
     Field("pot", "B O"),
     Field("mean", "B N"),
-    Field("ring_e", "K B O"),
-    Field("ring_y", "K B N"),
+    Field("archive_e", "K B O"),
+    Field("archive_y", "K B N"),
     Field("gradient", "R"),  # of some inputs' weights
     Field("gradient_bias", "O"),
     Field("moved", "R"),  # U of one stream
-    Field("pieces", "O"),  # of the feedback for one input
+    Field("parts", "O"),  # of the feedback for one input
     Field("squares", "V"),  # of some weights' eligibilities, for an optimiser that asks
 )
 SETTINGS = (
@@ -152,9 +152,9 @@ def archive_sample(v, c, slot):
     """Keep the sample and its score e = d log p(y) / d pot."""
     for b in range(c.B):
         for n in range(c.N):
-            v.ring_y[slot, b, n] = v.y[b, n]
+            v.archive_y[slot, b, n] = v.y[b, n]
         for j in range(c.O):
-            v.ring_e[slot, b, j] = (v.y[b, j] - v.mean[b, j]) / c.temperature
+            v.archive_e[slot, b, j] = (v.y[b, j] - v.mean[b, j]) / c.temperature
 
 
 @kernel
@@ -167,7 +167,7 @@ def respond(v, c, slot, stamp):
 
 @kernel
 def finish_eligibility(v, c, slot):
-    """Reckon the eligibility once the sample's own instant is over: nothing to do, the score does not depend on the weights."""
+    """Compute the eligibility once the sample's own instant is over: nothing to do, the score does not depend on the weights."""
 
 
 @kernel
@@ -175,25 +175,25 @@ def decay_and_add(v, c, slot):
     """z <- carry z + x (x) e of archive slot `slot`."""
     for b in range(c.B):
         for i in range(c.I):
-            x = v.ring_x[slot, b, i]
+            x = v.archive_x[slot, b, i]
             for j in range(c.O):
-                v.z_weight[b, i, j] = v.carry[b] * v.z_weight[b, i, j] + x * v.ring_e[slot, b, j]
+                v.z_weight[b, i, j] = v.carry[b] * v.z_weight[b, i, j] + x * v.archive_e[slot, b, j]
         for j in range(c.O):
-            v.z_bias[b, j] = v.carry[b] * v.z_bias[b, j] + v.ring_e[slot, b, j]
+            v.z_bias[b, j] = v.carry[b] * v.z_bias[b, j] + v.archive_e[slot, b, j]
 
 
 @kernel
 def compute_update(v, c, slot, on, b, first, last, more, out):
     """U of stream b for inputs first..last into (more: onto) out, row by row, for the eligibility carry z + on * sample `slot`."""
-    e, credit = row_in_plane(v.ring_e, slot, b), v.credit[b]
+    e, credit = row_in_plane(v.archive_e, slot, b), v.credit[b]
     if c.O == 1 and c.Z == 0:  # one unit: its inputs lie side by side
-        x, e0, credit0 = row_in_plane(v.ring_x, slot, b), e[0], credit[0]
+        x, e0, credit0 = row_in_plane(v.archive_x, slot, b), e[0], credit[0]
         for i in range(first, last):
             moved = on * x[i] * e0 * credit0
             out[i - first] = out[i - first] + moved if more else moved
         return
     for i in range(first, last):
-        x = on * v.ring_x[slot, b, i]
+        x = on * v.archive_x[slot, b, i]
         row = view(out, (i - first) * c.O, (c.O,))
         if c.Z > 0:
             z, carry = v.z_weight[b, i], v.carry[b]
@@ -211,9 +211,9 @@ def square(v, c, slot, on, first, last):
     """The squared eligibilities of inputs first..last, mean over streams, into v.squares."""
     for b in range(c.B):
         for i in range(first, last):
-            x, row = on * v.ring_x[slot, b, i], view(v.squares, (i - first) * c.O, (c.O,))
+            x, row = on * v.archive_x[slot, b, i], view(v.squares, (i - first) * c.O, (c.O,))
             for j in range(c.O):
-                q = x * v.ring_e[slot, b, j]
+                q = x * v.archive_e[slot, b, j]
                 if c.Z > 0:
                     q += v.carry[b] * v.z_weight[b, i, j]
                 row[j] = q * q / c.B + (row[j] if b > 0 else 0.0)
@@ -222,7 +222,7 @@ def square(v, c, slot, on, first, last):
 @kernel
 def compute_feedback(v, c, b, first, last, moved, feedback):
     """Feedback for inputs first..last, of stream b's U: one sum, or (M > 1) one piece for each unit so that the hearer can sum in unit order."""
-    pieces = v.pieces
+    parts = v.parts
     if c.O == 1 and c.power == 2.0:
         size = (last - first,)
         w, u, out = view(v.weight, first, size), view(moved, 0, size), view(feedback, b * c.I + first, size)
@@ -232,15 +232,15 @@ def compute_feedback(v, c, b, first, last, moved, feedback):
     for i in range(first, last):
         w, u = v.weight[i], view(moved, (i - first) * c.O, (c.O,))
         if c.power == 2.0 and c.M == 1:
-            feedback[b, i, 0] = 2.0 * dot(w, u)  # the bits of the sum of pieces: doubling is exact
+            feedback[b, i, 0] = 2.0 * dot(w, u)  # the bits of the sum of the partial sums: doubling is exact
             continue
         for j in range(c.O):
-            pieces[j] = 2.0 * w[j] * u[j] if c.power == 2.0 else c.power * np.abs(w[j]) ** (c.power - 1.0) * np.sign(w[j]) * u[j]
+            parts[j] = 2.0 * w[j] * u[j] if c.power == 2.0 else c.power * np.abs(w[j]) ** (c.power - 1.0) * np.sign(w[j]) * u[j]
         if c.M > 1:
             for j in range(c.O):
-                feedback[b, i, j] = pieces[j]
+                feedback[b, i, j] = parts[j]
         else:
-            feedback[b, i, 0] = total(pieces)
+            feedback[b, i, 0] = total(parts)
 
 
 @kernel
@@ -283,7 +283,7 @@ def learn(v, c, slot, on, feedback):
     for j in range(c.O):
         whole, squares = 0.0, 0.0
         for b in range(c.B):
-            e = on * v.ring_e[slot, b, j]
+            e = on * v.archive_e[slot, b, j]
             if c.Z > 0:
                 e += v.carry[b] * v.z_bias[b, j]
             whole += e * v.credit[b, j]

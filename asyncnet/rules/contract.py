@@ -128,11 +128,11 @@ class Taped(Loop):
 
 
 def play(made: Node, tape: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Give a node a taped inbox; returns every letter it sends, as plain data."""
-    letters = []
+    """Give a node a taped inbox; returns every message it sends, as plain data."""
+    messages = []
     for verb, *event in tape:
-        letters += [(letter.channel, letter.stamp, letter.payload.tolist(), letter.link) for letter in getattr(made, verb)(*event)]
-    return letters
+        messages += [(message.channel, message.stamp, message.payload.tolist(), message.link) for message in getattr(made, verb)(*event)]
+    return messages
 
 
 def learners(loop: Loop) -> list[Node]:
@@ -188,13 +188,13 @@ def is_read_as_it_is_compiled(scenario: Scenario) -> None:
 
 
 def hears_nothing_but_its_inbox(scenario: Scenario) -> None:
-    """the same inbox gives the same bits and the same letters"""
+    """the same inbox gives the same bits and the same messages"""
     loop = run(scenario, Taped)
     for i, tape in loop.tapes.items():
         copies = [build(scenario, loop.plan, loop.plan.nodes[i]) for _ in range(2)]
-        letters = [play(made, tape) for made in copies]
-        if letters[0] != letters[1]:
-            raise Broken(f"{copies[0].name} sends other letters")
+        messages = [play(made, tape) for made in copies]
+        if messages[0] != messages[1]:
+            raise Broken(f"{copies[0].name} sends other messages")
         for made in copies:
             _same_state(made, loop.nodes[i].state)
 
@@ -206,9 +206,9 @@ def keeps_all_in_its_state(scenario: Scenario) -> None:
         half = len(tape) // 2
         first, second = (build(scenario, loop.plan, loop.plan.nodes[i]) for _ in range(2))
         play(first, tape[:half])
-        second.seat(first.state.copy())
+        second.move_to(first.state.copy())
         if play(first, tape[half:]) != play(second, tape[half:]):
-            raise Broken(f"{first.name}: the copy sends other letters")
+            raise Broken(f"{first.name}: the copy sends other messages")
         _same_state(first, second.state)
         _same_state(first, loop.nodes[i].state)
 

@@ -77,14 +77,14 @@ def resample(v, c, slot, stamp, n):
     first = int(v.unit0[0])
     for b in range(c.B):
         pot, mean, y, peers = row_at(v.pot, b), row_at(v.mean, b), row_at(v.y, b), row_at(v.peers, b)
-        add_up(row_in_plane(v.ring_x, slot, b), v.weight, v.bias, pot)
+        add_up(row_in_plane(v.archive_x, slot, b), v.weight, v.bias, pot)
         for j in range(c.O):
             pot[j] = (pot[j] + c.coupling * dot(v.lateral[j], peers)) / c.temperature
             mean[j] = sigmoid(pot[j])
             y[j] = 1.0 if uniform(c.seed, RESAMPLE, first + j, b, stamp * MOST_DRAWS + n) < mean[j] else 0.0
             peers[c.own + j] = y[j]
-            v.ring_y[slot, b, j] = y[j]
-            v.ring_e[slot, b, j] = y[j] / c.temperature  # E[d h_i x] is the gradient, for d is centred by V(S)
+            v.archive_y[slot, b, j] = y[j]
+            v.archive_e[slot, b, j] = y[j] / c.temperature  # E[d h_i x] is the gradient, for d is centred by V(S)
 
 
 @kernel
@@ -96,7 +96,7 @@ def respond(v, c, slot, stamp):
 @kernel
 def pair_up(v, c, slot, b, first, count, e, credit):
     """Add stream b's gradient of the lateral weights from `count` units of the layer; squared eligibilities, too."""
-    peers = row_in_plane(v.ring_peers, slot, b)
+    peers = row_in_plane(v.archive_peers, slot, b)
     for h in range(first, first + count):
         v.gradient_lateral[h] += credit * e * peers[h]
         v.squares_lateral[h] += (e * peers[h]) ** 2 / c.B
@@ -112,9 +112,9 @@ def learn(v, c, slot, on, feedback):
         gradient[:] = 0.0
         squares[:] = 0.0
         for b in range(c.B):
-            e = c.coupling * v.ring_e[slot, b, j]
+            e = c.coupling * v.archive_e[slot, b, j]
             for peer in range(c.T):
-                if v.peer_stamp[slot, peer] == v.ring_stamp[slot]:
+                if v.peer_stamp[slot, peer] == v.archive_stamp[slot]:
                     pair_up(v, c, slot, b, int(v.peer[peer, 0]), int(v.peer[peer, 1]), e, share * v.credit[b, j])
             pair_up(v, c, slot, b, c.own, j, e, share * v.credit[b, j])
             pair_up(v, c, slot, b, c.own + j + 1, c.O - j - 1, e, share * v.credit[b, j])

@@ -62,13 +62,13 @@ def respond(v, c, slot, stamp):
     for b in range(c.B):
         coagent.add_up(row_at(v.x, b), v.weight, v.bias, row_at(v.y, b))
         for j in range(c.O):
-            v.ring_e[slot, b, j] = 1.0
+            v.archive_e[slot, b, j] = 1.0
 
 
 @kernel
 def learn(v, c, slot, on, feedback):
     """One update from v.credit, the error."""
-    told_any = coagent.learn(v, c, slot, on, feedback)
+    any_feedback = coagent.learn(v, c, slot, on, feedback)
     if c.biased == 0:
         v.bias[:] = 0.0
-    return told_any
+    return any_feedback

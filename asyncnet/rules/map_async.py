@@ -53,7 +53,7 @@ class Critic(ValueNetwork, Settings):
 def values(settings: Settings, layer: int) -> dict[str, float]:
     """What this rule adds to the settings of a node of that layer."""
     return map_propagation.common(settings, layer) | {
-        "gathers": TRACES.get(settings.credit, 0),
+        "accumulates": TRACES.get(settings.credit, 0),
         "lam": settings.lambda_,
         "beta": settings.beta,
         "kappa": settings.kappa,

@@ -33,7 +33,7 @@ class LearnerSettings(Model):
     optimizer: Optimizer = Field(adam.Settings(), description="how a weight follows its gradient: adam, rmsprop, sgd, idbd (optimizers/)")
     credit: Literal["stamped", "trace"] = Field("stamped", description="stamped: to the sample it belongs to; trace: to a decaying trace")
     lambda_: Annotated[float, Field(ge=0.0, le=1.0)] = Field(0.0, alias="lambda", description="trace decay per decision, times the task's gamma")
-    ring: Annotated[int, Field(ge=0, le=4096)] = Field(0, description="samples kept for stamped credit; 0: as many as credit may be late (lateness.py)")
+    archive: Annotated[int, Field(ge=0, le=4096)] = Field(0, description="samples kept for stamped credit; 0: as many as credit may be late (lateness.py)")
 
 
 class CoagentSettings(LearnerSettings):

@@ -8,7 +8,7 @@
     eligibility of W_ij: x_i * gate * e_j      gate = 1, or for a value network of its output A:  1 / (A - mean) after settling, or A - mean before it
 
 What an output with a gate says is its mean; others say their sample. The gate, one number a stream, comes down with the feedback: the node that tells
-it to the next has it from the one above. Potentials are reckoned only after inputs or weights have changed.
+it to the next has it from the one above. Potentials are computed only after inputs or weights have changed.
 
 Source: Chung, MAP Propagation (2021), sections 2 and 3; released code (the gate's first form; every logit of a softmax is free; cut-offs of softplus and
 sigmoid). When units do this is said in settling_on_clocks.py and settling_in_phases.py.
@@ -41,12 +41,12 @@ FIELDS = (
     Field("gate", "B"),  # what its feedback ends with
     Field("drive_stamp", "E", STAMP),  # of the newest feedback of each node above
     Field("drive_seq", "E", "0.."),
-    Field("drive_from", "E 2", "fixed"),  # the pieces it brings: the first, how many
+    Field("drive_from", "E 2", "fixed"),  # the partial sums it brings: the first, how many
     Field("drive", "B O Q"),
     Field("drawn", "B O"),  # the sample of a Gaussian output that says its mean
     Field("error", "B O"),
     Field("slope", "B O"),  # f'(pot)
-    Field("stale", "1", "0..1"),  # inputs or weights have changed since the potentials were reckoned
+    Field("outdated", "1", "0..1"),  # inputs or weights have changed since the potentials were computed
     Field("moved_by", "B O"),  # the last step
 )
 SETTINGS = (
@@ -65,7 +65,7 @@ def initialise(v, c):
     span = np.sqrt(6.0 / (c.I + c.fan_out))
     first = int(v.unit0[0])
     v.drive_stamp[:] = -1.0
-    v.stale[0] = 1.0
+    v.outdated[0] = 1.0
     v.gate[:] = 1.0
     for j in range(c.O):
         for i in range(c.I):
@@ -74,12 +74,12 @@ def initialise(v, c):
 
 @kernel
 def copy_inputs(v, c, slot, stamp):
-    """Copy what has come about this observation into its archive, which is what the potentials are reckoned from."""
+    """Copy what has come about this observation into its archive, which is what the potentials are computed from."""
     for port in range(c.S):
         if v.port[port, HEARD_STAMP] == stamp:
             start, end = int(v.port[port, START]), int(v.port[port, START] + v.port[port, WIDTH])
             for b in range(c.B):
-                x, here = row_at(v.x, b), row_in_plane(v.ring_x, slot, b)
+                x, here = row_at(v.x, b), row_in_plane(v.archive_x, slot, b)
                 for i in range(start, end):
                     here[i] = x[i]
 
@@ -87,14 +87,14 @@ def copy_inputs(v, c, slot, stamp):
 @kernel
 def forward(v, c, slot):
     """Potentials, means and slopes for the archived inputs, if they or the weights have changed."""
-    if v.stale[0] == 0.0:
+    if v.outdated[0] == 0.0:
         return
-    v.stale[0] = 0.0
+    v.outdated[0] = 0.0
     if c.units == SOFTMAX:
-        expect(v, c, v.ring_x[slot])
+        expect(v, c, v.archive_x[slot])
         return
     for b in range(c.B):
-        add_up(row_in_plane(v.ring_x, slot, b), v.weight, v.bias, row_at(v.pot, b))
+        add_up(row_in_plane(v.archive_x, slot, b), v.weight, v.bias, row_at(v.pot, b))
         pot, mean, slope = row_at(v.pot, b), row_at(v.mean, b), row_at(v.slope, b)
         if c.units == SOFTPLUS:
             for j in range(c.O):
@@ -116,7 +116,7 @@ def take_inputs(v, c, slot, stamp):
     """Potentials, means and slopes (B, O) for what has come from below about observation `stamp`, kept in archive slot `slot`."""
     if v.fresh[0] == 1.0:
         v.fresh[0] = 0.0
-        v.stale[0] = 1.0
+        v.outdated[0] = 1.0
         copy_inputs(v, c, slot, stamp)
     forward(v, c, slot)
 
@@ -146,7 +146,7 @@ def archive_sample(v, c, slot):
             off = v.drawn[b, 0] - v.mean[b, 0]
             v.gate[b] = 1.0 / (off if np.abs(off) > LEAST else LEAST)
     for b in range(c.B):
-        y, e, error, kept = row_at(v.y, b), row_in_plane(v.ring_e, slot, b), row_at(v.error, b), row_in_plane(v.ring_y, slot, b)
+        y, e, error, kept = row_at(v.y, b), row_in_plane(v.archive_e, slot, b), row_at(v.error, b), row_in_plane(v.archive_y, slot, b)
         for n in range(c.N):
             kept[n] = y[n]
         for j in range(c.O):
@@ -181,7 +181,7 @@ def draw(v, c, purpose, n):
 def begin_anew(v, c, slot, stamp):
     """Begin with a new observation, whose inputs are archived."""
     hidden = c.E > 0
-    v.stale[0] = 1.0
+    v.outdated[0] = 1.0
     for b in range(c.B):
         for j in range(c.O):
             v.moved_by[b, j] = -v.y[b, j]
@@ -242,7 +242,7 @@ def approach(v, c, stamp):
 @kernel
 def learn(v, c, slot, on, feedback):
     """One update from v.credit and the eligibility, as sampled units do it."""
-    v.stale[0] = 1.0
+    v.outdated[0] = 1.0
     return climb(v, c, slot, on, feedback)
 
 
@@ -258,7 +258,7 @@ def receive_feedback(v, c, port, seq, stamp, payload):
     for b in range(c.B):
         if stamp == v.stamp[0]:
             v.gate[b] = payload[payload.size - c.B + b]
-        if width == c.Q:  # this sender brings all the pieces, in the order in which they are kept
+        if width == c.Q:  # this sender brings all the partial sums, in the order in which they are kept
             size = c.O * c.Q
             drive, brought = view(v.drive, b * size, (size,)), view(payload, at, (size,))
             for n in range(size):
@@ -283,4 +283,4 @@ def backproject(v, c, feedback):
                 for j in range(c.O):
                     out[i, j] = e[j] * w[j]
         else:
-            project(e, v.weight, view(feedback, b * c.I, (c.I,)))  # the bits of the sum of pieces
+            project(e, v.weight, view(feedback, b * c.I, (c.I,)))  # the bits of the sum of the partial sums

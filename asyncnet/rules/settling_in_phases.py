@@ -9,10 +9,10 @@ FIELDS, SETTINGS = settling.FIELDS, settling.SETTINGS
 
 @kernel
 def respond(v, c, slot, stamp):
-    """Begin with a new observation; ring_x holds its inputs."""
+    """Begin with a new observation; archive_x holds its inputs."""
     no_credit_yet(v, c)
     goes_on = c.start == 0 and v.round[0] >= 0.0  # from what was held before: the first round takes the new inputs in
-    v.round[0], v.stale[0] = 0.0, 1.0
+    v.round[0], v.outdated[0] = 0.0, 1.0
     if not goes_on:
         begin_anew(v, c, slot, stamp)
 

@@ -9,13 +9,13 @@ from asyncnet.rules import settling
 from asyncnet.rules.coagent import SOFTMAX, decay_and_add
 from asyncnet.rules.settling import approach, archive_sample, begin_anew, compute_error, draw_again, no_credit_yet, take_inputs
 
-TRACES = {"motion": 1, "time": 2}  # codes of `gathers`
+TRACES = {"motion": 1, "time": 2}  # codes of `accumulates`
 _MOTION = TRACES["motion"]
 
 FIELDS = (
     *settling.FIELDS,
     Field("motion", "B O"),  # the running mean of the last steps
-    Field("gathered", "1", "0..now"),  # when the trace was last added to
+    Field("accumulated_at", "1", "0..now"),  # when the trace was last added to
 )
 SETTINGS = (
     *settling.SETTINGS,
@@ -32,7 +32,7 @@ SETTINGS = (
 
 @kernel
 def respond(v, c, slot, stamp):
-    """Begin with a new observation; ring_x holds its inputs."""
+    """Begin with a new observation; archive_x holds its inputs."""
     no_credit_yet(v, c)
     v.round[0] = 0.0
     begin_anew(v, c, slot, stamp)
@@ -64,22 +64,22 @@ def accumulate_trace(v, c, slot, now):
     carry, share = c.lam, 1.0
     if c.each_tick == 1 or v.since[0] == now:
         carry *= c.gamma
-    if c.gathers != _MOTION:
-        share = (now - v.gathered[0]) / (c.tau * c.tick)
+    if c.accumulates != _MOTION:
+        share = (now - v.accumulated_at[0]) / (c.tau * c.tick)
         carry = exp(-min(share, 700.0))
-    v.gathered[0] = now
+    v.accumulated_at[0] = now
     for b in range(c.B):
         v.carry[b] = carry
-        if v.z_episode[b] != v.ring_episode[slot, b]:
-            v.z_episode[b] = v.ring_episode[slot, b]
+        if v.z_episode[b] != v.archive_episode[slot, b]:
+            v.z_episode[b] = v.archive_episode[slot, b]
             v.carry[b] = 0.0
             v.motion[b] = 0.0
-        e, error, g, moved = row_in_plane(v.ring_e, slot, b), row_at(v.error, b), row_at(v.motion, b), row_at(v.moved_by, b)
+        e, error, g, moved = row_in_plane(v.archive_e, slot, b), row_at(v.error, b), row_at(v.motion, b), row_at(v.moved_by, b)
         together = 0.0
         for j in range(c.O):
             together += np.abs(moved[j])
         for j in range(c.O):
-            if c.gathers == _MOTION:
+            if c.accumulates == _MOTION:
                 step = moved[j] if c.units != SOFTMAX else (1.0 if together > 0.0 else 0.0)
                 g[j] = c.beta * g[j] + (1.0 - c.beta) * step
                 share = 1.0 / (c.floor + c.kappa * g[j] * g[j])

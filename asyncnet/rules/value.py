@@ -4,7 +4,7 @@
     g = dv/d(W, b)          z <- decay z + g          W <- W + optimiser(credit * z), credit = TD error
 
 One learning rate for each layer; parameters lie layer by layer as (W row-major, b) in one vector. Source: released code of Weight
-Maximization (its critic is an ordinary network; ALGORITHMS 4.1). As there, the gradient is reckoned with the potentials of the forward pass
+Maximization (its critic is an ordinary network). As there, the gradient is computed with the potentials of the forward pass
 and, if an update falls into the same instant, with the weights after it.
 """
 
@@ -40,8 +40,8 @@ FIELDS = (
     Field("updates", "1", "0.."),
     Field("z", "Z P"),
     Field("slope", "B A"),  # f'(pot) of the newest forward pass
-    Field("ring_h", "K B A"),
-    Field("ring_e", "K B A"),  # dv / d pot
+    Field("archive_h", "K B A"),
+    Field("archive_e", "K B A"),  # dv / d pot
     Field("gradient", "P"),
     Field("squares", "V"),  # of some weights' eligibilities, for an optimiser that asks
 )
@@ -93,7 +93,7 @@ def initialise(v, c):
 def respond(v, c, slot, stamp):
     """The value of the inputs v.x."""
     for b in range(c.B):
-        h = row_in_plane(v.ring_h, slot, b)
+        h = row_in_plane(v.archive_h, slot, b)
         at = 0
         out = 0
         below = row_at(v.x, b)
@@ -127,7 +127,7 @@ def respond(v, c, slot, stamp):
 def finish_eligibility(v, c, slot):
     """dv/dpot of every unit, from the top down."""
     for b in range(c.B):
-        e = row_in_plane(v.ring_e, slot, b)
+        e = row_in_plane(v.archive_e, slot, b)
         e[c.A - 1] = v.slope[b, c.A - 1]
         at = c.P
         out = c.A
@@ -146,8 +146,8 @@ def compute_update(v, c, slot, b, at, before, out, m, first, last, on):
     credit (carry z + on * dv/dW of sample `slot`) of stream b, added to what is there if b > 0; `before` is the start of the units below, -1: the inputs.
     """
     scale = v.credit[b, 0] / c.B
-    below = row_in_plane(v.ring_x, slot, b) if before < 0 else v.ring_h[slot, b, before:out]
-    e = v.ring_e[slot, b, out : out + m]
+    below = row_in_plane(v.archive_x, slot, b) if before < 0 else v.archive_h[slot, b, before:out]
+    e = v.archive_e[slot, b, out : out + m]
     for i in range(first, last):
         x = on * below[i] if i < below.size else on
         row = view(v.gradient, at + i * m, (m,))
@@ -166,11 +166,11 @@ def compute_update(v, c, slot, b, at, before, out, m, first, last, on):
 def square(v, c, slot, at, before, out, m, first, last, on):
     """The squared eligibilities of the same weights, mean over streams, into v.squares."""
     for b in range(c.B):
-        below = row_in_plane(v.ring_x, slot, b) if before < 0 else v.ring_h[slot, b, before:out]
+        below = row_in_plane(v.archive_x, slot, b) if before < 0 else v.archive_h[slot, b, before:out]
         for i in range(first, last):
             x, row = on * below[i] if i < below.size else on, view(v.squares, (i - first) * m, (m,))
             for j in range(m):
-                q = x * v.ring_e[slot, b, out + j]
+                q = x * v.archive_e[slot, b, out + j]
                 if c.Z > 0:
                     q += v.carry[b] * v.z[b, at + i * m + j]
                 row[j] = q * q / c.B + (row[j] if b > 0 else 0.0)
@@ -183,17 +183,17 @@ def decay_and_add(v, c, slot):
         carry = v.carry[b]
         at = 0
         out = 0
-        below = row_in_plane(v.ring_x, slot, b)
+        below = row_in_plane(v.archive_x, slot, b)
         for layer in range(1, c.L):
             n, m = int(v.sizes[layer - 1]), int(v.sizes[layer])
-            e = v.ring_e[slot, b, out : out + m]
+            e = v.archive_e[slot, b, out : out + m]
             for i in range(n + 1):
                 x = below[i] if i < n else 1.0
                 z = v.z[b, at : at + m]
                 for j in range(m):
                     z[j] = carry * z[j] + x * e[j]
                 at += m
-            below = v.ring_h[slot, b, out : out + m]
+            below = v.archive_h[slot, b, out : out + m]
             out += m
 
 

@@ -24,7 +24,7 @@ OUTPUT = HIDDEN.replace("credit", REWARD_AS_CREDIT)
 class Settings(CoagentSettings):
     name: Literal["weight-max"]
     power: Annotated[float, Field(gt=0.0, le=10.0)] = Field(2.0, description="exponent of the norm")
-    feedback_weights: Literal["after", "before"] = Field("after", description="weights that feedback is reckoned with: after or before their update")
+    feedback_weights: Literal["after", "before"] = Field("after", description="weights that feedback is computed with: after or before their update")
 
 
 def values(settings: Settings, layer: int) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What a run will need of memory, reckoned before anything is made, and how much a run may have.
+"""What a run will need of memory, computed before anything is made, and how much a run may have.
 
     states      every node's fields, as its layout says them, four times over: a checkpoint is a copy, its parts as bytes, and these put together
     messages    what may be under way on the links, by the longest times of lateness.py
@@ -20,7 +20,7 @@ import psutil
 from asyncnet.kernels import layout
 from asyncnet.team import network
 from asyncnet.team.build import family_of
-from asyncnet.team.lateness import Ways
+from asyncnet.team.lateness import Delays
 from asyncnet.loop.message import CHANNEL_NAMES
 from asyncnet.team.network import CHANNEL, SRC, Plan, dimensions, site_of
 from asyncnet.scenario.schema import Scenario, ScenarioError
@@ -69,17 +69,17 @@ def an_event(scenario: Scenario, team: Plan) -> int:
 
 def under_way(scenario: Scenario, team: Plan) -> int:
     """Bytes of the messages that may be under way at once."""
-    ways, size, events, whole = Ways(scenario, team), an_event(scenario, team), 0.0, math.inf
-    if scenario.task.decisions and not ways.waits:
-        whole = scenario.task.decisions * ways.period  # nothing is under way for longer than the run
+    delays, size, events, whole = Delays(scenario, team), an_event(scenario, team), 0.0, math.inf
+    if scenario.task.decisions and not delays.waits:
+        whole = scenario.task.decisions * delays.period  # nothing is under way for longer than the run
     for channel, name in CHANNEL_NAMES.items():
         links = team.links[team.links[:, CHANNEL] == channel]
         senders: dict[int, int] = {}
         for src in links[:, SRC].tolist():
             senders[src] = senders.get(src, 0) + 1
         for src, count in senders.items():
-            every = ways.says(ways.name_of(src)) if name == "activity" else ways.period
-            events += count * (1.0 + min(whole, ways.said(name, every).total()) / every)
+            every = delays.says(delays.name_of(src)) if name == "activity" else delays.period
+            events += count * (1.0 + min(whole, delays.travel(name, every).total()) / every)
     return int(events * size)
 
 
@@ -118,7 +118,7 @@ def _variants(scenario: Scenario) -> Iterator[tuple[str, Scenario]]:
     yield "links", scenario.model_copy(update={"links": type(scenario.links)()})
     for table in ("rule", "critic"):
         learner = getattr(scenario, table)
-        if learner is not None and learner.ring:
-            yield f"{table}.ring", less(table, ring=0)
+        if learner is not None and learner.archive:
+            yield f"{table}.archive", less(table, archive=0)
     if scenario.critic is not None:
         yield "critic.hidden", less("critic", hidden=(1,) * len(scenario.critic.hidden))

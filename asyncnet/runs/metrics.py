@@ -95,7 +95,7 @@ class Score:
             "repeated": self.repeated / max(1, self.decisions),
             "missing": self.missing / max(1, self.decisions),
             "final": 1.0 - self.revised / max(1, self.decisions),
-            "staleness": float(np.dot(self.lateness, np.arange(len(self.lateness)))) / used if used else None,
+            "action_delay": float(np.dot(self.lateness, np.arange(len(self.lateness)))) / used if used else None,
         }
 
 

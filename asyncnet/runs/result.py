@@ -8,7 +8,7 @@ from typing import Any
 
 from asyncnet.loop import ledger
 from asyncnet.runs.record import Record
-from asyncnet.runs.verdict import judge
+from asyncnet.runs.verdict import assess
 from asyncnet.scenario.schema import Scenario
 from asyncnet.team.draw import plan
 
@@ -43,7 +43,7 @@ class Result:
 
     def verdict(self) -> tuple[str, list[str]]:
         """("pass" | "unknown" | "fail", reasons), as verdict.judge says it; never a pass if something was not kept."""
-        fails, unknown = judge(self.scenario, self.record)
+        fails, unknown = assess(self.scenario, self.record)
         if self.again is not None and (why := difference(self.scenario, self.record.digest, self.record.fields, self.again)):
             fails.append(f"not deterministic: {why}")
         unknown += self.trouble

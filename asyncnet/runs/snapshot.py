@@ -16,7 +16,7 @@ from asyncnet.loop import ledger, underway
 from asyncnet.runs import sound
 from asyncnet.runs.checkpoint import Checkpoint
 from asyncnet.loop.loop import Loop
-from asyncnet.loop.message import TICK, Letter
+from asyncnet.loop.message import TICK, Message
 from asyncnet.team.network import CHANNEL, DST, SRC, Plan
 from asyncnet.scenario.schema import Scenario, ScenarioError
 from asyncnet.loop.timekeeper import Virtual
@@ -33,9 +33,9 @@ def take(loop: Loop) -> Checkpoint:
     arrays["counts"] = np.array([[i, loop.ticks[i], loop.skipped[i], *loop.sequence[i]] for i in nodes], dtype=np.int64)
     arrays["ledger"] = loop.ledger.copy()
     arrays["agenda"], arrays["agenda/values"] = loop.under_way()
-    held = [(link, seq, letter.stamp, letter.payload) for link in sorted(loop.held) for seq, letter in loop.held[link]]
-    arrays["held"] = np.array([[link, seq, stamp, said.size] for link, seq, stamp, said in held], dtype=np.int64).reshape(-1, _HELD)
-    arrays["held/values"] = _joined(said for *_, said in held)
+    held = [(link, seq, message.stamp, message.payload) for link in sorted(loop.held) for seq, message in loop.held[link]]
+    arrays["held"] = np.array([[link, seq, stamp, sent.size] for link, seq, stamp, sent in held], dtype=np.int64).reshape(-1, _HELD)
+    arrays["held/values"] = _joined(sent for *_, sent in held)
     about: dict[str, Any] = {"now": int(loop.now)}
     if 0 in loop.nodes:
         about["decisions"] = int(loop.nodes[0].view.counts[DECISIONS])  # the score may not have looked lately
@@ -64,7 +64,7 @@ def part(whole: Checkpoint, plan: Plan, mine: Iterable[int]) -> Checkpoint:
     return whole._replace(arrays={name: array for name, array in whole.arrays.items() if name in names or not name.startswith("node/")})
 
 
-def settled(whole: Checkpoint, plan: Plan) -> Checkpoint:
+def balanced(whole: Checkpoint, plan: Plan) -> Checkpoint:
     """The same with a ledger that adds up: what was under way when a run on real clocks was cut is gone (expired), or will be said twice (duplicated)."""
     table = whole.arrays["ledger"].copy()
     waiting = np.zeros(len(plan.links), dtype=np.int64)
@@ -107,7 +107,7 @@ def put(loop: Loop, whole: Checkpoint, *, at_once: bool = False) -> None:
     loop.expect(underway.of(underway.ordered(UnderWay(rows, arrays["agenda/values"])), loop.nodes))
     for (link, seq, stamp, _), payload in zip(arrays["held"].tolist(), _cut(arrays["held/values"], arrays["held"][:, 3]), strict=True):
         if plan.links[link, SRC] in loop.nodes:
-            loop.held.setdefault(link, deque()).append((seq, Letter(int(plan.links[link, CHANNEL]), stamp, payload)))
+            loop.held.setdefault(link, deque()).append((seq, Message(int(plan.links[link, CHANNEL]), stamp, payload)))
     if 0 in loop.nodes:
         world = loop.nodes[0]
         loop.score.restore(world.view, whole.about["score"], _within(arrays, "score/"))

@@ -18,7 +18,7 @@ from asyncnet.nodes import world
 from asyncnet.team import network
 from asyncnet.runs.checkpoint import MANIFEST, STATE, Checkpoint
 from asyncnet.loop.loop import Loop
-from asyncnet.loop.message import OUTCOME, TICK, TURN
+from asyncnet.loop.message import TRANSITION, TICK, TURN
 from asyncnet.scenario.model import Model
 from asyncnet.team.network import CHANNEL, DST, PORT, SRC
 from asyncnet.nodes.node import Node
@@ -173,14 +173,14 @@ class _Check:
         own = (rows[:, KIND] == TURN) | (rows[:, KIND] == TICK)
         self._demand((rows[own][:, [AT_PORT, SIZE]] == (0, -1)).all() and (rows[own, TO] == rows[own, FROM]).all(), name, "a turn that nobody takes")
         self._turns(rows[own])
-        said = rows[~own]
-        columns = links[:, [CHANNEL, DST, SRC]], said[:, [KIND, TO, FROM]]
+        sent = rows[~own]
+        columns = links[:, [CHANNEL, DST, SRC]], sent[:, [KIND, TO, FROM]]
         codes, wanted = ((kind * nodes + to) * nodes + src for kind, to, src in (each.T for each in columns))
         order = np.argsort(codes)
         place = np.minimum(np.searchsorted(codes, wanted, sorter=order), max(0, len(codes) - 1))
         self._demand((codes[order[place]] == wanted).all(), name, "a message that nobody sends")
-        self._messages(name, order[place], said[:, SIZE], np.cumsum(np.maximum(rows[:, SIZE], 0))[~own])
-        self._within(name, said[:, AT_PORT], links[order[place], PORT], links[order[place], PORT], "a port")
+        self._messages(name, order[place], sent[:, SIZE], np.cumsum(np.maximum(rows[:, SIZE], 0))[~own])
+        self._within(name, sent[:, AT_PORT], links[order[place], PORT], links[order[place], PORT], "a port")
 
     def _turns(self, rows: np.ndarray) -> None:
         """Each clock has its next tick, the world the turns that it waits for, and none is farther away than it can be."""
@@ -195,7 +195,7 @@ class _Check:
             settings = self.loop.scenario.task.world
             waited = 1 if stamp < 0.0 or not settings.waits else int(guarded + closing)
             self._demand(len(turns) == waited and not turns[:, TO].any(), "agenda", f"{len(turns)} turns of the world, which waits for {waited}")
-            longest = self.loop.tick * max(1.0, settings.interval, settings.patience)
+            longest = self.loop.tick * max(1.0, settings.interval, settings.timeout)
             self._within("agenda", turns[:, AT], 0, self.now + round(longest) + 1, "a turn of the world")
 
     def _held(self, rows: np.ndarray) -> None:
@@ -205,7 +205,7 @@ class _Check:
         self._within("held", rows[:, HELD_STAMP], 0, max(0, self.decision), "a stamp")
         which, counts = np.unique(rows[:, LINK], return_counts=True)
         for link, count in zip(which.tolist(), counts.tolist(), strict=True):
-            most = self.loop.ways[int(links[link, CHANNEL])].stale
+            most = self.loop.models[int(links[link, CHANNEL])].stale
             self._demand(count <= most, "held", f"{count} messages of a link that holds back {most}")
         self._messages("held", rows[:, LINK], rows[:, HELD_SIZE], np.cumsum(np.maximum(rows[:, HELD_SIZE], 0)))
 
@@ -214,8 +214,8 @@ class _Check:
         right = np.array([self._size(link) for link in which.tolist()], dtype=np.int64)
         self._within(name, sizes, right, right, "a size")
         values = self._array(f"{name}/values", np.float64, int(right.sum()))
-        named = values[(ends - sizes)[self.plan.links[which, CHANNEL] == OUTCOME]]
-        self._demand(((named >= -1) & (named <= MOST) & (named == np.floor(named))).all(), f"{name}/values", "an outcome of no decision")
+        named = values[(ends - sizes)[self.plan.links[which, CHANNEL] == TRANSITION]]
+        self._demand(((named >= -1) & (named <= MOST) & (named == np.floor(named))).all(), f"{name}/values", "a transition of no decision")
 
 
 def _bound(text: str, known: Mapping[str, float]) -> float:

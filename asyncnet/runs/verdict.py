@@ -17,7 +17,7 @@ DIVERGED = 1e4  # a weight beyond: those that are learned stay far below a hundr
 SUBSTANTIAL = 0.05  # the share of credits or decisions beyond which a run is not the one that was asked for
 
 
-def judge(scenario: Scenario, record: Record) -> tuple[list[str], list[str]]:
+def assess(scenario: Scenario, record: Record) -> tuple[list[str], list[str]]:
     """(what broke, what did not take place)."""
     broken, absent = _ending(record)
     broken += _weights(record) + _score(record)
@@ -91,18 +91,18 @@ def _actions(record: Record) -> list[str]:
 def _learning(scenario: Scenario, record: Record) -> list[str]:
     """Nodes that never sampled or never learned, and those whose credits came too late for their archives (lateness.py) or their traces."""
     out = []
-    lost = any(condition.loss and not scenario.links.reliable(channel) for channel in ("activity", "outcome") for condition in scenario.links.of(channel))
+    lost = any(condition.loss and not scenario.links.reliable(channel) for channel in ("activity", "transition") for condition in scenario.links.of(channel))
     for name, row in record.nodes.items():
         learned, sampled = row.get("learned"), row.get("sampled")
         if learned is None:
             if not lost and row["missed"] > SUBSTANTIAL * record.score["decisions"]:
-                out.append(f"{name} missed {row['missed']:,} of {record.score['decisions']:,} outcomes")
+                out.append(f"{name} missed {row['missed']:,} of {record.score['decisions']:,} transitions")
         elif not sampled:
             out.append(f"{name} sampled nothing")
         elif not learned:
             out.append(f"{name} learned nothing from {sampled:,} samples" + (f": {row['evicted']:,} credits came too late" if row["evicted"] else ""))
         elif (gone := row["evicted"] + row["late"]) > SUBSTANTIAL * (learned + gone):
-            out.append(f"{name} had no sample left for {gone:,} of {learned + gone:,} credits (rule.ring)")
+            out.append(f"{name} had no sample left for {gone:,} of {learned + gone:,} credits (rule.archive)")
         elif (gone := row["overtaken"]) > SUBSTANTIAL * (learned + gone):
             out.append(f"{name} could not use {gone:,} of {learned + gone:,} credits: later ones had come before them (rule.lambda)")
     return out

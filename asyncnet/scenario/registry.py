@@ -104,8 +104,8 @@ def mistake_of(kind: Kind) -> str:
     for port in kind.hears:
         if port.relation not in RELATIONS:
             return f"port {port.name}: no relation {port.relation!r}; there are {', '.join(RELATIONS)}"
-        letters = {*DIMENSIONS, *getattr(machine, "DIMENSIONS", ())}
-        if port.senders and not {port.senders, port.width} <= letters:
+        dims = {*DIMENSIONS, *getattr(machine, "DIMENSIONS", ())}
+        if port.senders and not {port.senders, port.width} <= dims:
             return f"port {port.name}: {kind.machine} has no dimensions {port.senders} and {port.width}"
     for name in ("inputs", "credit"):
         if kind.hearing(name) is None:

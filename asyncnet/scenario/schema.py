@@ -104,7 +104,7 @@ class Links(Model):
     activity: Conditions = ()
     feedback: Conditions = ()
     reward: Conditions = ()
-    outcome: Conditions = ()
+    transition: Conditions = ()
     retry: Positive = Field(2.0, description="ticks after which a lost message is sent again on a reliable link")
 
     def of(self, channel: str) -> tuple[Condition, ...]:
@@ -140,7 +140,7 @@ class Network(Model):
     inputs: dict[str, tuple[str, ...]] = Field({}, description='what a layer hears, if not the one before: "actor.2" = ["observation", "actor.1"]')
     reach: Size | None = Field(None, description="single hidden units hear so many units of each source, those nearest to their own place; absent: all")
     ready: Literal["auto", "revise", "all"] = Field("auto", description="when a node acts on a stamp; auto: all on on-arrival clocks, else revise")
-    patience: Annotated[int, Field(ge=1, le=10**6)] = Field(4, description="own ticks a node waits for missing pieces")
+    timeout: Annotated[int, Field(ge=1, le=10**6)] = Field(4, description="own ticks a node waits for missing inputs")
     lag: Annotated[int, Field(ge=0, le=10**6)] = Field(2, description="stamps an input may be behind and still be waited for")
 
     def kinds(self) -> tuple[str, ...]:
@@ -323,7 +323,7 @@ def _check_whole(scenario: Scenario, where: str) -> None:
     for value in scenario.rule.temperature:
         if value <= 0.0:
             raise ScenarioError(where, "rule.temperature", f"must be positive, got {value}")
-    for channel in ("default", "activity", "feedback", "reward", "outcome"):
+    for channel in ("default", "activity", "feedback", "reward", "transition"):
         for i, link in enumerate(getattr(scenario.links, channel)):
             if link.delay and link.delay.kind == "uniform" and link.delay.high < link.delay.low:
                 raise ScenarioError(where, f"links.{channel}.{i}.delay.high", f"{link.delay.high} is below low = {link.delay.low}")

@@ -1,8 +1,8 @@
 """The k-bit multiplexer: k address bits choose one of 2^k data bits; the answer is that bit.
 
 Inputs are k + 2^k values in {-1, +1}, the address first, most significant bit first; reward +1 right, -1 wrong; chance 0, perfect 1. Action 1 means +1.
-Independent questions, one a decision; the whole run is one episode. Source: ALGORITHMS section 11 (encodings of the released Weight Maximization
-code). Question n of a stream is a keyed draw, so a late answer can be graded against its own.
+Independent questions, one a decision; the whole run is one episode. Encodings: the released code of Weight
+Maximization. Question n of a stream is a keyed draw, so a late answer can be graded against its own.
 """
 
 from typing import Annotated, Literal

@@ -2,8 +2,8 @@
 
 The reward is -(a - y)^2. A net that learns from the target itself (`reward = "error"`) hears y - a instead, where a is the mean that it says; its score stays
 -(a - y)^2.
-M1 (8, 8) and m2 (8,) are drawn once from N(0, 1). Independent questions, one a decision; question n of a stream is a keyed draw. Source: ALGORITHMS section 11
-(the released code of MAP Propagation, which cuts at zero at the output too).
+M1 (8, 8) and m2 (8,) are drawn once from N(0, 1). Independent questions, one a decision; question n of a stream is a keyed draw. Source: the
+released code of MAP Propagation, which cuts at zero at the output too.
 """
 
 from typing import Literal

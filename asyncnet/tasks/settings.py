@@ -18,7 +18,7 @@ class World(Model):
     waits: bool = Field(description="whether it waits for the action of the current decision")
     interval: Positive = Field(description="ticks between decisions; if it waits, ticks between an action's coming and its step")
     late: Literal["use", "withhold", "grade-by-stamp"] = Field("use", description="what it does with an action for an earlier observation")
-    patience: Positive = Field(1000.0, description="if it waits: ticks after which it shows its observation again")
+    timeout: Positive = Field(1000.0, description="if it waits: ticks after which it shows its observation again")
 
 
 class Task(Model):

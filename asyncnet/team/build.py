@@ -84,7 +84,7 @@ def _world(site: Site) -> Node:
         "late": {"use": world.USE, "withhold": world.WITHHOLD, "grade-by-stamp": world.GRADE}[settings.late],
         "interval": max(1, round(settings.interval * tick)),
         "repeat": tick if scenario.links.repeats() else 0,
-        "patience": 0 if phased else max(1, round(settings.patience * tick)),  # phases count messages: none is said twice
+        "timeout": 0 if phased else max(1, round(settings.timeout * tick)),  # phases count messages: none is said twice
         "answers": {"softmax": world.ONE_HOT, "linear": world.REAL}.get(scenario.network.output, world.SIGN),
         "clip": getattr(scenario.task, "reward_clip", None) or math.inf,
         "dopamine": int(scenario.critic is not None),
@@ -116,7 +116,7 @@ def _agent(site: Site) -> Node:
     values = {
         "seed": scenario.seed,
         "on_arrival": int(on_arrival(site)),
-        "patience": scenario.network.patience,
+        "timeout": scenario.network.timeout,
         "lag": scenario.network.lag,
         "stamped": int(learner.credit == "stamped"),
         "gamma": scenario.task.gamma,
@@ -135,7 +135,7 @@ def _agent(site: Site) -> Node:
     made = _made(Node, site, values)
     view = made.view
     view.unit0[:] = node.identity
-    view.tells[:] = plan.links[plan.outgoing(node.index, FEEDBACK), SLOT]
+    view.feedback_port[:] = plan.links[plan.outgoing(node.index, FEEDBACK), SLOT]
     for port in layer.kind.hears:
         if port.table and (brought := network.brings(scenario, plan, node, port)):
             table = getattr(view, port.table)

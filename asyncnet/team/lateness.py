@@ -1,10 +1,10 @@
-"""How late credit may come, and so how many samples a node has to keep (`rule.ring = 0`).
+"""How late credit may come, and so how many samples a node has to keep (`rule.archive = 0`).
 
     archive of a node  =  longest time from showing an observation to the credit for what was done about it  /  least time between two decisions
 
 Times add up along the way of a decision: to the layers and back to the world with the action, to the dopamine node, to the output with the reward, and with the
 feedback from layer to layer. Each step takes the delays of its channel, the times that a lost message is sent again, the messages that a stale link holds
-back, the wait for the receiver's next tick, and for pieces that may be missing `network.patience` of those. Of whatever is random each step takes the
+back, the wait for the receiver's next tick, and for inputs that may be missing `network.timeout` of those. Of whatever is random each step takes the
 99.9 % quantile: QUANTILE. A world that waits closes a decision when its action has come, so there the way begins with the reward.
 
 Times are kept by the key that asks for them, so that an archive beyond reason is refused by name.
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 QUANTILE = 0.999  # of random delays, retries and clocks
 LEAST = 8  # samples: what a run on real clocks may be late beside what was asked for
-MARGIN = 2  # samples beyond what was reckoned
+MARGIN = 2  # samples beyond what was computed
 MOST = 1 << 14  # samples of one node
 TRIES = 64  # as in link.py
 
@@ -79,22 +79,22 @@ def tries_for(successes: int, share: float) -> float:
 
 def archives(scenario: Scenario, plan: Plan) -> dict[str, int]:
     """How many samples a node of each layer keeps, and of critic and dopamine; raises ScenarioError with the key that asks for too many."""
-    ways, least, decisions = Ways(scenario, plan), LEAST + scenario.links.stale("reward"), scenario.task.decisions
+    delays, least, decisions = Delays(scenario, plan), LEAST + scenario.links.stale("reward"), scenario.task.decisions
     out = {}
-    for name, late in ways.credits().items():
-        needed = math.ceil(late.total() / ways.period) + MARGIN
+    for name, late in delays.credits().items():
+        needed = math.ceil(late.total() / delays.period) + MARGIN
         if decisions is not None:
             needed = min(needed, decisions + 1)  # no more can be on their way
         if needed > max(MOST, least):
             key, part = max(late.items(), key=lambda item: item[1])
             share = part / late.total()
-            why = f"credit may come {late.total() / ways.period:,.0f} decisions late, {share:.0%} of it for this; {name} can keep {MOST:,} samples"
+            why = f"credit may come {late.total() / delays.period:,.0f} decisions late, {share:.0%} of it for this; {name} can keep {MOST:,} samples"
             raise ScenarioError("", key, why)
         out[name] = max(least, needed)
     return out
 
 
-class Ways:
+class Delays:
     """The longest times from one node to the next, in microseconds by key."""
 
     def __init__(self, scenario: Scenario, plan: Plan) -> None:
@@ -103,7 +103,7 @@ class Ways:
         self.waits = scenario.task.world.waits
         self.period = max(1, round(scenario.task.world.interval * self.tick))  # between two decisions, at least
         if self.waits:
-            self.period += self._least_way()
+            self.period += self._least_delay()
         self._ticks: dict[str, tuple[str, float]] = {}
         self._sampled: dict[str, Time] = {}
 
@@ -114,15 +114,15 @@ class Ways:
         closed = Time()
         if not self.waits:
             closed = self.sampled(output) + self.activity(output) + Time({"task.world.interval": self.period})
-        told, out = closed, {}
+        credited, out = closed, {}
         if teams["critic"]:
             value = teams["critic"][-1].name
-            parts = closed + self.said("outcome", self.period), closed + self.sampled(value) + self.activity(value)
-            told = out["dopamine"] = max(parts, key=Time.total) + self.tick_of("dopamine")
-            error = told + self.said("reward", self.period)
+            parts = closed + self.travel("transition", self.period), closed + self.sampled(value) + self.activity(value)
+            credited = out["dopamine"] = max(parts, key=Time.total) + self.tick_of("dopamine")
+            error = credited + self.travel("reward", self.period)
         answered = self.passes("activity") ** (len(teams["actor"]) + 1)  # the share of the decisions with an answer of their own
-        told = told + self.said("reward", self.period, 1.0 if self.scenario.task.world.late == "use" else answered)
-        share = answered * self.passes("outcome") * self.passes("reward")
+        credited = credited + self.travel("reward", self.period, 1.0 if self.scenario.task.world.late == "use" else answered)
+        share = answered * self.passes("transition") * self.passes("reward")
         shares: dict[str, float] = {}  # of the decisions, from which a layer learns and tells those below
         for layer in reversed(self.plan.learning):
             readers = [other.name for other in self.plan.layers if layer.name in other.sources]
@@ -130,11 +130,11 @@ class Ways:
             credit = layer.kind.hearing("credit")
             if credit.relation == "above":
                 shares[layer.name] = min(shares[reader] for reader in readers) * self.passes("feedback")
-                heard = (out[reader] + self.said("feedback", max(self.period, self.ticks(reader)), shares[reader]) for reader in readers)
+                heard = (out[reader] + self.travel("feedback", max(self.period, self.ticks(reader)), shares[reader]) for reader in readers)
                 heard = max(heard, key=Time.total)
-                out[layer.name] = heard + self.tick_of(layer.name, 1 + self.scenario.network.patience * credit.waits)
+                out[layer.name] = heard + self.tick_of(layer.name, 1 + self.scenario.network.timeout * credit.waits)
             else:
-                out[layer.name] = (error if credit.out == "error" else told) + self.tick_of(layer.name)
+                out[layer.name] = (error if credit.out == "error" else credited) + self.tick_of(layer.name)
         return out
 
     def sampled(self, name: str) -> Time:
@@ -142,12 +142,12 @@ class Ways:
         if name not in self._sampled:
             sources = self._sources(name)
             come = max((self.activity(source) + (self.sampled(source) if source != OBSERVATION else Time()) for source in sources), key=Time.total)
-            self._sampled[name] = come + self.tick_of(name, 1 + self.scenario.network.patience * (self.scenario.network.ready != "revise"))
+            self._sampled[name] = come + self.tick_of(name, 1 + self.scenario.network.timeout * (self.scenario.network.ready != "revise"))
         return self._sampled[name]
 
     def activity(self, sender: str) -> Time:
         """What a value takes to the next node: it is said again at each of the sender's ticks, where that can matter."""
-        return self.said("activity", self.says(sender), self.prompted(sender))
+        return self.travel("activity", self.says(sender), self.prompted(sender))
 
     def prompted(self, sender: str) -> float:
         """The share of its occasions at which a node says its values: one on arrival says nothing where what it would have answered was lost."""
@@ -160,7 +160,7 @@ class Ways:
         lost = () if self.scenario.links.reliable(channel) else (condition.loss or 0.0 for condition in self.scenario.links.of(channel))
         return math.prod(1.0 - loss for loss in lost)
 
-    def said(self, channel: str, every: float, share: float = 1.0) -> Time:
+    def travel(self, channel: str, every: float, share: float = 1.0) -> Time:
         """What a message of a channel takes, if one is said `every` so many microseconds with the chance `share`."""
         links, out = self.scenario.links, Time()
         for table in ("default", channel):
@@ -207,7 +207,7 @@ class Ways:
     def _sources(self, name: str) -> tuple[str, ...]:
         return self.layers[name].sources if name in self.layers else (OBSERVATION,)
 
-    def _least_way(self) -> int:
+    def _least_delay(self) -> int:
         """Microseconds that an observation takes to the output and its action back, at least."""
         delays = [condition.delay for condition in self.scenario.links.of("activity") if condition.delay]
         hops: dict[str, int] = {}

@@ -165,7 +165,7 @@ def within(scenario: Scenario, layer: Layer, node: NodePlan, source: Layer) -> s
 def brings(scenario: Scenario, plan: Plan, node: NodePlan, port: In) -> list[tuple[int, int, int]]:
     """What each sender of a port brings, (first, how many, with which of its values it begins) for each.
 
-    Inputs from below one after another, pieces from above likewise, those of its own layer in their places.
+    Inputs from below one after another, partial sums from above likewise, those of its own layer in their places.
     """
     out, at = [], 0
     for src in plan.senders(node.index, port.name):
@@ -173,7 +173,7 @@ def brings(scenario: Scenario, plan: Plan, node: NodePlan, port: In) -> list[tup
         if port.relation == "layer":
             out.append((*sender.part, 0))
             continue
-        skipped, width = 0, pieces(plan, sender)
+        skipped, width = 0, partial_sums(plan, sender)
         if port.relation == "below":
             width = sender.part[1]
             if layer.name == OBSERVATION:
@@ -184,7 +184,7 @@ def brings(scenario: Scenario, plan: Plan, node: NodePlan, port: In) -> list[tup
     return out
 
 
-def pieces(plan: Plan, node: NodePlan) -> int:
+def partial_sums(plan: Plan, node: NodePlan) -> int:
     """How many numbers a node has for each unit of its inputs: one for each of its own units, if its layer is cut into several nodes, else their sum."""
     return node.part[1] if len(plan.layers[node.layer].parts) > 1 else 1
 
@@ -203,8 +203,8 @@ def out_of(plan: Plan, link: int) -> Out:
 def payload_size(plan: Plan, streams: int, link: int) -> int:
     """How many numbers a message of a link carries."""
     source = plan.nodes[plan.links[link, SRC]]
-    letters = {"B": streams, "N": values_of(plan, source), "M": pieces(plan, source), "U": plan.nodes[plan.links[link, DST]].part[1]}
-    return out_of(plan, link).numbers(letters)
+    dims = {"B": streams, "N": values_of(plan, source), "M": partial_sums(plan, source), "U": plan.nodes[plan.links[link, DST]].part[1]}
+    return out_of(plan, link).numbers(dims)
 
 
 def widest(plan: Plan, streams: int, which: np.ndarray) -> int:
@@ -218,17 +218,17 @@ def widest(plan: Plan, streams: int, which: np.ndarray) -> int:
 
 def room_of(plan: Plan, streams: int, node: NodePlan, dims: dict[str, int]) -> tuple[int, int]:
     """How many messages a node emits at once at most, and how many numbers these have together, with what it keeps beside them (outbox.py)."""
-    letters = {"B": streams, "N": values_of(plan, node), "M": pieces(plan, node)}
+    sizes = {"B": streams, "N": values_of(plan, node), "M": partial_sums(plan, node)}
     rows, numbers = 2, streams * dims.get("I", 0) * dims.get("M", 0)
     links = plan.leaving(node.index)
     for number, out in enumerate(plan.layers[node.layer].kind.says):
         hearers = links[links[:, OUT] == number, DST].tolist()
         if out.apart:
             rows += len(hearers)
-            numbers += sum(out.numbers(letters | {"U": plan.nodes[dst].part[1]}) for dst in hearers)
+            numbers += sum(out.numbers(sizes | {"U": plan.nodes[dst].part[1]}) for dst in hearers)
         else:
             rows += 1
-            numbers += out.numbers(letters)
+            numbers += out.numbers(sizes)
     return rows, numbers
 
 
@@ -237,9 +237,9 @@ def dimensions(site: Site) -> dict[str, int]:
     scenario, plan, node, layer, learner = site
     dims = {"B": scenario.task.streams}
     if layer.learns:
-        archive = learner.ring or plan.archives[layer.name]
+        archive = learner.archive or plan.archives[layer.name]
         stamped = learner.credit == "stamped"
-        dims |= {"O": node.part[1], "N": values_of(plan, node), "M": pieces(plan, node), "Y": OPTIMIZERS[learner.optimizer.name].SLOTS, "V": 0}
+        dims |= {"O": node.part[1], "N": values_of(plan, node), "M": partial_sums(plan, node), "Y": OPTIMIZERS[learner.optimizer.name].SLOTS, "V": 0}
         dims |= {"K": archive if stamped else 1, "C": archive, "Z": dims["B"] if not stamped or learner.lambda_ > 0.0 else 0}
         dims["F"] = int((plan.leaving(node.index)[:, CHANNEL] == FEEDBACK).sum())
     for port in layer.kind.hears:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from asyncnet.loop.message import ACTIVITY, FEEDBACK, OUTCOME, REWARD
+from asyncnet.loop.message import ACTIVITY, FEEDBACK, REWARD, TRANSITION
 
 RELATIONS = ("below", "above", "layer", "broadcast", "world")
 
@@ -25,8 +25,8 @@ RELATIONS = ("below", "above", "layer", "broadcast", "world")
 class Out(NamedTuple):
     """What a node says under a name; `size` counts the numbers of a message.
 
-    It is a sum of products of numbers and letters: B streams, N values that the sender has for each, M pieces that it has for each unit of its inputs, U units
-    of the hearer. `apart`: each hearer gets a message of its own.
+    It is a sum of products of numbers and dimensions: B streams, N values that the sender has for each, M partial sums that it has for each unit of its
+    inputs, U units of the hearer. `apart`: each hearer gets a message of its own.
     """
 
     name: str
@@ -34,13 +34,13 @@ class Out(NamedTuple):
     size: str
     apart: bool = False
 
-    def numbers(self, letters: Mapping[str, int]) -> int:
+    def numbers(self, dims: Mapping[str, int]) -> int:
         """How many numbers a message has."""
         total = 0
         for term in self.size.split("+"):
             product = 1
             for factor in term.split():
-                product *= int(factor) if factor.isdigit() else letters[factor]
+                product *= int(factor) if factor.isdigit() else dims[factor]
             total += product
         return total
 
@@ -48,9 +48,9 @@ class Out(NamedTuple):
 class In(NamedTuple):
     """What a node hears of others: `out` is the name of what they say, `relation` who they are.
 
-    `senders` and `width` are letters of the node's layout (layout.py): how many nodes it hears here, and how many numbers these bring together for each stream
-    (from below), for each unit of its own (pieces from above). `table` is the field that says which of these each sender brings: first, how many.
-    `waits`: for all of them, up to `network.patience` ticks, else it takes the newest. `age` 1: what it hears is of the step before, as it must be where nodes
+    `senders` and `width` are dimensions of the node's layout (layout.py): how many nodes it hears here, and how many numbers these bring together for each
+    stream (from below), for each unit of its own (partial sums from above). `table` is the field that says which of these each sender brings: first, how many.
+    `waits`: for all of them, up to `network.timeout` ticks, else it takes the newest. `age` 1: what it hears is of the step before, as it must be where nodes
     hear each other in a circle.
     """
 
@@ -88,7 +88,7 @@ class Kind(NamedTuple):
 ACTIVITIES = Out("activity", ACTIVITY, "B + B N")  # episode of each stream, then its values
 REWARDS = Out("reward", REWARD, "B")  # reward or TD error of the action named by the stamp
 ERRORS = Out("error", REWARD, "B", apart=True)  # TD error of the decision named by the stamp: for the critic
-OUTCOMES = Out("outcome", OUTCOME, "1 + 3 B")  # stamp of the action used; reward, bootstrap factor, live factor of each stream
+TRANSITIONS = Out("transition", TRANSITION, "1 + 3 B")  # stamp of the action used; reward, bootstrap mask, valid mask of each stream
 CREDIT = Out("feedback", FEEDBACK, "B U M", apart=True)  # credit for each unit of the hearer
 DRIVE = Out("drive", FEEDBACK, "B U M + B", apart=True)  # what drives each unit of the hearer, and a gate for each stream
 

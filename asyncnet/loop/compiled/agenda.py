@@ -1,8 +1,8 @@
-"""The agenda of the compiled loop: a binary heap of events, and the slots that hold what letters say.
+"""The agenda of the compiled loop: a binary heap of events, and the slots that hold payloads.
 
 An event is a row (AT, WHO, SEQ, WHICH); WHO packs kind, receiver and sender, so rows sort by content exactly as the tuples of message.py do. WHICH
 packs the receiver's port and the slot. Rows begin where the two below one event share a line of the processor's cache.
-A slot holds one letter's payload for all the events that carry it, and counts them. Arrays grow in Python only, between events.
+A slot holds one message's payload for all the events that carry it, and counts them. Arrays grow in Python only, between events.
 """
 
 import numpy as np
@@ -13,8 +13,8 @@ AT, WHO, SEQ, WHICH = range(4)
 EVENT_COLUMNS = 4
 STAMP, SIZE, USERS = range(3)  # of a slot; a free one's USERS is the next free slot
 SLOT_COLUMNS = 3
-# Places in `control`, shared with the loop: events on the agenda; the first free slot and the first free parcel (inbox.py), and how many are free.
-EVENTS, FREE, FREE_COUNT, FREE_PARCEL, FREE_PARCELS = range(5)
+# Places in `control`, shared with the loop: events on the agenda; the first free slot and the first free item of the queue (inbox.py), and how many are free.
+EVENTS, FREE, FREE_COUNT, FREE_ITEM, FREE_ITEMS = range(5)
 
 _BITS = np.int64(29)
 _MASK = np.int64((1 << 29) - 1)

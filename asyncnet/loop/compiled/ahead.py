@@ -28,7 +28,7 @@ from asyncnet.team.draw import plan
 _COSTS = {"sampled": 12.0, "settling": 22.0, "phased": 19.0, "world": 3.0, "dopamine": 0.5, "go": 15.0, "admit": 3.0, "take_all_in": 1.0}
 _BEGINNING = 0.8
 _STARTING = 1.0  # seconds until the other process compiles
-_LEAST_PATIENCE, _PATIENCE = 30.0, 3.0  # how long to wait for it: seconds, and for each second that its share takes
+_LEAST_TIMEOUT, _TIMEOUT = 30.0, 3.0  # how long to wait for it: seconds, and for each second that its share takes
 _CHILD = "import sys; sys.path[:] = {path!r}; from asyncnet.loop.compiled.ahead import main; main()"
 
 
@@ -68,7 +68,7 @@ def compile_ahead(scenario: Scenario, *, wired: bool = False) -> None:
         return  # each is compiled where it is first needed
     here, there = shares(missing)
     tell(COMPILING)
-    until = time.monotonic() + _LEAST_PATIENCE + _PATIENCE * sum(piece.cost for piece in there)
+    until = time.monotonic() + _LEAST_TIMEOUT + _TIMEOUT * sum(piece.cost for piece in there)
     with _other(scenario, wired, [piece.name for piece in there]) as other:
         for done, piece in enumerate(here):
             tell(f"compiling {piece.name}: {done + 1} of {len(here)} here, {len(there)} in another process")

@@ -26,7 +26,7 @@ from asyncnet.loop.compiled import posting as p
 from asyncnet.loop.compiled.agenda import (
     AT,
     EVENTS,
-    FREE_PARCELS,
+    FREE_ITEMS,
     SEQ,
     SIZE,
     STAMP,
@@ -42,7 +42,7 @@ from asyncnet.loop.compiled.agenda import (
     which,
     who,
 )
-from asyncnet.loop.compiled.inbox import NONE, PARCEL_COLUMNS, take_first
+from asyncnet.loop.compiled.inbox import ITEM_COLUMNS, NONE, take_first
 from asyncnet.loop.compiled.tables import count, directory, grown, lay_out, under_way, write_back
 from asyncnet.loop.ledger import REFUSED
 from asyncnet.loop.loop import Loop
@@ -54,7 +54,7 @@ from asyncnet.scenario.schema import Scenario
 
 PAUSED, IDLE, FULL, STEPS, LOOKS = range(5)  # why `go` came back
 AHEAD = 4  # lines of a node's state that are fetched ahead
-FIRST_PATIENCE, MOST_PATIENCE = 1000, 100_000  # events handled without looking up
+FIRST_BATCH, LARGEST_BATCH = 1000, 100_000  # events handled without looking up
 TAPE_AT_ONCE = 100  # events of which a busy loop hands a tape so many at a time; one that has heard nothing hands over what there is
 
 
@@ -84,19 +84,19 @@ def wake(t, row, now, kind, port, seq, stamp, slot, size):
 def _take_in(d, node, noting):
     t = p.opened(d)
     row = row_at(t.nodes, node)
-    control, parcels, slots = t.control, t.parcels, t.slots
-    parcel = row[p.INBOX]
-    while parcel != NONE and before(parcels, parcel, control[p.LAST_AT], control[p.LAST_WHO], control[p.LAST_SEQ]):
-        at, seq = parcels[parcel, AT], parcels[parcel, SEQ]
-        kind, _dst, _src = of_who(parcels[parcel, WHO])
-        port, slot = of_which(parcels[parcel, WHICH])
+    control, queue, slots = t.control, t.queue, t.slots
+    item = row[p.INBOX]
+    while item != NONE and before(queue, item, control[p.LAST_AT], control[p.LAST_WHO], control[p.LAST_SEQ]):
+        at, seq = queue[item, AT], queue[item, SEQ]
+        kind, _dst, _src = of_who(queue[item, WHO])
+        port, slot = of_which(queue[item, WHICH])
         t.came[row[p.FIRST_IN + kind] + port] += 1
         if noting:
-            p.note(t, at, parcels[parcel, WHO], seq)
+            p.note(t, at, queue[item, WHO], seq)
         wake(t, row, at, kind, port, seq, slots[slot, STAMP], slot, slots[slot, SIZE])
         leave_slot(control, slots, slot)
-        parcel = take_first(control, parcels, parcel)
-    row[p.INBOX] = parcel
+        item = take_first(control, queue, item)
+    row[p.INBOX] = item
 
 
 # They open the tables anew: a kernel that is given them counts references to each. Two of them, chosen in `go` itself, because asking further in whether there
@@ -141,7 +141,7 @@ def go_on_ticking(t, seed, at, now, node):
 @inlined
 def look_ahead(t):
     """Fetch from memory what the next ticks will touch, while this one is handled: rows of two nodes, state and messages of the one whose row has come."""
-    nodes, parcels = view(t.nodes, 0, (t.nodes.size,)), view(t.parcels, 0, (t.parcels.size,))
+    nodes, queue = view(t.nodes, 0, (t.nodes.size,)), view(t.queue, 0, (t.queue.size,))
     for n in range(min(3, t.control[EVENTS])):
         _kind, node, _src = of_who(t.agenda[n, WHO])
         row = node * p.NODE_COLUMNS
@@ -151,7 +151,7 @@ def look_ahead(t):
         else:
             for line in range(AHEAD):
                 fetch(t.real, nodes[row + p.STATE] + line * p.LINE)
-            fetch(parcels, max(0, nodes[row + p.INBOX]) * PARCEL_COLUMNS)
+            fetch(queue, max(0, nodes[row + p.INBOX]) * ITEM_COLUMNS)
 
 
 @inlined
@@ -164,11 +164,11 @@ def begin_event(control, now, at, code, seq):
 
 
 @entry
-def go(directory, seed, patience, limit):
+def go(directory, seed, batch, limit):
     """Handle events up to the time `limit` until Python is needed; returns (why, time of the first event left)."""
     t = p.opened(directory)
     control, agenda, slots, taped = t.control, t.agenda, t.slots, p.taped(t)
-    left = patience
+    left = batch
     while left > 0 or control[p.MORE] >= 0:
         left -= 1
         if not p.roomy(t):
@@ -281,10 +281,10 @@ class CompiledLoop(Loop):
             self._catch_up()
 
     def _handle(self, progress: Callable[[Loop], Any] | None, until: int) -> None:
-        patience = FIRST_PATIENCE
+        batch = FIRST_BATCH
         while self.stopped is None or self._unfinished:
             began = time.perf_counter()
-            why, at = go(self._directory, self.seed, patience if self.stopped is None else 0, min(self.keeper.limit, until - 1))
+            why, at = go(self._directory, self.seed, batch if self.stopped is None else 0, min(self.keeper.limit, until - 1))
             if why == IDLE:
                 if at >= until < NEVER:
                     self._come_to(until)
@@ -299,7 +299,7 @@ class CompiledLoop(Loop):
             elif why == FULL:
                 self._make_room()
             elif why == PAUSED:
-                patience = _patience(patience, time.perf_counter() - began)
+                batch = _next_batch(batch, time.perf_counter() - began)
             if self._asked and not self._unfinished:
                 self._catch_up()
                 self._answer()
@@ -349,7 +349,7 @@ class CompiledLoop(Loop):
         if self.wire is not None:
             self._flush()
         self._take_all_in()  # nobody need wait for a node's tick to have its messages out of the way
-        waiting = len(self._tables.parcels) - int(self._tables.control[FREE_PARCELS])
+        waiting = len(self._tables.queue) - int(self._tables.control[FREE_ITEMS])
         if int(self._tables.control[EVENTS]) + waiting > self.most_events and not self._unfinished:
             self._catch_up()
             self._give_up()
@@ -395,9 +395,9 @@ class CompiledLoop(Loop):
         tables.out_count[:] = 0
 
 
-def _patience(before: int, seconds: float) -> int:
+def _next_batch(before: int, seconds: float) -> int:
     """Events to handle at a time, so that a request is heard within a twentieth of a second or so: a tick may take a microsecond or a tenth of a second."""
-    return min(MOST_PATIENCE, max(1, min(8 * before, round(before * 0.05 / max(seconds, 1e-9)))))
+    return min(LARGEST_BATCH, max(1, min(8 * before, round(before * 0.05 / max(seconds, 1e-9)))))
 
 
 def _nothing() -> tuple[np.ndarray, np.ndarray]:

@@ -1,12 +1,12 @@
-"""How letters leave a node in the compiled loop: the same steps as Loop._send and Loop._carry, over tables of whole numbers.
+"""How messages leave a node in the compiled loop: the same steps as Loop._send and Loop._carry, over tables of whole numbers.
 
 nodes   one row a node: where its parts lie in `real`, how to call it, its sequence numbers, its links
-parcels messages that wait for a node's tick (inbox.py)
+queue   messages that wait for a node's tick (inbox.py)
 links   one row a link, all links of one sender and channel side by side in the order of their slots
-ways    one row a channel: what its links do to messages
+models  one row a channel: what its links do to messages
 sent    one row a link: how many messages were sent by it, and lost
 came    one number a link, in the order of receivers and ports: how many were delivered
-held    rings of (sequence number, slot), for links that hold letters back
+held    rings of (sequence number, slot), for links that hold messages back
 real    all float64 numbers that never move: states, configs, clocks, conditions
 box     the outbox (outbox.py) of whoever is called, and its numbers
 out     what goes to other loops over the wire, for each peer: rows (AT, WHO, SEQ, STAMP, SIZE) and the payloads one after another
@@ -24,7 +24,7 @@ from asyncnet.loop.compiled.agenda import (
     EVENT_COLUMNS,
     EVENTS,
     FREE_COUNT,
-    FREE_PARCELS,
+    FREE_ITEMS,
     SIZE,
     SLOT_COLUMNS,
     STAMP,
@@ -35,15 +35,15 @@ from asyncnet.loop.compiled.agenda import (
     which,
     who,
 )
-from asyncnet.loop.compiled.inbox import PARCEL_COLUMNS, put_aside
-from asyncnet.loop.link import fate
+from asyncnet.loop.compiled.inbox import ITEM_COLUMNS, put_aside
+from asyncnet.loop.link import outcome
 from asyncnet.loop.message import TICK, TURN
 from asyncnet.nodes import outbox
 
 # Columns of `nodes`, 64 bytes a line as the processor fetches them: what every event needs, what ticks and messages need, what sending needs. Places are in
 # `real`; PEER is who hosts the node (-1: this loop), PATIENT whether its messages wait for its next tick, INBOX the first of them; SEQUENCE, FIRST_LINK,
 # LINK_COUNT and FIRST_IN (its first link in the order of `came`) have a column for each channel.
-ADDRESS, STATE, STATE_SIZE, CONFIG, CONFIG_SIZE, PATIENT, INBOX, PEER = range(8)
+ADDRESS, STATE, STATE_SIZE, CONFIG, CONFIG_SIZE, CLOCKED, INBOX, PEER = range(8)
 IDENTITY, CLOCK, TICKS, SKIPPED = range(8, 12)
 SEQUENCE, FIRST_LINK, LINK_COUNT, FIRST_IN = range(12, 12 + 4 * TICK, TICK)
 NODE_COLUMNS = 32
@@ -52,9 +52,9 @@ LINE = 8  # numbers
 DST, IN_PORT, HELD = range(3)
 LINK_COLUMNS = 3
 RING, OLDEST, HELD_COUNT = range(3)  # columns of `rings`: where in `held` it begins
-# Columns of `ways`. CONDITIONS is the place of `retry`, which the rows follow.
+# Columns of `models`. CONDITIONS is the place of `retry`, which the rows follow.
 FIXED, CONDITIONS, CONDITION_COUNT, STALE = range(4)
-WAY_COLUMNS = 4
+MODEL_COLUMNS = 4
 SENT, LOST = range(2)  # columns of `sent`
 OUT_COLUMNS = 5
 
@@ -71,7 +71,7 @@ class Tables(NamedTuple):
     control: np.ndarray
     nodes: np.ndarray
     links: np.ndarray
-    ways: np.ndarray
+    models: np.ndarray
     sent: np.ndarray
     came: np.ndarray
     rings: np.ndarray
@@ -84,7 +84,7 @@ class Tables(NamedTuple):
     out_numbers: np.ndarray
     out_count: np.ndarray  # for each peer: rows, numbers
     arrive: np.ndarray
-    parcels: np.ndarray
+    queue: np.ndarray
     tape: np.ndarray
     box: np.ndarray
     box_numbers: np.ndarray
@@ -97,7 +97,7 @@ def opened(d):
         wholes_at(d[0, 0], (d[0, 1],)),
         wholes_at(d[1, 0], (d[1, 1], NODE_COLUMNS)),
         halves_at(d[2, 0], (d[2, 1], LINK_COLUMNS)),
-        wholes_at(d[3, 0], (d[3, 1], WAY_COLUMNS)),
+        wholes_at(d[3, 0], (d[3, 1], MODEL_COLUMNS)),
         wholes_at(d[4, 0], (d[4, 1], 2)),
         wholes_at(d[5, 0], (d[5, 1],)),
         wholes_at(d[6, 0], (d[6, 1], 3)),
@@ -110,7 +110,7 @@ def opened(d):
         numbers_at(d[13, 0], (d[13, 1], d[13, 2])),
         wholes_at(d[14, 0], (d[14, 1], 2)),
         wholes_at(d[15, 0], (d[15, 1], 3)),
-        wholes_at(d[16, 0], (d[16, 1], PARCEL_COLUMNS)),
+        wholes_at(d[16, 0], (d[16, 1], ITEM_COLUMNS)),
         wholes_at(d[17, 0], (d[17, 1], 3)),
         wholes_at(d[18, 0], (d[18, 1], outbox.COLUMNS)),
         numbers_at(d[19, 0], (d[19, 1],)),
@@ -138,23 +138,23 @@ def payload_of(t, slot, size):
 
 @inlined
 def book(t, now, at, code, dst, seq, port, slot):
-    """Have the letter in `slot` delivered to a node of this loop."""
+    """Have the message in `slot` delivered to a node of this loop."""
     row = row_at(t.nodes, dst)
-    if row[PATIENT] == 1 and at > now:  # one of this very instant goes on the agenda: its place among the others depends on what caused it
-        row[INBOX] = put_aside(t.control, t.parcels, row[INBOX], at, code, seq, which(port, slot))
+    if row[CLOCKED] == 1 and at > now:  # one of this very instant goes on the agenda: its place among the others depends on what caused it
+        row[INBOX] = put_aside(t.control, t.queue, row[INBOX], at, code, seq, which(port, slot))
     else:
         push(t.control, t.agenda, at, code, seq, which(port, slot))
 
 
 @kernel
 def carry(d, seed, now, src, channel, n, seq, slot):
-    """Put the letter in `slot` on its way along link n; it keeps its user, or loses it on the way."""
+    """Put the message in `slot` on its way along link n; it keeps its user, or loses it on the way."""
     t = opened(d)
-    way, dst = row_at(t.ways, channel), t.links[n, DST]
-    delay = way[FIXED]
+    model, dst = row_at(t.models, channel), t.links[n, DST]
+    delay = model[FIXED]
     if delay < 0:
-        rows = view(t.real, way[CONDITIONS] + 1, (way[CONDITION_COUNT], 3))
-        delay, copies = fate(rows, seed, t.nodes[src, IDENTITY], t.nodes[dst, IDENTITY], channel, seq, t.real[way[CONDITIONS]])
+        rows = view(t.real, model[CONDITIONS] + 1, (model[CONDITION_COUNT], 3))
+        delay, copies = outcome(rows, seed, t.nodes[src, IDENTITY], t.nodes[dst, IDENTITY], channel, seq, t.real[model[CONDITIONS]])
         if copies == 0:
             t.sent[n, LOST] += 1
             if taped(t):
@@ -178,7 +178,7 @@ def carry(d, seed, now, src, channel, n, seq, slot):
 
 @kernel
 def post(d, seed, now, src, channel, only, slot):
-    """Send the letter in `slot` to every link of a channel (only < 0), or to one of them."""
+    """Send the message in `slot` to every link of a channel (only < 0), or to one of them."""
     t = opened(d)
     t.nodes[src, SEQUENCE + channel] += 1
     seq = t.nodes[src, SEQUENCE + channel]
@@ -186,7 +186,7 @@ def post(d, seed, now, src, channel, only, slot):
     if only >= 0:
         first, count = first + only, 1
     t.slots[slot, USERS] += count
-    stale = t.ways[channel, STALE]
+    stale = t.models[channel, STALE]
     for n in range(first, first + count):
         t.sent[n, SENT] += 1
         if stale == 0:
@@ -225,11 +225,11 @@ def roomy(t):
     """Whether what one event can cause still fits."""
     control = t.control
     need = control[NEED_EVENTS]
-    fits = control[EVENTS] + need <= t.agenda.shape[0] and control[FREE_PARCELS] >= need and control[FREE_COUNT] >= control[NEED_SLOTS]
+    fits = control[EVENTS] + need <= t.agenda.shape[0] and control[FREE_ITEMS] >= need and control[FREE_COUNT] >= control[NEED_SLOTS]
     for peer in range(t.out.shape[0]):
         fits = fits and t.out_count[peer, 0] + need <= t.out.shape[1]
     if taped(t):  # one event takes in all that waits at its node
-        fits = fits and control[TAPED] + need + t.parcels.shape[0] - control[FREE_PARCELS] <= t.tape.shape[0]
+        fits = fits and control[TAPED] + need + t.queue.shape[0] - control[FREE_ITEMS] <= t.tape.shape[0]
     return fits
 
 

@@ -18,8 +18,8 @@ from asyncnet.loop.compiled.agenda import (
     EVENTS,
     FREE,
     FREE_COUNT,
-    FREE_PARCEL,
-    FREE_PARCELS,
+    FREE_ITEM,
+    FREE_ITEMS,
     SEQ,
     SIZE,
     SLOT_COLUMNS,
@@ -32,8 +32,8 @@ from asyncnet.loop.compiled.agenda import (
     which,
     who,
 )
-from asyncnet.loop.compiled.inbox import NEXT, NONE, PARCEL_COLUMNS, mark_free
-from asyncnet.loop.message import CHANNELS, TICK, Letter
+from asyncnet.loop.compiled.inbox import ITEM_COLUMNS, NEXT, NONE, mark_free
+from asyncnet.loop.message import CHANNELS, TICK, Message
 from asyncnet.loop.timekeeper import Virtual
 from asyncnet.loop.underway import UnderWay
 from asyncnet.nodes import outbox
@@ -46,7 +46,7 @@ TAPE = 4096  # events that are written down before Python takes them
 _who, _of_who, _which, _of_which = map(as_python, (who, of_who, which, of_which))
 
 
-class _Shelf:
+class _Arena:
     """One array made of many; `put` says where each will lie."""
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class _Shelf:
 
 def lay_out(loop: Loop, peers: Mapping[int, int]) -> p.Tables:
     """The tables of a loop; `peers` numbers the host of each node that is not here. Its nodes move into them: a node's state is now a slice of `real`."""
-    shelf, plan = _Shelf(), loop.plan
+    arena, plan = _Arena(), loop.plan
     nodes = _lined_up(len(plan.nodes), p.NODE_COLUMNS)
     nodes[:, p.IDENTITY] = [node.identity for node in plan.nodes]
     nodes[:, p.INBOX] = NONE
@@ -84,24 +84,24 @@ def lay_out(loop: Loop, peers: Mapping[int, int]) -> p.Tables:
             row[p.FIRST_LINK + channel], row[p.LINK_COUNT + channel] = outgoing.start, len(outgoing)
             row[p.FIRST_IN + channel] = plan.incoming(i, channel).start
         row[p.ADDRESS] = address(node.bound.handle)
-        row[p.STATE], row[p.STATE_SIZE] = shelf.put(node.state), node.state.size
-        row[p.CONFIG], row[p.CONFIG_SIZE] = shelf.share(node.config), node.config.size
+        row[p.STATE], row[p.STATE_SIZE] = arena.put(node.state), node.state.size
+        row[p.CONFIG], row[p.CONFIG_SIZE] = arena.share(node.config), node.config.size
         if i:
-            row[p.CLOCK] = shelf.share(loop.clocks[i])
-            row[p.PATIENT] = loop.clocks[i][0] != clock.ON_ARRIVAL
+            row[p.CLOCK] = arena.share(loop.clocks[i])
+            row[p.CLOCKED] = loop.clocks[i][0] != clock.ON_ARRIVAL
         row[p.TICKS], row[p.SKIPPED] = loop.ticks[i], loop.skipped[i]
-    ways = np.zeros((TICK, p.WAY_COLUMNS), dtype=np.int64)
-    for channel, way in loop.ways.items():
-        conditions = shelf.put(np.concatenate(([way.retry], way.conditions.ravel())))
-        ways[channel] = way.fixed, conditions, len(way.conditions), way.stale
-    stale = [n for n, channel in enumerate(plan.links[:, network.CHANNEL].tolist()) if loop.ways[channel].stale]
-    sizes = [loop.ways[int(plan.links[n, network.CHANNEL])].stale + 1 for n in stale]
+    models = np.zeros((TICK, p.MODEL_COLUMNS), dtype=np.int64)
+    for channel, model in loop.models.items():
+        conditions = arena.put(np.concatenate(([model.retry], model.conditions.ravel())))
+        models[channel] = model.fixed, conditions, len(model.conditions), model.stale
+    stale = [n for n, channel in enumerate(plan.links[:, network.CHANNEL].tolist()) if loop.models[channel].stale]
+    sizes = [loop.models[int(plan.links[n, network.CHANNEL])].stale + 1 for n in stale]
     rings = np.zeros((max(1, len(stale)), 3), dtype=np.int64)
     rings[: len(stale), p.RING] = np.cumsum([0, *sizes])[:-1]
     links[stale, p.HELD] = np.arange(len(stale))
-    real = np.concatenate(shelf.parts)
+    real = np.concatenate(arena.parts)
     for i, node in loop.nodes.items():
-        node.seat(real[nodes[i, p.STATE] : nodes[i, p.STATE] + nodes[i, p.STATE_SIZE]])
+        node.move_to(real[nodes[i, p.STATE] : nodes[i, p.STATE] + nodes[i, p.STATE_SIZE]])
     fan_out = nodes[:, p.LINK_COUNT : p.LINK_COUNT + TICK]
     control = np.zeros(p.CONTROL_SIZE, dtype=np.int64)
     control[p.NEED_EVENTS] = fan_out.sum(axis=1).max() + 2
@@ -111,34 +111,34 @@ def lay_out(loop: Loop, peers: Mapping[int, int]) -> p.Tables:
     control[p.NOW], control[p.MORE], control[p.WALL] = loop.now, -1, not isinstance(loop.keeper, Virtual)
     arrive = _arrive(loop)
     width = max(network.widest(plan, loop.scenario.task.streams, np.isin(plan.links[:, network.SRC], list(loop.nodes))), int(arrive[:, 2].max(initial=0)))
-    coming, said = loop.under_way()
+    coming, payloads = loop.under_way()
     slot = np.where(coming[:, underway.SIZE] < 0, -1, np.cumsum(coming[:, underway.SIZE] >= 0))  # from 1: 0 is p.NOWHERE
     coded = _who(*coming[:, [underway.KIND, underway.DST, underway.SRC]].T), coming[:, underway.SEQ], _which(coming[:, underway.PORT], slot)
     events = np.column_stack((coming[:, underway.AT], *coded))
     carried = coming[slot >= 0]
-    letters: list[tuple[int, np.ndarray]] = []  # held back
+    messages: list[tuple[int, np.ndarray]] = []  # held back
     first = 1 + len(carried)
     held = np.zeros((max(1, sum(sizes)), 2), dtype=np.int64)
     for n, waiting in loop.held.items():
         ring = rings[links[n, p.HELD]]
         ring[p.HELD_COUNT] = len(waiting)
-        for place, (seq, letter) in enumerate(waiting, start=ring[p.RING]):
-            held[place] = seq, first + len(letters)
-            letters.append((letter.stamp, letter.payload))
-    slots, pool = np.zeros((first + len(letters), SLOT_COLUMNS), dtype=np.int64), np.zeros((first + len(letters), width))
+        for place, (seq, message) in enumerate(waiting, start=ring[p.RING]):
+            held[place] = seq, first + len(messages)
+            messages.append((message.stamp, message.payload))
+    slots, pool = np.zeros((first + len(messages), SLOT_COLUMNS), dtype=np.int64), np.zeros((first + len(messages), width))
     slots[:, USERS] = 1
     slots[1:first, [STAMP, SIZE]] = carried[:, [underway.STAMP, underway.SIZE]]
-    pool[1:first][np.arange(width) < carried[:, underway.SIZE, None]] = said
-    for number, (stamp, payload) in enumerate(letters, start=first):
+    pool[1:first][np.arange(width) < carried[:, underway.SIZE, None]] = payloads
+    for number, (stamp, payload) in enumerate(messages, start=first):
         slots[number, STAMP], slots[number, SIZE] = stamp, payload.size
         pool[number, : payload.size] = payload
-    control[EVENTS], control[FREE], control[FREE_PARCEL], control[p.LAST_AT] = len(events), -1, NONE, -1
+    control[EVENTS], control[FREE], control[FREE_ITEM], control[p.LAST_AT] = len(events), -1, NONE, -1
     away = 1 + max(peers.values(), default=-1)
     room = 4 * int(control[p.NEED_EVENTS])
     out = np.zeros((away, room, p.OUT_COLUMNS), dtype=np.int64), np.zeros((away, room * width)), np.zeros((away, 2), dtype=np.int64)
     sent, came = np.column_stack((loop.sent, loop.lost)), loop.delivered[plan.arriving]
-    parcels, tape = np.zeros((0, PARCEL_COLUMNS), dtype=np.int64), np.zeros((int(loop.tape is not None), 3), dtype=np.int64)
-    return grown(p.Tables(control, nodes, links, ways, sent, came, rings, held, real, events, slots, pool, *out, arrive, parcels, tape, *box))
+    queue, tape = np.zeros((0, ITEM_COLUMNS), dtype=np.int64), np.zeros((int(loop.tape is not None), 3), dtype=np.int64)
+    return grown(p.Tables(control, nodes, links, models, sent, came, rings, held, real, events, slots, pool, *out, arrive, queue, tape, *box))
 
 
 def _arrive(loop: Loop) -> np.ndarray:
@@ -153,20 +153,20 @@ def _arrive(loop: Loop) -> np.ndarray:
 
 def grown(t: p.Tables) -> p.Tables:
     """The same with more room where there is not enough for what one event can cause: half as much again, and that."""
-    control, events, letters = t.control, int(t.control[p.NEED_EVENTS]), int(t.control[p.NEED_SLOTS])
+    control, events, messages = t.control, int(t.control[p.NEED_EVENTS]), int(t.control[p.NEED_SLOTS])
     if control[EVENTS] + events > len(t.agenda):
         agenda = _lined_up(len(t.agenda) * 3 // 2 + events + 1, EVENT_COLUMNS)[1:]  # row 1 begins a line, and so do the first of all pairs
         agenda[: len(t.agenda)] = t.agenda
         t = t._replace(agenda=agenda)
     # A quarter free, or the next growth, and all that is done before it, is soon due again.
-    if control[FREE_PARCELS] < max(events, len(t.parcels) // 4):
-        t = t._replace(parcels=_more(t.parcels, len(t.parcels) // 2 + events, NEXT, control, FREE_PARCEL))
-    if control[FREE_COUNT] < max(letters, len(t.slots) // 4):
-        more = len(t.slots) // 2 + letters
+    if control[FREE_ITEMS] < max(events, len(t.queue) // 4):
+        t = t._replace(queue=_more(t.queue, len(t.queue) // 2 + events, NEXT, control, FREE_ITEM))
+    if control[FREE_COUNT] < max(messages, len(t.slots) // 4):
+        more = len(t.slots) // 2 + messages
         pool = np.vstack((t.pool, np.zeros((more, t.pool.shape[1]))))
         t = t._replace(slots=_more(t.slots, more, USERS, control, FREE), pool=pool)
-    if 0 < len(t.tape) < 2 * (len(t.parcels) + events):  # the caller has emptied it
-        t = t._replace(tape=np.zeros((2 * (len(t.parcels) + events) + TAPE, 3), dtype=np.int64))
+    if 0 < len(t.tape) < 2 * (len(t.queue) + events):  # the caller has emptied it
+        t = t._replace(tape=np.zeros((2 * (len(t.queue) + events) + TAPE, 3), dtype=np.int64))
     return t
 
 
@@ -193,7 +193,7 @@ def directory(t: p.Tables) -> np.ndarray:
 
 
 def count(loop: Loop, t: p.Tables) -> None:
-    """Bring the loop's clock, counters and letters held back up to date."""
+    """Bring the loop's clock, counters and messages held back up to date."""
     loop.now = int(t.control[p.NOW])
     if isinstance(loop.keeper, Virtual):
         loop.keeper.now = loop.now
@@ -203,15 +203,15 @@ def count(loop: Loop, t: p.Tables) -> None:
         row = t.nodes[i].tolist()
         loop.ticks[i], loop.skipped[i] = row[p.TICKS], row[p.SKIPPED]
         loop.sequence[i] = row[p.SEQUENCE : p.SEQUENCE + TICK]
-    for n, channel in enumerate(loop.plan.links[:, network.CHANNEL].tolist() if any(way.stale for way in loop.ways.values()) else ()):
-        stale = loop.ways[channel].stale
+    for n, channel in enumerate(loop.plan.links[:, network.CHANNEL].tolist() if any(model.stale for model in loop.models.values()) else ()):
+        stale = loop.models[channel].stale
         if stale:
             ring, oldest, waiting = t.rings[t.links[n, p.HELD]].tolist()
             places = [ring + (oldest + k) % (stale + 1) for k in range(waiting)]
-            loop.held[n] = deque((int(t.held[place, 0]), Letter(channel, *_letter(t, t.held[place, 1]))) for place in places)
+            loop.held[n] = deque((int(t.held[place, 0]), Message(channel, *_message(t, t.held[place, 1]))) for place in places)
 
 
-def _letter(t: p.Tables, slot: int) -> tuple[int, np.ndarray]:
+def _message(t: p.Tables, slot: int) -> tuple[int, np.ndarray]:
     return int(t.slots[slot, STAMP]), t.pool[slot, : t.slots[slot, SIZE]].copy()
 
 
@@ -223,13 +223,13 @@ def write_back(loop: Loop, t: p.Tables) -> None:
 
 def under_way(t: p.Tables) -> UnderWay:
     """What is to come, on the agenda and at nodes until their next ticks."""
-    free = np.zeros(len(t.parcels), dtype=np.bool_)
-    mark_free(t.control, t.parcels, free)
-    rows = np.concatenate((t.agenda[: t.control[EVENTS]], t.parcels[~free, :EVENT_COLUMNS]))
+    free = np.zeros(len(t.queue), dtype=np.bool_)
+    mark_free(t.control, t.queue, free)
+    rows = np.concatenate((t.agenda[: t.control[EVENTS]], t.queue[~free, :EVENT_COLUMNS]))
     rows = rows[np.lexsort((rows[:, SEQ], rows[:, WHO], rows[:, AT]))]
     port, slot = _of_which(rows[:, WHICH])
-    said = slot[slot >= 0]
+    payloads = slot[slot >= 0]
     stamp, size = np.zeros(len(rows), dtype=np.int64), np.full(len(rows), -1)
-    stamp[slot >= 0], size[slot >= 0] = t.slots[said, STAMP], t.slots[said, SIZE]
-    values = t.pool[said][np.arange(t.pool.shape[1]) < t.slots[said, SIZE, None]]
+    stamp[slot >= 0], size[slot >= 0] = t.slots[payloads, STAMP], t.slots[payloads, SIZE]
+    values = t.pool[payloads][np.arange(t.pool.shape[1]) < t.slots[payloads, SIZE, None]]
     return UnderWay(np.column_stack((rows[:, AT], *_of_who(rows[:, WHO]), rows[:, SEQ], stamp, port, size)), values)
