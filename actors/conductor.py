@@ -37,7 +37,7 @@ from .session import Ground, Session, ground, joined, started, unanswered
 
 POLL = 0.25  # seconds between looks at processes
 FROZEN = 5.0  # seconds that a process may be stopped
-ACTOR_FROZEN = 20.0  # the same for an actor: before that it is named by the team, for it does not answer (team.SILENT), with all that the others know
+ACTOR_FROZEN = 20.0  # the same for an actor: before that it is named by the team, for it does not answer (hosts.SILENT), with all that the others know
 TIMEOUT = {"ray": 120.0, "kernels": 600.0, "team": 20.0}  # seconds without a word from the conductor at each stage; with a team it speaks all the time
 JOINING = 30.0  # seconds for joining a cluster that has answered
 WIND_UP = 60.0  # seconds for the end of a run that was interrupted
@@ -248,7 +248,7 @@ class _Watch:
         return f"{what}; lost with it: {', '.join(names[:MOST_NAMED])}{f' and {len(names) - MOST_NAMED} more' if len(names) > MOST_NAMED else ''}"
 
     def _remains(self, why: str) -> Record:
-        from .team import remains
+        from .results import remains
 
         return remains(why, self._told, 0.0 if self._began is None else time.perf_counter() - self._began)
 

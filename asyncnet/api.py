@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pydantic
 
 from asyncnet.kernels.kernel import telling
-from asyncnet.runs import rundir, snapshot
+from asyncnet.runs import provenance, snapshot, stored
 from asyncnet.runs.checkpoint import Checkpoint
 from asyncnet.runs.checkpoint import load as load_checkpoint
 from asyncnet.runs.record import Record, Reporter
@@ -140,7 +140,7 @@ def resume(
     but the time since the checkpoint; the run goes on from there as good as before, not in the same bits. What it needs from outside the package is
     what the directory holds; `trust` lets it run code that was never brought on this machine. Raises ScenarioError where there is nothing to go on from.
     """
-    path, shown = rundir.find(run_dir), reporter or Quiet()
+    path, shown = stored.find(run_dir), reporter or Quiet()
     with RunDirectory.again(path, every=checkpoint, recording=record, trust=trust) as kept:
         about, made = kept.about, kept.scenario
         if about.status == "finished":
@@ -154,16 +154,16 @@ def resume(
         snapshot.prove(made, state, at_once=at_once)
         state = snapshot.balanced(state, plan(made))
         if about.status == "running":
-            shown.note(f"this run is {rundir.standing(about, held=False)}")
+            shown.note(f"this run is {stored.standing(about, held=False)}")
         if about.joined and engine == "ray" and chosen.get("address") is None:
             shown.note("it ran on a cluster; without --address it goes on here, for no address is taken from a run's directory")
-        here = rundir.about_this_machine()["versions"]
+        here = provenance.about_this_machine()["versions"]
         for name, version in about.versions.items():
             if here.get(name) != version:
                 shown.note(f"{name} was {version}, is {here.get(name)}: the bits may differ")
         how = "exactly" if exact else "statistically: real clocks do not repeat"
         shown.note(f"going on at {state.about['now'] / 1e6:.3f} s, {how}")
-        kept.go_on(state.about["score"]["rows"], rundir.Part(at=state.about["now"], how=how, engine=engine))
+        kept.go_on(state.about["score"]["rows"], stored.Part(at=state.about["now"], how=how, engine=engine))
         if record and _time(engine, chosen) == "wall":
             kept.beginning(state)
         ended = start(made, _Both(shown, kept), kept=kept, begin=state, **chosen)
@@ -177,16 +177,16 @@ def verify(run_dir: str | Path, reporter: Reporter | None = None, *, trust: bool
 
     `trust` as in resume. Raises ScenarioError for a run that cannot be done again: one that has not ended, or was not recorded.
     """
-    path = rundir.find(run_dir)
-    about = rundir.about(path)
-    made = rundir.scenario_of(path, about, trust)
+    path = stored.find(run_dir)
+    about = stored.about(path)
+    made = stored.scenario_of(path, about, trust)
     if _time(about.engine, about.how) == "wall" or any(part.how != "exactly" for part in about.resumed):
         return replay(path, reporter=reporter, trust=trust)
     if about.status != "finished":
-        stands = rundir.standing(about, rundir.held(path))
+        stands = stored.standing(about, stored.held(path))
         why = "this run is still running" if stands == "running" else f"this run has not finished ({stands}); asyncnet resume goes on with it"
         raise ScenarioError(str(run_dir), "", why)
-    then = rundir.digests(path, made)
+    then = stored.digests(path, made)
     again = _engine("embedded", made, {})(made, reporter or Quiet())
     if again.stopped == "interrupted":
         raise KeyboardInterrupt
@@ -201,11 +201,11 @@ def replay(run_dir: str | Path, before: Callable[..., bool] | None = None, repor
     """
     from asyncnet.record.playback import replay as play
 
-    path = rundir.find(run_dir)
-    about = rundir.about(path)
-    made = rundir.scenario_of(path, about, trust)
+    path = stored.find(run_dir)
+    about = stored.about(path)
+    made = stored.scenario_of(path, about, trust)
     last = len(about.resumed)
-    parts = {k: part for k in range(last + 1) if (part := rundir.recordings(path, k)).is_dir()}
+    parts = {k: part for k in range(last + 1) if (part := stored.recordings(path, k)).is_dir()}
     if not parts:
         raise ScenarioError(str(run_dir), "", "nothing was recorded; runs on real clocks are, unless told --no-record")
     lines, same = [], True
@@ -219,13 +219,13 @@ def replay(run_dir: str | Path, before: Callable[..., bool] | None = None, repor
         if report.stopped:
             break
         ended = number == last and report.difference is None and not report.damage and (path / "digests.json").is_file()
-        if ended and rundir.digests(path, made).digest != report.loop.digest():
+        if ended and stored.digests(path, made).digest != report.loop.digest():
             same = False
             lines.append("different: the run's digest is not that of its recording's end")
         if number == max(parts) < last:
             lines.append("what came after it was not recorded")
     if about.status == "running":
-        lines.append(f"this run is {rundir.standing(about, rundir.held(path))}")
+        lines.append(f"this run is {stored.standing(about, stored.held(path))}")
     return same, "; ".join(lines)
 
 
@@ -241,18 +241,18 @@ def _newest(path: Path, made: Scenario, shown: Reporter) -> Checkpoint:
 
 def _beginning(part: Path, made: Scenario) -> Checkpoint | None:
     """The state at which a recording begins; None: the run's own beginning."""
-    folder = part / rundir.BEGINNING
+    folder = part / stored.BEGINNING
     return _of(made, load_checkpoint(folder)[0], folder) if folder.is_dir() else None
 
 
 def _of(made: Scenario, state: Checkpoint, where: Path) -> Checkpoint:
     """The state, if it is one of that scenario."""
-    if rundir.marks(state, where).scenario != made.fingerprint():
+    if stored.marks(state, where).scenario != made.fingerprint():
         raise ScenarioError(str(where), "", "is of another scenario than config.toml")
     return state
 
 
-def _kept_options(path: Path, about: rundir.About) -> dict[str, Any]:
+def _kept_options(path: Path, about: stored.About) -> dict[str, Any]:
     """The engine's options that run.json holds; raises ScenarioError for one that this engine does not have."""
     check = importlib.import_module(ENGINES[about.engine]).check
     known = {name: kind for name, kind in typing.get_type_hints(check).items() if name in check.__kwdefaults__}

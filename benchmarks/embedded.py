@@ -2,7 +2,7 @@
 
     python benchmarks/embedded.py [--seconds 5] [--rounds 3] [--json]
 
-The yardstick (tests/reference.py) is plain NumPy, vectorised over units, as a careful researcher would write it. Each round times one after the other
+The yardstick (tests/support/reference.py) is plain NumPy, vectorised over units, as a careful researcher would write it. Each round times one after the other
 on the same core; the ratio is the median over rounds of the paired ratios, so a machine that slows down slows both. Kernels are compiled before.
 """
 
@@ -54,8 +54,7 @@ def measure(seconds: float = 2.0, rounds: int = 3) -> list[Row]:
     if not TESTS.is_dir():
         return [Row("decisions per second: the reference is in a checkout's tests", float("nan"), "")]
     sys.path.insert(0, str(TESTS))
-    import reference
-    import reference_map
+    from support import reference, reference_map
 
     rows = []
     for task, (_, _, theirs, settings) in TASKS.items():

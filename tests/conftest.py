@@ -1,8 +1,7 @@
-"""One thread for each library, before any of them is imported; no test is judged by its time; and a tiny scenario to vary."""
+"""One thread for each library, before any of them is imported; no test is judged by its time."""
 
 import os
 import signal
-from typing import Any
 
 import hypothesis  # imports no numpy
 import pytest
@@ -12,20 +11,6 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUM
 
 hypothesis.settings.register_profile("asyncnet", deadline=None)  # the first example may compile kernels
 hypothesis.settings.load_profile("asyncnet")
-
-GONE = object()  # as a value in `small`: the key is left out
-
-_SMALL = {
-    "name": "small",
-    "question": "Does a team of six units answer a one-bit multiplexer?",
-    "seed": 1,
-    "tick": 1000,
-    "task": {"name": "multiplexer", "k": 1, "decisions": 30, "world": {"waits": False, "interval": 6}},
-    "network": {"hidden": [3, 2], "output": "bernoulli"},
-    "rule": {"name": "weight-max", "learning_rate": [0.03, 0.003, 0.0003]},
-    "clocks": {"default": {"kind": "periodic", "period": 1.0}},
-    "links": {"default": {"delay": 0.5}},
-}
 
 
 def pytest_configure():
@@ -70,19 +55,3 @@ def command(capsys, signals_as_they_were):
         return stop.value.code or 0, said.out, said.err
 
     return call
-
-
-def merged(base: Any, over: Any) -> Any:
-    """`over` laid over `base`, table by table."""
-    if isinstance(base, dict) and isinstance(over, dict):
-        return base | {key: merged(base.get(key), value) for key, value in over.items()}
-    return over
-
-
-def _without_gone(value: Any) -> Any:
-    return {key: _without_gone(item) for key, item in value.items() if item is not GONE} if isinstance(value, dict) else value
-
-
-def small(**changes: Any) -> dict[str, Any]:
-    """A sound scenario as plain data that runs in a moment, with changes laid over it."""
-    return _without_gone(merged(_SMALL, changes))

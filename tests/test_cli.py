@@ -15,8 +15,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tomli_w
-from conftest import small
-from teams import runnable
 
 import asyncnet
 from asyncnet import api
@@ -29,31 +27,19 @@ from asyncnet.loop.timekeeper import Virtual
 from asyncnet.rules import RULES
 from asyncnet.scenario.schema import ScenarioError, check
 from asyncnet.tasks import TASKS
+from support.commands import strictly, words_of
+from support.places import SCENARIOS as SHIPPED
+from support.small import small
+from support.teams import runnable
 
 pytestmark = pytest.mark.usefixtures("signals_as_they_were")
 
-SHIPPED = Path(__file__).parent.parent / "scenarios"
 SCENARIOS = sorted(path.stem for path in SHIPPED.glob("*.toml"))
 CONDITIONS = sorted(path.stem for path in (SHIPPED / "conditions").glob("*.toml"))
 PROMISED = {
     *("decisions", "mean_reward", "last_mean_reward", "episodes", "mean_return", "last_mean_return"),
     *("decisions_per_second", "on_time", "action_delay", "digest", "seed", "run_dir", "verdict"),
 }
-
-
-def strictly(text: str) -> dict:
-    """One JSON object, in which NaN and Infinity are no numbers."""
-
-    def refuse(name: str) -> None:
-        raise AssertionError(f"{name} is not JSON")
-
-    return json.loads(text, parse_constant=refuse)
-
-
-def started(arguments: list[str]) -> list[str]:
-    """The words that start the real command; Ctrl-C counts even where the tests run in a shell's background, which ignores it."""
-    listens = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    return [sys.executable, "-c", f"{listens}; from asyncnet.cli import main; main({arguments!r})"]
 
 
 @pytest.fixture
@@ -69,7 +55,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
     (folder / "small.toml").write_text(tomli_w.dumps(small()))
     arguments = ["run", "small.toml", "--under", "slow-links", "--seed", "7", "--loop", "readable", "--json"]
-    return folder, subprocess.run(started(arguments), cwd=folder, capture_output=True, text=True, timeout=200, check=False)
+    return folder, subprocess.run(words_of(arguments), cwd=folder, capture_output=True, text=True, timeout=200, check=False)
 
 
 def test_list_json_names_every_shipped_scenario_condition_rule_and_task(command):
@@ -221,7 +207,7 @@ def test_without_json_the_summary_is_a_table_and_progress_goes_to_standard_error
 @pytest.mark.parametrize("sent", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGINT] * 3], ids=["ctrl-c", "sigterm", "ctrl-c three times at once"])
 def test_an_interrupted_run_keeps_what_it_did_and_exits_with_130(sent, file, tmp_path):
     arguments = ["run", str(file), "--set", "task.decisions=2000000", "--loop", "readable", "--out", str(tmp_path / "runs"), "--json"]
-    run = subprocess.Popen(started(arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    run = subprocess.Popen(words_of(arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert any("decisions" in line for line in run.stderr)  # the first progress
         for number in sent:

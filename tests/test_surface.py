@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 import tomli_w
-from conftest import small
 
 import asyncnet
 from asyncnet.scenario.schema import check
 from asyncnet.team import draw as team
-
-ROOT = Path(__file__).parent.parent
+from support.places import ROOT
+from support.small import small
 
 
 @pytest.fixture

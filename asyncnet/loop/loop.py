@@ -26,7 +26,8 @@ from asyncnet.loop.underway import KIND, SRC, UnderWay
 from asyncnet.nodes.node import Node
 from asyncnet.nodes.outbox import LOOK
 from asyncnet.runs.memory import most_events
-from asyncnet.scenario.schema import Links, Scenario
+from asyncnet.scenario.links import Links
+from asyncnet.scenario.schema import Scenario
 from asyncnet.tasks.parts import TaskFailed
 from asyncnet.team.build import build, clock_of
 from asyncnet.team.draw import plan

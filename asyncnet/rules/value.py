@@ -11,9 +11,10 @@ and, if an update falls into the same instant, with the weights after it.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
+from pydantic import Field as Setting
 
 from asyncnet.kernels.arithmetic import dot, sigmoid, softplus
 from asyncnet.kernels.chance import BIAS, WEIGHT, identity, uniform
@@ -21,12 +22,11 @@ from asyncnet.kernels.kernel import kernel, row_at, row_in_plane, view
 from asyncnet.kernels.layout import Field
 from asyncnet.optimizers import OPTIMIZERS
 from asyncnet.optimizers.parts import annealed
-from asyncnet.rules.settings import per_layer
+from asyncnet.rules.settings import LearnerSettings, Size, per_layer
 from asyncnet.team.ports import ACTIVITIES, ERROR_AS_CREDIT, INPUTS, Kind
 
 if TYPE_CHECKING:
     from asyncnet.kernels.layout import Views
-    from asyncnet.scenario.schema import Backprop
     from asyncnet.team.network import Site
 
 NAME = "backprop"
@@ -50,7 +50,13 @@ _UNITS_PER_LAYER = identity(1, 0)
 AT_A_TIME = 512  # weights whose gradient and step follow each other while they are at hand
 
 
-def values(settings: Backprop, layer: int) -> dict[str, float]:
+class Critic(LearnerSettings):
+    name: Literal["backprop"] = "backprop"
+    hidden: Annotated[tuple[Size, ...], Setting(min_length=1, max_length=16)] = (64, 32)
+    units: Literal["softplus", "relu"] = Setting("softplus", description="hidden units of the value network")
+
+
+def values(settings: Critic, layer: int) -> dict[str, float]:
     """What this rule adds to the settings of its node."""
     return {"relu": int(settings.units == "relu")}
 

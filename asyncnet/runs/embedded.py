@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from asyncnet import interrupts
+from asyncnet.kernels.kernel import tell
+from asyncnet.kernels.plain import PLAIN, SLOWLY
 from asyncnet.loop import ledger
+from asyncnet.loop.loop import Loop
+from asyncnet.record.recorder import Recorder, digest_of
 from asyncnet.runs import snapshot
 from asyncnet.runs.checkpoint import Checkpoint
-from asyncnet.kernels.kernel import tell
-from asyncnet.loop.loop import Loop
-from asyncnet.kernels.plain import PLAIN, SLOWLY
 from asyncnet.runs.record import Keeper, Record, Reporter
-from asyncnet.record.recorder import Recorder, digest_of
 from asyncnet.scenario.schema import Scenario, ScenarioError
 from asyncnet.team.draw import plan
 

@@ -18,13 +18,13 @@ import numpy as np
 import psutil
 
 from asyncnet.kernels import layout
+from asyncnet.loop.message import CHANNEL_NAMES
+from asyncnet.scenario.schema import Scenario, ScenarioError
 from asyncnet.team import network
 from asyncnet.team.build import family_of
-from asyncnet.team.lateness import Delays
-from asyncnet.loop.message import CHANNEL_NAMES
-from asyncnet.team.network import CHANNEL, SRC, Plan, dimensions, site_of
-from asyncnet.scenario.schema import Scenario, ScenarioError
 from asyncnet.team.draw import plan
+from asyncnet.team.lateness import Delays
+from asyncnet.team.network import CHANNEL, SRC, Plan, dimensions, site_of
 
 SHARE = 0.8  # of the machine's memory
 ROOM = 0.25  # of what a run may have, for messages under way

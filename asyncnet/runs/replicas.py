@@ -17,8 +17,8 @@ from typing import Any
 
 from asyncnet import api, interrupts
 from asyncnet.api import Quiet, Result
-from asyncnet.runs.embedded import loop_of
 from asyncnet.kernels.kernel import telling
+from asyncnet.runs.embedded import loop_of
 from asyncnet.runs.memory import GIB, check
 from asyncnet.runs.record import Reporter
 from asyncnet.scenario.schema import Scenario

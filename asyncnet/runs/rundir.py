@@ -15,90 +15,26 @@ from __future__ import annotations
 import csv
 import datetime
 import fcntl
-import hashlib
-import importlib.metadata
 import io
-import json
 import os
-import platform
 import secrets
-import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import Field, ValidationError
+from typing import Any
 
 from asyncnet.loop import ledger
-from asyncnet.runs import durable
-from asyncnet.scenario import outside, schema as scenario
-from asyncnet.runs.checkpoint import Checkpoint, save
 from asyncnet.record.journal import Writer
-from asyncnet.scenario.model import Model
-from asyncnet.scenario.outside import Outside
-from asyncnet.scenario.reading import LARGEST_FILE
+from asyncnet.runs import durable, provenance, stored
+from asyncnet.runs.checkpoint import Checkpoint, save
 from asyncnet.runs.result import Result
+from asyncnet.runs.stored import BEGINNING, OUTSIDE, About, Digests, Part, Process
+from asyncnet.scenario import outside
 from asyncnet.scenario.schema import Scenario, ScenarioError
 from asyncnet.team.draw import plan
-from asyncnet.text import as_json, in_a_line, printable
+from asyncnet.text import as_json, in_a_line
 
-BEGINNING = "from"
 METRICS = "metrics.jsonl"
-OUTSIDE = "outside"
-PACKAGES = ("asyncnet", "numpy", "numba", "gymnasium", "ray", "pyzmq", "msgpack", "pydantic")
-VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "PYTHONHASHSEED", "SLURM_JOB_ID")
-
-
-class Process(Model):
-    """The process that executes a run; with the time it began at its number is nobody else's."""
-
-    host: str
-    pid: int
-    began: float  # seconds since 1970
-
-
-class Part(Model):
-    """A part of a run that was resumed: the simulated or real microseconds at which it went on, and how."""
-
-    at: int
-    how: str
-    engine: Literal["embedded", "ray"]
-
-
-class About(Model):
-    """run.json. The address of a cluster is not in it: joining a cluster runs its code, so only a user names one."""
-
-    status: str
-    engine: Literal["embedded", "ray"]
-    how: dict[str, bool | int | float | str | None]  # the engine's options
-    joined: bool = False  # whether an address was given
-    argv: list[str] = []
-    started: str = ""
-    resumed: list[Part]
-    process: Process | None = None
-    versions: dict[str, str | None]
-    machine: dict[str, str | int | None] = {}
-    environment: dict[str, str] = {}
-    commit: str | None = None
-    scenario: dict[str, Any] | None = None  # what config.toml said
-    outside: list[Outside] = []  # rules, tasks and the like from outside the package; their texts are in outside/
-
-
-class Digests(Model):
-    """digests.json."""
-
-    digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    scenario: str | None = None  # Scenario.fingerprint
-    nodes: dict[str, Annotated[str, Field(pattern="^([0-9a-f]{2})*$")]]
-
-
-class Marks(Model, extra="ignore"):
-    """What a run's directory needs to know of a checkpoint; the rest is looked at by sound.py."""
-
-    decisions: Annotated[int, Field(ge=0)]
-    scenario: str  # Scenario.fingerprint
 
 
 class RunDirectory:
@@ -113,9 +49,15 @@ class RunDirectory:
         stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
         name = f"{made.task.name}__{made.rule.name}__{made.name}__s{made.seed}__{stamp}-{secrets.token_hex(3)}"
         about = {"status": "running", "engine": engine, "how": {key: value for key, value in how.items() if key != "address"}, "started": stamp}
-        about |= {"joined": how.get("address") is not None, "argv": arguments(), "resumed": [], "scenario": made.data(), "process": this_process()}
+        about |= {
+            "joined": how.get("address") is not None,
+            "argv": provenance.arguments(),
+            "resumed": [],
+            "scenario": made.data(),
+            "process": provenance.this_process(),
+        }
         brought = outside.needed(made)
-        self._hold(made, About(**about, **about_this_machine(), outside=[each for each, _ in brought]), every, recording)
+        self._hold(made, About(**about, **provenance.about_this_machine(), outside=[each for each, _ in brought]), every, recording)
         self.path, aside = parent / name, parent / f".{name}.part"
         try:
             parent.mkdir(parents=True, exist_ok=True)
@@ -146,8 +88,8 @@ class RunDirectory:
         except OSError as error:
             raise ScenarioError(str(path), "", f"nothing can be written there: {in_a_line(error)}") from None
         try:
-            told = about(path)
-            found._hold(scenario_of(path, told, trust), told, every, recording)
+            told = stored.about(path)
+            found._hold(stored.scenario_of(path, told, trust), told, every, recording)
         except ScenarioError:
             os.close(lock)
             raise
@@ -199,7 +141,9 @@ class RunDirectory:
 
     def go_on(self, rows: list[dict[str, Any]], part: Part) -> None:
         """Go on after these rows of progress; `part` is noted in run.json. Raises ScenarioError, and nothing is lost, if that cannot be written."""
-        self.about = self.about.model_copy(update={"status": "running", "resumed": [*self.about.resumed, part], "process": Process(**this_process())})
+        self.about = self.about.model_copy(
+            update={"status": "running", "resumed": [*self.about.resumed, part], "process": Process(**provenance.this_process())}
+        )
         try:
             durable.replace(self.path / "run.json", self._as_json())
             self._lines = durable.Lines(self.path / METRICS)
@@ -224,12 +168,12 @@ class RunDirectory:
 
     def _append(self, loop: str, data: bytes) -> None:
         if self._journal is None:
-            self._journal = Writer(recordings(self.path, len(self.about.resumed)))
+            self._journal = Writer(stored.recordings(self.path, len(self.about.resumed)))
         self._journal.append(loop, data)
 
     def beginning(self, state: Checkpoint) -> None:
         """Keep the state at which a recording begins, if that is not the run's own beginning; without it there is no recording."""
-        folder = recordings(self.path, len(self.about.resumed)) / BEGINNING
+        folder = stored.recordings(self.path, len(self.about.resumed)) / BEGINNING
         self._keep("recording", lambda: save(folder, state.about["now"], self._marked(state)), "the recording could not begin")
 
     def row(self, row: dict[str, Any]) -> None:
@@ -273,113 +217,6 @@ def _csv(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> bytes:
     return text.getvalue().encode()
 
 
-def find(run: str | Path) -> Path:
-    """The directory of a run; raises ScenarioError if it is none."""
-    path = Path(run)
-    if not (path / "run.json").is_file():
-        raise ScenarioError(str(run), "", "is not the directory of a run (there is no run.json in it)")
-    return path.resolve()
-
-
-def about(path: Path) -> About:
-    """What run.json says; raises ScenarioError if that cannot be read."""
-    found = _read(path / "run.json", About)
-    how = {name: value for name, value in found.how.items() if name != "address"}
-    return found.model_copy(update={"how": how, "joined": found.joined or "address" in found.how})
-
-
-def digests(path: Path, made: Scenario) -> Digests:
-    """What digests.json says of a run of that scenario; raises ScenarioError if that cannot be read."""
-    found = _read(path / "digests.json", Digests)
-    if found.scenario not in (None, made.fingerprint()):
-        raise ScenarioError(str(path / "digests.json"), "scenario", "is another than that of config.toml")
-    return found
-
-
-def _bring_back(path: Path, told: About, trust: bool) -> None:
-    """Take in what the run had from outside the package, in the text that it had; raises ScenarioError if that is code which nobody has brought here before."""
-    for each in told.outside:
-        kept = path / OUTSIDE / f"{each.module}.py"
-        try:
-            text = durable.read(kept, LARGEST_FILE)
-        except (OSError, ValueError) as error:
-            raise ScenarioError(str(kept), "", in_a_line(error)) from None
-        if hashlib.sha256(text).hexdigest() != each.sha256:
-            raise ScenarioError(str(kept), "", "edited since this run began: its SHA-256 is not that in run.json")
-        if not (trust or outside.is_known(each.sha256)):
-            raise ScenarioError(str(kept), "", "is code that was never run on this machine: read it, and say --trust (trust=True) to run it")
-        outside.take_in(each, text, str(kept))
-
-
-def scenario_of(path: Path, told: About, trust: bool = False) -> Scenario:
-    """The scenario in config.toml; raises ScenarioError if it is not the one with which the run was started.
-
-    What the run had from outside the package is taken in: code, which is executed if it was brought on this machine before, or with `trust`.
-    """
-    _bring_back(path, told, trust)
-    made = scenario.read(path / "config.toml")
-    if told.scenario is not None and told.scenario != made.data():
-        raise ScenarioError(str(path / "config.toml"), scenario.differing(told.scenario, made.data()), "is not what this run was started with (run.json)")
-    return made
-
-
-def standing(told: About, held: bool | None) -> str:
-    """How a run stands: what run.json says, unless that is "running" and nobody executes it any more; `held` as `held` says."""
-    if told.status != "running":
-        return told.status
-    process = told.process
-    if held or (held is None and process is not None and process.model_dump() == this_process(process.pid)):
-        return "running"
-    if process is not None and process.host != platform.node():
-        return f"running on {process.host}, unless it died there"
-    return "dead: its process is gone"
-
-
-def held(path: Path) -> bool | None:
-    """Whether somebody holds a run's directory; None if that cannot be seen."""
-    try:
-        descriptor = os.open(path / ".lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
-    return False
-
-
-def recordings(path: Path, resumed: int) -> Path:
-    """The folder of a run's recording: one for the run's beginning, and one for each time it was resumed."""
-    return path / "record" / f"{resumed:03d}"
-
-
-def marks(state: Checkpoint, where: Path) -> Marks:
-    """What a run's directory needs to know of a checkpoint; raises ScenarioError."""
-    return _checked(state.about, where, Marks)
-
-
-def _read(path: Path, kind: type[Model]) -> Any:
-    try:
-        found = json.loads(durable.read(path, LARGEST_FILE << 6))
-    except OSError as error:
-        raise ScenarioError(str(path), "", in_a_line(error)) from None
-    except (ValueError, RecursionError) as error:
-        raise ScenarioError(str(path), "", f"not JSON: {in_a_line(error)}") from None
-    return _checked(found, path, kind)
-
-
-def _checked(found: Any, where: Path, kind: type[Model]) -> Any:
-    try:
-        return kind.model_validate(found)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise ScenarioError(str(where), ".".join(str(key) for key in first["loc"]), first["msg"]) from None
-
-
 def _locked(path: Path) -> int:
     """Hold a run's directory against others; the system lets go of it when this process ends, however it ends."""
     descriptor = os.open(path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
@@ -389,68 +226,3 @@ def _locked(path: Path) -> int:
         os.close(descriptor)
         raise ScenarioError(str(path), "", "this run is still running") from None
     return descriptor
-
-
-def this_process(pid: int | None = None) -> dict[str, Any] | None:
-    """A process of this machine (None: this one) as in Process; None if there is none of that number."""
-    import psutil
-
-    try:
-        found = psutil.Process(pid)
-        return {"host": platform.node(), "pid": found.pid, "began": found.create_time()}
-    except (psutil.Error, ValueError, OverflowError):
-        return None
-
-
-def about_this_machine() -> dict[str, Any]:
-    """Versions, processor and the few environment variables that matter; nothing else of the environment is recorded."""
-    return {
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
-        "machine": {"host": platform.node(), "system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()},
-        "environment": {name: printable(os.environ[name]) for name in VARIABLES if name in os.environ},
-        "commit": _commit(),
-    }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
-
-
-def _commit() -> str | None:
-    """The commit of asyncnet's own text, "-dirty" if tracked files are others: that of the checkout it runs from, or was installed from; None if unknown."""
-    file = Path(__file__).resolve()
-    here = file.parent.parent
-    found = _git(here, "rev-parse", "HEAD", "--show-toplevel")
-    commit, _, top = (found or "").strip().partition("\n")
-    # An environment often lies inside somebody else's repository.
-    if top and Path(top) == here.parent and _git(here, "ls-files", "--error-unmatch", str(file.relative_to(here))) is not None:
-        return commit + ("-dirty" if _git(here, "status", "--porcelain", "--untracked-files=no") else "")
-    with suppress(importlib.metadata.PackageNotFoundError, ValueError, AttributeError, TypeError):
-        if Path(importlib.metadata.distribution("asyncnet").locate_file("asyncnet")) == here:
-            return json.loads(importlib.metadata.distribution("asyncnet").read_text("direct_url.json")).get("vcs_info", {}).get("commit_id")
-    return None
-
-
-def _git(here: Path, *words: str) -> str | None:
-    """What git says there; None if it refuses."""
-    try:
-        done = subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, timeout=5, check=False)
-    except (OSError, subprocess.TimeoutExpired, UnicodeError):
-        return None
-    return done.stdout if done.returncode == 0 else None
-
-
-def arguments() -> list[str]:
-    """The command line, for the record."""
-    return [printable(word) for word in (Path(sys.argv[0]).name, *sys.argv[1:])] if sys.argv and sys.argv[0] else []

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 
 from asyncnet.loop import ledger, underway
-from asyncnet.runs import sound
-from asyncnet.runs.checkpoint import Checkpoint
 from asyncnet.loop.loop import Loop
 from asyncnet.loop.message import TICK, Message
-from asyncnet.team.network import CHANNEL, DST, SRC, Plan
-from asyncnet.scenario.schema import Scenario, ScenarioError
 from asyncnet.loop.timekeeper import Virtual
 from asyncnet.loop.underway import AT, UnderWay
 from asyncnet.nodes.world import DECISIONS
+from asyncnet.runs import sound
+from asyncnet.runs.checkpoint import Checkpoint
+from asyncnet.scenario.schema import Scenario, ScenarioError
+from asyncnet.team.network import CHANNEL, DST, SRC, Plan
 
 _HELD = 4  # columns of what is held back on stale links
 

@@ -14,16 +14,16 @@ import numpy as np
 from pydantic import ConfigDict, Field, ValidationError
 
 from asyncnet.loop import clock, ledger
-from asyncnet.nodes import world
-from asyncnet.team import network
-from asyncnet.runs.checkpoint import MANIFEST, STATE, Checkpoint
 from asyncnet.loop.loop import Loop
-from asyncnet.loop.message import TRANSITION, TICK, TURN
-from asyncnet.scenario.model import Model
-from asyncnet.team.network import CHANNEL, DST, PORT, SRC
-from asyncnet.nodes.node import Node
-from asyncnet.scenario.schema import ScenarioError
+from asyncnet.loop.message import TICK, TRANSITION, TURN
 from asyncnet.loop.timekeeper import NEVER
+from asyncnet.nodes import world
+from asyncnet.nodes.node import Node
+from asyncnet.runs.checkpoint import MANIFEST, STATE, Checkpoint
+from asyncnet.scenario.model import Model
+from asyncnet.scenario.schema import ScenarioError
+from asyncnet.team import network
+from asyncnet.team.network import CHANNEL, DST, PORT, SRC
 
 MOST = 2**53 - 1  # whole numbers up to here are exact in float64
 MOST_COUNTED = 2**60  # so that a handful can be added up

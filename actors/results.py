@@ -1,0 +1,98 @@
+"""What a run on Ray leaves: one record, made of what its hosts hand over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from asyncnet.loop import ledger
+from asyncnet.loop.loop import digest
+from asyncnet.runs.metrics import Score
+from asyncnet.runs.record import Record
+from asyncnet.team.network import Plan
+
+from .gauge import Gauge
+
+BEHIND = 0.9  # a node with a smaller share of its ticks could not keep its clock
+
+
+def remains(stopped: str, told: dict[str, Any], seconds: float) -> Record:
+    """What is left of a run whose world is gone: the score as it was told last, and of its nodes nothing."""
+    score = told.get("score") or Score(None, None).summary()
+    return Record(
+        stopped=stopped,
+        score=score | {key: told[key] for key in ("decisions", "episodes") if key in told},
+        returns=[],
+        digest="",
+        seconds=seconds,
+        weights={},
+        nodes={},
+        links={},
+        ledger=np.zeros((len(ledger.COLUMNS), 0), dtype=np.int64),
+        fields={},
+    )
+
+
+def total(books: Iterable[bytes]) -> np.ndarray:
+    """The ledger of a run: the sum of those of its loops."""
+    return sum(np.frombuffer(one, dtype=np.int64).reshape(len(ledger.COLUMNS), -1) for one in books)
+
+
+def whole(left: Record, plan: Plan, handed: list[dict[str, Any]], tick: int | None, measured: dict[str, Any]) -> Record:
+    """`left`, with all that the hosts handed over; `tick` in microseconds, None in simulated time. It has a digest if every node is there and nobody failed."""
+    nodes = {name: row for result in handed for name, row in result["nodes"].items()}
+    world = next((result for result in handed if result["score"]), None)
+    elapsed = world["elapsed"] if world else max((result["elapsed"] for result in handed), default=0)
+    measured = _measured(plan, handed, nodes, elapsed, tick) | measured
+    if not handed:
+        return replace(left, measured=measured)
+    table = total(result["ledger"] for result in handed)
+    states = {i: np.frombuffer(state, dtype="<f8") for result in handed for i, state in result["states"].items()}
+    return replace(
+        left,
+        score=world["score"] if world else left.score,
+        returns=world["returns"] if world else [],
+        digest=digest(states) if len(states) == len(plan.nodes) and "failures" not in measured else "",
+        weights={
+            name: {key: np.frombuffer(data, dtype="<f8").reshape(shape).copy() for key, (shape, data) in arrays.items()}
+            for result in handed
+            for name, arrays in result["weights"].items()
+        },
+        nodes=nodes,
+        links=_links(plan, table, handed),
+        ledger=table,
+        fields={name: digests for result in handed for name, digests in result["fields"].items()},
+        measured=measured,
+    )
+
+
+def _measured(plan: Plan, handed: list[dict[str, Any]], nodes: dict[str, dict[str, Any]], elapsed: int, tick: int | None) -> dict[str, Any]:
+    """What only a wire and real clocks have: rates of ticks, who could not keep its clock, who stood still, frames that did not get through."""
+    off = {}
+    for name, row in nodes.items():
+        if tick is not None and np.isfinite(row["period"]):
+            row["tick_rate"] = row["ticks"] * row["period"] * tick / max(1, elapsed)  # 1: as declared
+            if elapsed > 100 * row["period"] * tick and row["tick_rate"] < BEHIND:
+                off[name] = f"could not keep its clock: {row['tick_rate']:.0%} of its ticks"
+        else:
+            del row["period"]
+    measured = {name: sum(result[name] for result in handed) for name in ("refused_frames", "malformed_frames")}
+    measured |= {"off_clock": off, "elapsed_s": elapsed / 1e6}
+    if tick is not None:
+        measured["pauses"] = {", ".join(result["nodes"]) or plan.nodes[0].name: result["pauses"] for result in handed if result["pauses"]}
+    return measured
+
+
+def _links(team: Plan, table: np.ndarray, handed: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The ledger added up by channel, with what the wire really took beside it."""
+    out: dict[str, dict[str, Any]] = ledger.by_channel(team, table)
+    for channel, row in out.items():
+        gauge = Gauge()
+        for result in handed:
+            gauge.merge(*result["measured"][channel])
+        if gauge.count:
+            row |= {"wire_mean_us": gauge.mean, "wire_p50_us": gauge.quantile(0.5), "wire_p99_us": gauge.quantile(0.99)}
+    return out

@@ -1,0 +1,77 @@
+"""What no single key of a scenario shows: whether its parts fit each other."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from asyncnet.rules import CRITICS, RULES
+from asyncnet.scenario.mistakes import ScenarioError
+from asyncnet.tasks import TASKS
+
+if TYPE_CHECKING:
+    from asyncnet.scenario.schema import Scenario
+
+
+def check_whole(scenario: Scenario, where: str) -> None:
+    """What no single key shows: the network's shape, names of nodes, lengths of lists, the environment's spaces."""
+    from asyncnet.team.draw import plan  # imports the task's libraries; a file with a plain mistake never gets here
+
+    task, network, rule = scenario.task, scenario.network, RULES[scenario.rule.name]
+    independent = TASKS[task.name].INDEPENDENT
+    if (task.decisions is None) == (task.episodes is None):
+        raise ScenarioError(where, "task", "give either decisions or episodes")
+    if independent and task.decisions is None:
+        raise ScenarioError(where, "task.episodes", f"the {task.name} task has no episodes; give decisions")
+    if task.world.late == "grade-by-stamp" and not independent:
+        raise ScenarioError(where, "task.world.late", "grade-by-stamp needs a task of independent questions (multiplexer, regression)")
+    if scenario.critic and task.world.late == "grade-by-stamp":
+        raise ScenarioError(where, "task.world.late", "grade-by-stamp rewards answers directly; a critic needs use or withhold")
+    if task.world.waits and task.world.late != "use":
+        raise ScenarioError(where, "task.world.late", "a world that waits never sees a late action")
+    if bool(rule.UNITS) != bool(network.hidden):
+        why = f"must have at least 1 values; {rule.NAME} is made for hidden layers" if rule.UNITS else f"{rule.NAME} knows no hidden units; give []"
+        raise ScenarioError(where, "network.hidden", why)
+    if len(network.kinds()) != len(network.hidden):
+        raise ScenarioError(where, "network.units", f"{len(network.kinds())} values for {len(network.hidden)} hidden layers")
+    for units in network.kinds():
+        if units not in rule.UNITS:
+            raise ScenarioError(where, "network.units", f"{rule.NAME} is made for {' or '.join(rule.UNITS)} units, got {units}")
+    if network.output not in rule.OUTPUTS:
+        others = ", ".join(name for name, other in RULES.items() if network.output in other.OUTPUTS)
+        raise ScenarioError(where, "network.output", f"{rule.NAME} is made for {' or '.join(rule.OUTPUTS)} output; for {network.output} there are {others}")
+    if mistake := task.check(scenario):
+        raise ScenarioError(where, *mistake)
+    for table, learner in (("rule", scenario.rule), ("critic", scenario.critic)):
+        if learner is not None:
+            _check_learner(scenario, table, learner, where)
+    layers = len(scenario.network.hidden) + 1
+    for owner, count in ((scenario.rule, layers), (scenario.critic, len(scenario.critic.hidden) + 1 if scenario.critic else 0)):
+        for key in ("learning_rate", "learning_rate_end", "temperature"):
+            values = getattr(owner, key, None) if owner else None
+            if values is not None and len(values) not in (1, count):
+                table = "rule" if owner is scenario.rule else "critic"
+                raise ScenarioError(where, f"{table}.{key}", f"{len(values)} values for {count} layers")
+    for value in scenario.rule.temperature:
+        if value <= 0.0:
+            raise ScenarioError(where, "rule.temperature", f"must be positive, got {value}")
+    for channel in ("default", "activity", "feedback", "reward", "transition"):
+        for i, link in enumerate(getattr(scenario.links, channel)):
+            if link.delay and link.delay.kind == "uniform" and link.delay.high < link.delay.low:
+                raise ScenarioError(where, f"links.{channel}.{i}.delay.high", f"{link.delay.high} is below low = {link.delay.low}")
+    worst = max((condition.loss or 0.0 for condition in scenario.links.of("activity")), default=0.0)
+    if worst == 1.0:
+        raise ScenarioError(where, "links.activity.loss", "if all activity is lost no action ever comes")
+    try:
+        plan(scenario)
+    except ScenarioError as error:
+        raise ScenarioError(where, error.key, error.why) from None
+
+
+def _check_learner(scenario: Scenario, table: str, learner: Any, where: str) -> None:
+    """What its settings, and the machines of its nodes, ask of the rest of the scenario."""
+    rule = (RULES | CRITICS)[learner.name]
+    asked = [getattr(importlib.import_module(kind.machine), "check", None) for kind in {getattr(rule, "HIDDEN", rule.OUTPUT), rule.OUTPUT}]
+    for ask in (*asked, getattr(learner, "check", None)):
+        if ask is not None and (mistake := ask(scenario, table)):
+            raise ScenarioError(where, *mistake)

@@ -1,0 +1,75 @@
+"""What messages go through, as a scenario says it (loop/link.py). Delays are in ticks."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from asyncnet.scenario.model import Model, Positive, Share, Ticks
+
+
+class Constant(Model):
+    kind: Literal["constant"]
+    value: Ticks
+
+
+class Uniform(Model):
+    kind: Literal["uniform"]
+    low: Ticks
+    high: Ticks
+
+
+class Exponential(Model):
+    kind: Literal["exponential"]
+    mean: Positive
+
+
+class Lognormal(Model):
+    kind: Literal["lognormal"]
+    mean: Positive
+    sigma: Annotated[float, Field(ge=0.0, le=10.0)]
+
+
+def _plain_delay(value: object) -> object:
+    return {"kind": "constant", "value": value} if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+class Condition(Model):
+    """One hardship of a link; several of them compose."""
+
+    delay: Annotated[Constant | Uniform | Exponential | Lognormal, Field(discriminator="kind"), BeforeValidator(_plain_delay)] | None = None
+    loss: Share | None = None
+    reliable: bool | None = Field(None, description="a lost message is sent again after links.retry ticks")
+    stale: Annotated[int, Field(ge=0, le=4000)] | None = Field(None, description="held back until so many later ones were sent")
+
+
+Conditions = Annotated[tuple[Condition, ...], BeforeValidator(lambda value: (value,) if isinstance(value, dict) else value), Field(max_length=32)]
+
+
+class Links(Model):
+    """What messages go through. `default` applies to every channel, before the channel's own conditions."""
+
+    default: Conditions = ()
+    activity: Conditions = ()
+    feedback: Conditions = ()
+    reward: Conditions = ()
+    transition: Conditions = ()
+    retry: Positive = Field(2.0, description="ticks after which a lost message is sent again on a reliable link")
+
+    def of(self, channel: str) -> tuple[Condition, ...]:
+        """All conditions of a channel, in the order in which they are applied."""
+        return (*self.default, *getattr(self, channel))
+
+    def reliable(self, channel: str) -> bool:
+        """Whether lost messages of a channel are sent again; unless said otherwise all but activity, which repeats itself anyway."""
+        said = [condition.reliable for condition in self.of(channel) if condition.reliable is not None]
+        return said[-1] if said else channel != "activity"
+
+    def repeats(self) -> bool:
+        """Whether it can matter that activity is said again: if it may be lost or held back, or if a repetition may arrive before the original."""
+        return any(c.loss or c.stale or (c.delay and c.delay.kind != "constant") for c in self.of("activity"))
+
+    def stale(self, channel: str) -> int:
+        """How many messages of a channel are held back."""
+        return sum(condition.stale or 0 for condition in self.of(channel))
