@@ -354,7 +354,12 @@ def main(descriptor: int) -> None:
     except ScenarioError as error:
         teller.tell("refused", error.where, error.key, error.why)
     except Exception as error:
-        teller.tell("broke", " ".join(str(error).split())[:300], traceback.format_exc())
+        if theirs := outside.raised_in(error):
+            teller.tell("refused", theirs.where, theirs.key, theirs.why)
+        else:
+            teller.tell("broke", " ".join(str(error).split())[:300], traceback.format_exc())
+        if base is not None:
+            threading.Event().wait(CAUSE + LEAVING)  # what ends with this process would be taken for the cause
 
 
 def _work(held: Session, scenario: Scenario, teller: _Teller, stop: threading.Event, **how: Any) -> None:

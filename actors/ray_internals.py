@@ -4,7 +4,7 @@
     ray._raylet.AuthenticationTokenLoader             `forget_token`: the token of the first session of a process is kept for good
     ray._private.ray_constants.ENABLE_RAY_CLUSTER     `loopback`: the switch that keeps a local Ray on 127.0.0.1, on Linux too
     RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER                 `loopback`: the same for the processes it starts
-    RAY_enable_worker_prestart, ...                   QUIET, CONTROL_PATIENCE: settings of Ray's own processes (ray_config_def.h), and SPT_NOENV of setproctitle
+    RAY_enable_worker_prestart, ...                   QUIET, CONTROL_TIMEOUT: settings of Ray's own processes (ray_config_def.h), and SPT_NOENV of setproctitle
     ray_current_cluster                               `found`: the file that says what `auto` means
     ray.init(_temp_dir=...)                           session.py: where a session keeps its files
     raylet, gcs_server, ray::                         ESSENTIAL, ACTOR: names of processes, by which a conductor says what has ended

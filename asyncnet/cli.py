@@ -14,6 +14,8 @@ import tyro
 
 from asyncnet import api, interrupts
 from asyncnet.interrupts import INTERRUPTED
+from asyncnet.kernels.plain import PLAIN
+from asyncnet.scenario import outside
 from asyncnet.scenario.mistakes import near
 from asyncnet.scenario.reading import Layer, find, setting
 from asyncnet.scenario.schema import ScenarioError, read
@@ -375,5 +377,11 @@ def _main(arguments: list[str] | None) -> None:
         sys.exit(USAGE)
     except (KeyboardInterrupt, bdb.BdbQuit):  # "q" in the debugger
         sys.exit(INTERRUPTED)
+    except Exception as error:
+        theirs = None if PLAIN else outside.raised_in(error)  # whoever runs kernels as plain Python looks for a bug
+        if theirs is None:
+            raise
+        print(f"asyncnet: {theirs}", file=sys.stderr)
+        sys.exit(USAGE)
     finally:
         interrupts.ignore()

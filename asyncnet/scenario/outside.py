@@ -130,6 +130,17 @@ def _said(error: Exception, file: str) -> str:
     return f"{f'line {line}: ' if line else ''}{type(error).__name__}: {what}"
 
 
+def raised_in(error: Exception) -> ScenarioError | None:
+    """What to say of an exception that the text of a file from outside raised: file, line and error; None if it was ours."""
+    ours, file, step = f"{Path(__file__).parent.parent}/", "", error.__traceback__
+    theirs = {str(module.__file__) for registry in REGISTRIES.values() for module in registry.values()}
+    while step is not None:
+        name = step.tb_frame.f_code.co_filename
+        file = "" if name.startswith(ours) else name if name in theirs else file
+        step = step.tb_next
+    return ScenarioError(file, "", _said(error, file)) if file else None
+
+
 def _by_name(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)

@@ -316,11 +316,16 @@ def test_no_two_functions_in_compiled_code_have_one_name():
             assert len({re.sub(rb"B\d+v\d+", b"", name) for name in names}) == len(names), made
 
 
+@pytest.mark.parametrize(
+    ("reads", "line"),
+    [("v.x[int(v.x[0]) - 2]", "IndexError: index is out of bounds"), ("view(v.x, int(v.x[0]) - 3, (2,))[1]", "IndexError: view is out of bounds")],
+)
 @pytest.mark.parametrize("checked", ["0", "1"])
-def test_an_index_outside_a_field_is_an_error_if_numba_is_asked_to_check(checked, place, monkeypatch):
+def test_an_index_or_a_view_outside_a_field_is_an_error_if_numba_is_asked_to_check(checked, reads, line, place, monkeypatch):
     monkeypatch.setenv("NUMBA_BOUNDSCHECK", "0")
     told(place)  # what is kept of the other kind is not taken
     monkeypatch.setenv("NUMBA_BOUNDSCHECK", checked)
     edit(place, "told.py", "np.array([3.0])", "np.array([3.0, 4.0])")
-    edit(place, "plain.py", "return 0.0", "return 0.0 * v.x[int(v.x[0]) - 2]")
-    assert ("IndexError: index is out of bounds" in told(place)[2]) == (checked == "1")
+    edit(place, "plain.py", "return 0.0", f"return 0.0 * {reads}")
+    edit(place, "plain.py", "import kernel", "import kernel, view")
+    assert (line in told(place)[2]) == (checked == "1")

@@ -73,7 +73,7 @@ def test_an_other_process_that_is_stopped_is_not_waited_for_without_end(monkeypa
     monkeypatch.setattr(ahead, "pieces", lambda *_, **__: several)
     monkeypatch.setattr(ahead, "kept", lambda *_: False)
     monkeypatch.setattr(ahead, "shares", lambda missing: (missing[:2], missing[2:]))
-    monkeypatch.setattr(ahead, "_LEAST_PATIENCE", 0.5)
+    monkeypatch.setattr(ahead, "_LEAST_TIMEOUT", 0.5)
     monkeypatch.setattr(ahead, "_CHILD", "import time; time.sleep(1000) # {path}")
     start = subprocess.Popen
     monkeypatch.setattr(subprocess, "Popen", lambda *words, **how: processes.append(start(*words, **how)) or processes[-1])

@@ -277,6 +277,28 @@ def test_a_file_that_is_no_rule_is_refused(name, text, said, tmp_path):
     assert said in refused(path)
 
 
+@pytest.mark.parametrize("engine", ["embedded", pytest.param("ray", marks=pytest.mark.ray)])
+@pytest.mark.parametrize(
+    ("old", "new", "wanted"),
+    [
+        ('"horizon": settings.horizon', '"horizon": 1 / 0', "ZeroDivisionError: division by zero"),
+        (
+            'of the newest reward in the running mean")\n',
+            '")\n\n    def check(self, scenario, table):\n        return scenario.rules\n',
+            "AttributeError: 'Scenario' object has",
+        ),
+    ],
+)
+def test_what_the_python_of_a_rule_raises_is_said_with_its_line(engine, old, new, wanted, rule, tmp_path):
+    assert old in RULE
+    rule.write_text(RULE.replace(old, new))
+    line = next(number for number, text in enumerate(rule.read_text().splitlines(), 1) if "1 / 0" in text or "scenario.rules" in text)
+    code, out, err = started(tmp_path, "run", "multiplexer3-weight-max", "--engine", engine, "--rule", rule, *using("task.decisions=20"))
+    assert (code, out) == (64, "")
+    assert err.splitlines()[-1].startswith(f"asyncnet: {rule}: line {line}: {wanted}")
+    assert "Traceback" not in err
+
+
 def test_a_module_that_is_not_there_is_refused(tmp_path):
     assert "no module of that name can be imported; a file is named with its path, such as ./my_rules.py" in refused("my_rules")
 

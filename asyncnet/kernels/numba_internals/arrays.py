@@ -4,8 +4,10 @@ Slices of NumPy arrays count references, atomically and for every field; these a
 the memory keeps it alive, as Python does for the arguments of an entry.
 """
 
+from functools import reduce
 from typing import Any
 
+import numba
 from llvmlite import ir
 from numba import types
 from numba.np.arrayobj import make_array, populate_array
@@ -24,13 +26,19 @@ def array_value(context: Any, builder: ir.IRBuilder, kind: types.Array, data: ir
 
 
 def view(typingctx, base, at, shape):
-    """A contiguous array of that shape (a tuple of ints) over base[at:]; base holds float64 or int64."""
+    """A contiguous array of that shape (a tuple of ints) over base[at:]; base holds float64 or int64. NUMBA_BOUNDSCHECK=1 looks whether it is inside."""
     dims = len(shape)
     signature = types.Array(base.dtype, dims, "C")(base, types.int64, types.UniTuple(types.int64, dims))
 
     def generate(context, builder, signature, args):
         whole = make_array(signature.args[0])(context, builder, args[0])
         sizes = [builder.extract_value(args[2], i) for i in range(dims)]
+        if numba.config.BOUNDSCHECK:
+            lengths = [builder.extract_value(whole.shape, i) for i in range(signature.args[0].ndim)]
+            end, room = builder.add(args[1], reduce(builder.mul, sizes)), reduce(builder.mul, lengths)
+            outside = builder.or_(builder.icmp_signed("<", args[1], args[1].type(0)), builder.icmp_signed(">", end, room))
+            with builder.if_then(outside, likely=False):
+                context.call_conv.return_user_exc(builder, IndexError, ("view is out of bounds",))
         return array_value(context, builder, signature.return_type, builder.gep(whole.data, [args[1]]), sizes)
 
     return signature, generate
