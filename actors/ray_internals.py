@@ -1,4 +1,4 @@
-"""What is taken from inside Ray: names without a promise, all in this file (tests/test_ray_internals.py says which is gone or changed).
+"""What is taken from inside Ray: names without a promise, all in this file (tests/actors/test_ray_internals.py says which is gone or changed).
 
     ray._raylet.GcsClient                             `knock`: asks a cluster's control store, in a process of its own, whether it lets us in
     ray._raylet.AuthenticationTokenLoader             `forget_token`: the token of the first session of a process is kept for good

@@ -11,7 +11,7 @@ ELIGIBILITY of a sample: stamped credit keeps the last K samples and finds the o
 from asyncnet.kernels.arithmetic import total
 from asyncnet.kernels.kernel import kernel, view
 from asyncnet.kernels.layout import STAMP, Field
-from asyncnet.machines.hearing import EVICTED, HEARD_STAMP, INCOMPLETE, LEARNED, OVERTAKEN, REVISED, SAMPLED
+from asyncnet.machines.hearing import EVICTED, HEARD_STAMP, INCOMPLETE, LEARNED, OVERTAKEN, REVISED, SAMPLED, ready_credit
 
 FIRST = (  # single numbers first and side by side: most turns touch nothing else
     Field("newest", "1", STAMP),  # the newest stamp heard of
@@ -81,6 +81,15 @@ def finish(v, c, now):
     if v.unfinished[0] == 1.0 and now > v.since[0]:
         c.rule.finish_eligibility(v, c, int(v.stamp[0]) % c.K)
         v.unfinished[0] = 0.0
+
+
+@kernel
+def begin_turn(v, c, now, ticked):
+    """What every turn begins with; returns the slot of the credit to learn from now, or -1."""
+    finish(v, c, now)
+    if ticked == 1:
+        age(v, c)
+    return ready_credit(v, c)
 
 
 @kernel

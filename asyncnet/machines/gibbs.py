@@ -20,7 +20,7 @@ from asyncnet.kernels.kernel import kernel, view
 from asyncnet.kernels.layout import STAMP, Field
 from asyncnet.loop.message import ACTIVITY, TICK
 from asyncnet.machines import archive, hearing
-from asyncnet.machines.archive import age, clear, finish, sample, take_credit
+from asyncnet.machines.archive import begin_turn, clear, sample, take_credit
 from asyncnet.machines.hearing import hear_activity, hear_reward, ready_credit, ready_sample
 from asyncnet.machines.settling import takes_in_anyway
 from asyncnet.machines.speaking import emit_activity, feedback_room
@@ -130,10 +130,7 @@ def put_own(v, c, slot, first):
 
 @kernel
 def turn(v, c, now, ticked, out, numbers):
-    finish(v, c, now)
-    if ticked == 1:
-        age(v, c)
-    pending = ready_credit(v, c)
+    pending = begin_turn(v, c, now, ticked)
     if pending >= 0:
         take_credit(v, c, now, pending, False, feedback_room(c, out, numbers))
         if ready_credit(v, c) >= 0:

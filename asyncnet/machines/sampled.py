@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from asyncnet.kernels.kernel import kernel
 from asyncnet.loop.message import ACTIVITY, REWARD, TICK
 from asyncnet.machines import archive, hearing
-from asyncnet.machines.archive import age, clear, finish, sample, take_credit
+from asyncnet.machines.archive import begin_turn, clear, sample, take_credit
 from asyncnet.machines.hearing import hear_activity, hear_feedback, hear_reward, ready_credit, ready_sample
 from asyncnet.machines.speaking import emit_activity, emit_feedback, feedback_room
 from asyncnet.nodes.family import bound
@@ -56,10 +56,7 @@ def begin(state, config):
 
 @kernel
 def turn(v, c, now, ticked, out, numbers):
-    finish(v, c, now)
-    if ticked == 1:
-        age(v, c)
-    pending = ready_credit(v, c)
+    pending = begin_turn(v, c, now, ticked)
     if pending >= 0:
         stamp = take_credit(v, c, now, pending, False, feedback_room(c, out, numbers))
         if stamp >= 0:

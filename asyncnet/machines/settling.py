@@ -17,7 +17,7 @@ from asyncnet.kernels.kernel import kernel
 from asyncnet.kernels.layout import Field
 from asyncnet.loop.message import ACTIVITY, FEEDBACK, TICK
 from asyncnet.machines import archive, hearing
-from asyncnet.machines.archive import age, clear, finish, sample, take_credit
+from asyncnet.machines.archive import begin_turn, clear, sample, take_credit
 from asyncnet.machines.hearing import hear_activity, hear_reward, ready_credit, ready_sample
 from asyncnet.machines.speaking import emit_activity, emit_drive, feedback_room
 from asyncnet.nodes.family import bound
@@ -69,12 +69,9 @@ def begin(state, config):
 
 @kernel
 def turn(v, c, now, ticked, out, numbers):
-    finish(v, c, now)
-    if ticked == 1:
-        age(v, c)
     accumulates = c.accumulates > 0
     feedback = feedback_room(c, out, numbers)
-    pending = ready_credit(v, c)
+    pending = begin_turn(v, c, now, ticked)
     if pending >= 0:
         take_credit(v, c, now, pending, accumulates, feedback)
         if ready_credit(v, c) >= 0:

@@ -18,6 +18,7 @@ from asyncnet.kernels.kernel import kernel
 from asyncnet.kernels.layout import Field
 from asyncnet.tasks.parts import Spaces
 from asyncnet.tasks.settings import Task
+from asyncnet.tasks.supervised import measure, reward  # noqa: F401  (the world asks for reward)
 
 if TYPE_CHECKING:
     from asyncnet.scenario.schema import Scenario
@@ -86,9 +87,7 @@ def reset(v, c):
 @kernel
 def step(v, c):
     """Judge the answers, let the target drift, show the next example."""
-    for b in range(c.B):
-        v.missed[b] = v.answer[b] - v.action[b, 0]
-        v.reward[b] = -v.missed[b] * v.missed[b]
+    measure(v, c)
     v.asked[0] += 1.0
     n = int(v.asked[0])
     if n % c.flip_every == 0:
@@ -96,9 +95,3 @@ def step(v, c):
         v.sign[changed] = -v.sign[changed]
     ask(v, c)
     return True
-
-
-@kernel
-def reward(v, c, b):
-    """What the team hears: the signed error, or minus its square."""
-    return v.missed[b] if c.signed == 1 else v.reward[b]

@@ -1,4 +1,4 @@
-"""What is taken from inside numba and llvmlite: names without a promise, all in this folder (tests/test_numba_internals.py says which is gone or changed).
+"""What is taken from inside numba and llvmlite: names without a promise, all in this folder (tests/kernels/test_numba_internals.py says which changed).
 
 Beside numba.types and numba.extending, the interface for those who generate code:
 
