@@ -137,7 +137,7 @@ def _look_up(data: Any) -> None:
     for registry, table in ((RULES, "rule"), (RULES, "critic"), (TASKS, "task")):
         said = data.get(table) if isinstance(data, Mapping) else None
         name = said.get("name") if isinstance(said, Mapping) else None
-        if name not in CRITICS:  # which are no rules
+        if not (isinstance(name, str) and name in CRITICS):  # which are no rules
             registry.find(name)
     follow()
 

@@ -208,7 +208,7 @@ def on_ray(held, scenario, folder):
 
     with RunDirectory(folder, scenario, "ray", {"time": "wall"}, every=0.0, recording=True) as kept:
         record = run_in(held, scenario, Quiet(), time="wall", kept=kept)
-        result = Result(scenario, "ray", kept.path)
+        result = Result(scenario, "ray", record, kept.path)
         kept.finish(result)
     assert record.stopped == "finished"
     assert_moved(scenario, record.weights)
