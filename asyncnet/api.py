@@ -229,6 +229,12 @@ def replay(run_dir: str | Path, before: Callable[..., bool] | None = None, repor
     return same, "; ".join(lines)
 
 
+def nodes_of(run_dir: str | Path) -> list[str]:
+    """The names of a run's nodes."""
+    path = stored.find(run_dir)
+    return [node.name for node in plan(stored.scenario_of(path, stored.about(path))).nodes]
+
+
 def _newest(path: Path, made: Scenario, shown: Reporter) -> Checkpoint:
     """The state from which a run can go on."""
     if not (path / "checkpoints").is_dir():

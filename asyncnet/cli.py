@@ -278,7 +278,9 @@ def _replay(command: Replay) -> int:
     except bdb.BdbQuit:  # "q" in the debugger
         return INTERRUPTED
     if before is not None and not before.reached:
-        raise ScenarioError("--until", "", f"there is no event {command.until} in it; {found}")
+        name, nodes = command.until.rpartition(":")[0], api.nodes_of(command.run)
+        why = f"no node {name}; {near(name, nodes)}" if name and name not in nodes else f"there is no event {command.until} in it; {found}"
+        raise ScenarioError("--until", "", why)
     print(as_json({"identical": same, "found": found}) if command.json else printable(found))
     return 0 if same else 1
 

@@ -52,7 +52,8 @@ def engine(task: str, seconds: float, loop: str) -> float:
 def measure(seconds: float = 2.0, rounds: int = 3) -> list[Row]:
     """A row for each task and loop."""
     if not TESTS.is_dir():
-        return [Row("decisions per second: the reference is in a checkout's tests", float("nan"), "")]
+        print("left out: its yardstick, the synchronous reference, is in the tests of a checkout (pip install -e .)", file=sys.stderr, flush=True)
+        return []
     sys.path.insert(0, str(TESTS))
     from support import reference, reference_map
 

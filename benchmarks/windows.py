@@ -25,12 +25,12 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import tyro  # noqa: E402  (the threads are set before NumPy is loaded)
 
-from asyncnet import embedded  # noqa: E402
 from asyncnet.actors.session import session  # noqa: E402
 from asyncnet.actors.team import Team  # noqa: E402
 from asyncnet.api import Quiet  # noqa: E402
 from asyncnet.benchmarks import Row, faster, show, whole  # noqa: E402
 from asyncnet.loop.compiled.compiled_loop import CompiledLoop  # noqa: E402
+from asyncnet.runs import embedded  # noqa: E402
 from asyncnet.runs.record import Record  # noqa: E402
 from asyncnet.scenario.schema import Scenario, check  # noqa: E402
 

@@ -12,6 +12,7 @@ import difflib
 import functools
 import hashlib
 import importlib
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType, ModuleType
 from typing import Any
@@ -21,7 +22,7 @@ import numpy as np
 from asyncnet.kernels.cut import cutter
 from asyncnet.kernels.kernel import entry_kept
 from asyncnet.kernels.layout import DIMENSIONS, Field, places
-from asyncnet.kernels.plain import is_kernel
+from asyncnet.kernels.plain import as_python, is_kernel
 from asyncnet.kernels.reach import called, reached, remember, text_of
 from asyncnet.scenario.mistakes import ScenarioError, near
 
@@ -122,15 +123,15 @@ def _is_machine(text: bytes) -> bool:
     return any(isinstance(statement, ast.FunctionDef) and "bound" in map(ast.unparse, statement.decorator_list) for statement in _parsed(text).body)
 
 
-def _asked(family: Family, part: str) -> set[str]:
-    """Which kernels the machine and the other parts ask of a part: NAME in c.part.NAME; what other machines ask, which a file may name, is not asked here."""
+def _asked(family: Family, part: str) -> dict[str, int]:
+    """Which kernels the machine and the other parts ask of a part, and with how many arguments: c.part.NAME(...); what other machines ask is not asked here."""
     mine = family.texts[family.machine.__name__]
     return {
-        node.attr
+        node.func.attr: len(node.args)
         for text in family.texts.values()
         if text == mine or not _is_machine(text)
         for node in ast.walk(_parsed(text))
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == f"c.{part}"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) == f"c.{part}"
     }
 
 
@@ -148,7 +149,7 @@ def _check(family: Family) -> None:
         for size in field.shape.split():
             if not size.isdigit() and size not in family.dimensions:
                 why = f"has the shape {field.shape!r}, and {size} is no dimension; there are {', '.join(family.dimensions)}"
-                raise ScenarioError(family.name, f"field {field.name}", why)
+                raise ScenarioError(called(_declares(family, field).__name__), f"field {field.name}", why)
     known = {
         "v": {field.name for field in family.fields},
         "c": {*family.dimensions, *(name for name, _ in family.settings), *family.parts},
@@ -163,16 +164,24 @@ def _check(family: Family) -> None:
                 close = difflib.get_close_matches(name, [each for each in vars(module) if each not in asked and is_kernel(vars(module)[each])], n=1)
                 why = f"{family.machine.__name__} asks for {name}, and nobody brings it" + "".join(f"; is {each} it?" for each in close)
                 raise ScenarioError(called(module.__name__), "", why)
+            takes, given = len(inspect.signature(as_python(family.kernel(part, name))).parameters), asked[name]
+            if takes != given and hasattr(module, name):
+                raise ScenarioError(f"{called(module.__name__)}.{name}", "", f"takes {takes} arguments; {family.machine.__name__} gives it {given}")
         _check_fields(module, known)
         _check_kernels(family.machine, module, asked)
 
 
-def _check_kernels(machine: ModuleType, module: ModuleType, asked: set[str]) -> None:
+def _declares(family: Family, field: Field) -> ModuleType:
+    """The file that declares a field."""
+    return next(module for module in (*family.parts.values(), family.machine) if field in module.FIELDS)
+
+
+def _check_kernels(machine: ModuleType, module: ModuleType, asked: Mapping[str, int]) -> None:
     """A kernel of a part that nobody would call is a misspelt one."""
     text = _parsed(text_of(module.__name__))
     used = {node.id for node in ast.walk(text) if isinstance(node, ast.Name)}
     for statement in text.body:
-        if isinstance(statement, ast.FunctionDef) and statement.decorator_list and statement.name not in asked | used and statement.name[0] != "_":
+        if isinstance(statement, ast.FunctionDef) and statement.decorator_list and statement.name not in asked.keys() | used and statement.name[0] != "_":
             hint = near(statement.name, sorted(asked), "it asks for")
             why = f"{machine.__name__} asks for no kernel of that name, and nothing there uses it; {hint}"
             raise ScenarioError(f"{called(module.__name__)}.{statement.name}", "", why)

@@ -21,6 +21,7 @@ from asyncnet.nodes.node import Node
 from asyncnet.rules import RULES
 from asyncnet.runs import embedded
 from asyncnet.scenario.mistakes import ScenarioError
+from asyncnet.scenario.outside import raised_in
 from asyncnet.scenario.reading import Layer
 from asyncnet.scenario.schema import Scenario, laid
 from asyncnet.team.build import build
@@ -73,7 +74,7 @@ def teams(rule: str, settings: Iterable[Layer] = (), credits: Iterable[str] = CR
                     refusal = error if refusal is None or error.where else refusal
         if found:
             return found
-    raise refusal
+    raise ScenarioError(rule, refusal.key, f"{refusal.why} (it refuses every small team that check-rule has for it; --set may change them)")
 
 
 def hears_its_layer(rule: str) -> bool:
@@ -296,7 +297,7 @@ def _find(claim: Claim, scenarios: Iterable[tuple[str, Scenario]]) -> Finding:
         except Broken as error:
             broken.append(f"{name}: {error}")
         except Exception as error:  # whatever the rule's own text raises, in a compiler or in Python
-            broken.append(f"{name}: {type(error).__name__}: {in_a_line(error)}")
+            broken.append(f"{name}: {raised_in(error) or f'{type(error).__name__}: {in_a_line(error)}'}")
         tried += 1
     if broken:
         return Finding(claim.__doc__, False, tried, broken[0] + (f"; and in {len(broken) - 1} more" if broken[1:] else ""))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from asyncnet.kernels.reach import called
 from asyncnet.rules import CRITICS, RULES
-from asyncnet.scenario.mistakes import ScenarioError
+from asyncnet.scenario.mistakes import ScenarioError, short
 from asyncnet.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -74,4 +77,16 @@ def _check_learner(scenario: Scenario, table: str, learner: Any, where: str) -> 
     asked = [getattr(importlib.import_module(kind.machine), "check", None) for kind in {getattr(rule, "HIDDEN", rule.OUTPUT), rule.OUTPUT}]
     for ask in (*asked, getattr(learner, "check", None)):
         if ask is not None and (mistake := ask(scenario, table)):
+            if not (isinstance(mistake, tuple) and [*map(type, mistake)] == [str, str]):
+                raise ScenarioError("", f"{called(ask.__module__)}.check", f"returns (key, reason) of what does not fit, or None; got {short(repr(mistake))}")
             raise ScenarioError(where, *mistake)
+    _check_values(rule, learner)
+
+
+def _check_values(rule: ModuleType, learner: Any) -> None:
+    """A setting of its kernels that a rule's `values` misspells would be found out late, after compiling."""
+    given, kernels = rule.values(learner, 0), importlib.import_module((getattr(rule, "HIDDEN", None) or rule.OUTPUT).kernels or rule.__name__)
+    declared = {name for name, _ in getattr(kernels, "SETTINGS", ())}
+    for name in sorted(given.keys() - declared):
+        if close := difflib.get_close_matches(name, declared - given.keys(), n=1):
+            raise ScenarioError("", f"{called(rule.__name__)}.values", f"gives {name}, which is no setting of its kernels; did you mean {close[0]}?")

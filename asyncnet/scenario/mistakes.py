@@ -34,8 +34,8 @@ def short(text: str) -> str:
 def near(name: str, known: Iterable[str], there_are: str = "there are") -> str:
     """What to say after "no such name": the one that was probably meant, else which there are, the first dozen."""
     known = list(known)
-    close = difflib.get_close_matches(name, known, n=1)
-    if close:
+    close = [each for each in known if name and each.startswith(name)] or difflib.get_close_matches(name, known, n=1)
+    if len(close) == 1:
         return f"did you mean {close[0]}?"
     return f"{there_are} {', '.join(known[:12])}" + (f" and {len(known) - 12} more" if len(known) > 12 else "")
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from importlib.machinery import ModuleSpec
@@ -138,6 +139,13 @@ def raised_in(error: Exception) -> ScenarioError | None:
         name = step.tb_frame.f_code.co_filename
         file = "" if name.startswith(ours) else name if name in theirs else file
         step = step.tb_next
+    if type(error).__module__.startswith("numba."):  # its text names the files and lines that it went through, the innermost last
+        names = {Path(name).name: name for name in theirs}
+        through = [(Path(name).name, line) for name, line in re.findall(r'File "([^"]+)", line (\d+)', str(error)) if Path(name).name in names]
+        what = next((line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("Failed in")), "")
+        if through:
+            why = f"line {through[-1][1]}: {type(error).__name__}: {what} (NUMBA_DISABLE_JIT=1 runs it as plain Python)"
+            return ScenarioError(names[through[-1][0]], "", why)
     return ScenarioError(file, "", _said(error, file)) if file else None
 
 

@@ -18,7 +18,7 @@ from asyncnet.kernels.reach import called, text_of
 from asyncnet.loop.message import CHANNELS
 from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.scenario.model import Model
-from asyncnet.team.ports import ACTIVITIES, CREDIT, DRIVE, RELATIONS, Kind
+from asyncnet.team.ports import ACTIVITIES, CREDIT, DRIVE, RELATIONS, In, Kind, Out
 from asyncnet.text import in_a_line
 
 # What an attribute has to be, and how that is said.
@@ -98,6 +98,10 @@ def mistake_of(kind: Kind) -> str:
     for name in ("FIELDS", "SETTINGS", "COUNT_NAMES", "begin", "handle", "values"):
         if not hasattr(machine, name):
             return f"{kind.machine} is no machine: it has no {name}"
+    for what, ports, made in (("hears", kind.hears, In), ("says", kind.says, Out)):
+        wrong = next((port for port in ports if not isinstance(port, made)), None) if isinstance(ports, tuple) else ports
+        if wrong is not None:
+            return f"{what} takes a tuple of {made.__module__}.{made.__name__}, got {wrong!r}"
     for names, what in (([port.name for port in kind.hears], "hears"), ([out.name for out in kind.says], "says")):
         if len(set(names)) < len(names):
             return f"{what} one thing twice: {', '.join(names)}"

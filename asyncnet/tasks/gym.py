@@ -46,7 +46,8 @@ def spaces(name: str, arguments: str = "{}", wrappers: tuple[Any, ...] = ()) -> 
         if unknown and unknown[1] in json.loads(arguments):
             raise ScenarioError("", f"task.kwargs.{unknown[1]}", f"{name} takes no such argument; {near(unknown[1], _takes(name))}") from None
         key = "task.kwargs" if arguments != "{}" and not isinstance(error, gymnasium.error.Error) else "task.id"
-        raise ScenarioError("", key, f"{name}: {' '.join(str(error).split())[:300] or type(error).__name__}") from None
+        hint = "; one that code of yours registers needs --import" if isinstance(error, gymnasium.error.UnregisteredEnv) else ""
+        raise ScenarioError("", key, f"{name}: {' '.join(str(error).split())[:300] or type(error).__name__}{hint}") from None
     try:
         seen, acts = env.observation_space, env.action_space
         if not isinstance(seen, gymnasium.spaces.Box) or math.prod(seen.shape) > 65_536:

@@ -69,7 +69,12 @@ print(json.dumps(out))
 
 def plainly(*command, cwd=ROOT, typed=None, **environment):
     """A fresh Python in which nothing is compiled; Ray has put a debugger of its own in the place of Python's, if tests have used it here."""
-    around = {**{name: value for name, value in os.environ.items() if name != "PYTHONBREAKPOINT"}, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(ROOT), **environment}
+    around = {
+        **{name: value for name, value in os.environ.items() if name != "PYTHONBREAKPOINT"},
+        "NUMBA_DISABLE_JIT": "1",
+        "PYTHONPATH": str(ROOT),
+        **environment,
+    }
     return subprocess.run([sys.executable, *command], cwd=cwd, env=around, input=typed, capture_output=True, text=True, timeout=200, check=False)
 
 

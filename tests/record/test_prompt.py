@@ -82,6 +82,11 @@ def test_a_place_that_is_none_is_refused(where, short, command):
     assert err.count("\n") == 1
 
 
+def test_a_node_that_is_none_is_named_with_the_near_miss(short, command):
+    code, _, err = command("replay", short.run_dir, "--until", "actor.9:1")
+    assert (code, err.splitlines()[-1]) == (64, "asyncnet: --until: no node actor.9; did you mean actor.1?")
+
+
 def test_a_stop_knows_whether_its_event_came(short, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
     for where, comes in (("actor.1:3", True), ("actor.1:900000", False), ("actor.9:1", False), ("900000", False)):

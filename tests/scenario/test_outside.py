@@ -241,6 +241,9 @@ def test_a_shipped_rule_cannot_be_replaced(tmp_path):
         ("@kernel\n", "", "wrong.learn: is no kernel: @kernel is missing"),
         ("def values(", "def values(:", "SyntaxError"),
         ("import coagent", "import cogent", "cannot import name 'cogent'"),
+        ("hears=(INPUTS, REWARD_AS_CREDIT)", 'hears=(INPUTS, "reward")', "HIDDEN: hears takes a tuple of asyncnet.team.ports.In, got 'reward'"),
+        ("v, c, slot, on, feedback):", "v, c, slot, on):", "wrong.learn: takes 4 arguments; asyncnet.machines.sampled gives it 5"),
+        ('Field("baseline", "B")', 'Field("baseline", "b")', "wrong: field baseline: has the shape 'b', and b is no dimension; there are B, "),
     ],
 )
 def test_what_is_wrong_in_a_rule_is_said_in_one_line(old, new, said, tmp_path):
@@ -297,6 +300,45 @@ def test_what_the_python_of_a_rule_raises_is_said_with_its_line(engine, old, new
     assert (code, out) == (64, "")
     assert err.splitlines()[-1].startswith(f"asyncnet: {rule}: line {line}: {wanted}")
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"horizon": settings', '"horizn": settings', "my_rule.values: gives horizn, which is no setting of its kernels; did you mean horizon?"),
+        (
+            'mean")\n',
+            'mean")\n\n    def check(self, scenario, table):\n        return "task"\n',
+            "my_rule.check: returns (key, reason) of what does not fit, or None; got 'task'",
+        ),
+    ],
+)
+def test_what_a_rules_python_gives_back_wrongly_is_said_before_anything_is_compiled(old, new, said, rule, command):
+    assert old in RULE
+    rule.write_text(RULE.replace(old, new))
+    code, out, err = command("run", "multiplexer3-weight-max", "--rule", rule, *using())
+    assert (code, out) == (64, "")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_a_type_that_a_kernel_cannot_have_is_said_with_its_line(rule, tmp_path):
+    rule.write_text(RULE.replace("reward = v.credit[b, 0]", "reward = [v.credit[b, 0]]"))
+    code, out, err = started(tmp_path, "run", "multiplexer3-weight-max", "--rule", rule, *using("task.decisions=20"), ASYNCNET_CACHE=str(tmp_path / "cache"))
+    assert (code, out) == (64, "")
+    line = next(number for number, text in enumerate(rule.read_text().splitlines(), 1) if "reward - v.baseline" in text)
+    assert err.splitlines()[-1].startswith(f"asyncnet: {rule}: line {line}: TypingError: No implementation of function")
+    assert "NUMBA_DISABLE_JIT=1" in err
+
+
+def test_check_rule_says_why_a_rule_refuses_all_that_it_has(rule, command):
+    more = 'mean")\n\n    def check(self, scenario, table):\n        return ("task.decisions", "too few") if scenario.task.decisions < 1000 else None\n'
+    rule.write_text(RULE.replace('mean")\n', more))
+    code, _, err = command("check-rule", rule)
+    assert (code, err) == (
+        64,
+        "asyncnet: reinforce-baseline: task.decisions: too few (it refuses every small team that check-rule has for it; --set may change them)\n",
+    )
 
 
 def test_a_module_that_is_not_there_is_refused(tmp_path):
