@@ -84,7 +84,7 @@ def test_a_place_that_is_none_is_refused(where, short, command):
 
 def test_a_node_that_is_none_is_named_with_the_near_miss(short, command):
     code, _, err = command("replay", short.run_dir, "--until", "actor.9:1")
-    assert (code, err.splitlines()[-1]) == (64, "asyncnet: --until: no node actor.9; did you mean actor.1?")
+    assert (code, err.splitlines()[-1]) == (64, "asyncnet: --until: no node actor.9; did you mean actor.3?")
 
 
 def test_a_stop_knows_whether_its_event_came(short, monkeypatch):
