@@ -174,7 +174,7 @@ def test_the_packages_kernels_count_everything_they_take_constants_from():
             "machine.py",
             'Field("x", "1")',
             'Field("x", "U")',
-            f"machine rule: field x: has the shape 'U', and U is no dimension; there are {', '.join(DIMENSIONS)}",
+            f"machine: field x: has the shape 'U', and U is no dimension; there are {', '.join(DIMENSIONS)}",
         ),
     ],
 )
