@@ -28,7 +28,6 @@ from asyncnet.nodes.world import DECISIONS, EPISODES
 from asyncnet.record.recorder import Recorder, digest_of
 from asyncnet.runs import snapshot
 from asyncnet.runs.checkpoint import Checkpoint
-from asyncnet.runs.embedded import weights
 from asyncnet.scenario import outside
 from asyncnet.scenario.schema import check
 
@@ -243,8 +242,9 @@ class Host:
         return {
             "score": loop.score.summary() if loop.score else None,
             "returns": loop.score.returns if loop.score else None,
+            "rewards": loop.score.binned() if loop.score else None,
             "states": {i: node.state.astype("<f8").tobytes() for i, node in loop.nodes.items()},
-            "weights": {n.name: {k: [list(a.shape), a.tobytes()] for k, a in weights(n).items()} for i, n in loop.nodes.items() if i},
+            "weights": {n.name: {k: [list(a.shape), a.tobytes()] for k, a in n.learned().items()} for i, n in loop.nodes.items() if i},
             "nodes": nodes,
             "fields": {node.name: digest_of(node).hex() for node in loop.nodes.values()},
             "ledger": books,

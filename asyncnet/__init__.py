@@ -18,12 +18,16 @@ __version__ = "0.1.0"
 _WHERE = {
     "list_conditions": "api",
     "list_scenarios": "api",
+    "list_studies": "api",
     "load": "api",
+    "evaluate": "runs.evaluation",
+    "open": "runs.opened",
     "register": "scenario.outside",
     "replay": "api",
     "replicate": "runs.replicas",
     "resume": "api",
     "run": "api",
+    "sweep": "studies.frames",
     "validate": "api",
     "verify": "api",
     "Result": "runs.result",
@@ -35,25 +39,32 @@ __all__ = [
     "Result",
     "Scenario",
     "ScenarioError",
+    "evaluate",
     "list_conditions",
     "list_scenarios",
+    "list_studies",
     "load",
+    "open",
     "register",
     "replay",
     "replicate",
     "resume",
     "run",
+    "sweep",
     "validate",
     "verify",
 ]
 
 if TYPE_CHECKING:
-    from asyncnet.api import list_conditions, list_scenarios, load, replay, resume, run, validate, verify
+    from asyncnet.api import list_conditions, list_scenarios, list_studies, load, replay, resume, run, validate, verify
+    from asyncnet.runs.evaluation import evaluate
+    from asyncnet.runs.opened import open
     from asyncnet.runs.replicas import replicate
     from asyncnet.runs.result import Result
     from asyncnet.scenario.mistakes import ScenarioError
     from asyncnet.scenario.outside import register
     from asyncnet.scenario.schema import Scenario
+    from asyncnet.studies.frames import sweep
 
 
 def __getattr__(name: str) -> object:

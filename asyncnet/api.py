@@ -22,6 +22,10 @@ from asyncnet.scenario.mistakes import near
 from asyncnet.scenario.reading import condition, conditions, find, read_toml, setting, several, shipped
 from asyncnet.scenario.schema import Scenario, ScenarioError, read
 from asyncnet.team.draw import plan
+from asyncnet.text import in_a_line
+
+if typing.TYPE_CHECKING:
+    from asyncnet.runs.live import Live
 
 # Engines are named by strings, so that naming one does not import it. Each has `run`, and `check`, which refuses what it cannot run before anything is made.
 Engine = Literal["embedded", "ray"]
@@ -42,6 +46,11 @@ def list_tasks() -> dict[str, str]:
 def list_conditions() -> dict[str, str]:
     """The conditions: name -> what each does."""
     return {name: str(read_toml(path).get("line", "")) for name, path in conditions().items()}
+
+
+def list_studies() -> dict[str, str]:
+    """The studies that ship: name -> the question each asks."""
+    return {name: str(read_toml(path).get("question", "")) for name, path in shipped("studies").items()}
 
 
 def load(name: str | Path, under: str | Iterable[str] = (), settings: str | Iterable[str] = ()) -> Scenario:
@@ -88,6 +97,9 @@ def run(
     check_determinism: bool = False,
     memory: float | None = None,
     reporter: Reporter | None = None,
+    on_progress: Callable[[Live], None] | None = None,
+    every: int = 1000,
+    probe: str | Iterable[str] = (),
     **options: Any,
 ) -> Result:
     """Run a scenario and return what came of it.
@@ -95,8 +107,9 @@ def run(
     `engine` is "embedded" or "ray"; `options` are the engine's own (time, loop; for ray also pack, wire, address). `out` is the folder in which
     the run's directory is made, None for none. In it a checkpoint is written every so many seconds (0: none), and in wall time with `record` what the nodes
     hear. `memory` is what the run may take, in GiB (None: a share of the machine's). `check_determinism` executes twice and fails if the second run ends in
-    other bits; only simulated time has this property. Raises ScenarioError for a bad scenario, before anything starts. An interrupt (or KeyboardInterrupt)
-    ends the run early and still returns its result (record.stopped is "interrupted").
+    other bits; only simulated time has this property. Embedded, `on_progress` is called `every` so many decisions (or episodes, where the run's length is given
+    in these) with what it may look at (live.py), and `probe` names numbers that are written down then ("actor.1.weight_norm"). Raises ScenarioError for a bad
+    scenario, before anything starts. An interrupt (or KeyboardInterrupt) ends the run early and still returns its result (record.stopped is "interrupted").
     """
     made = scenario if isinstance(scenario, Scenario) else load(scenario, under)
     if isinstance(scenario, Scenario) and under:
@@ -106,19 +119,27 @@ def run(
     start = _engine(engine, made, options, memory)
     if check_determinism and _time(engine, options) != "virtual":
         raise ScenarioError("--check-determinism", "", "real clocks do not repeat; a recording can be replayed (asyncnet replay)")
-    shown = reporter or Quiet()
+    shown, probes = reporter or Quiet(), None
+    watched = dict(options)
+    if on_progress is not None or probe:
+        from asyncnet.runs.live import Probes, watch_of
+
+        if engine != "embedded":
+            raise ScenarioError("on_progress, probe", "", "are for the embedded engine")
+        probes = Probes(made, several(probe)) if probe else None
+        watched["watch"] = watch_of(every, [call for call in (probes, on_progress) if call is not None])
     if out is None:
-        first = start(made, shown, **options)
-        return Result(made, engine, first, again=start(made, Quiet(), **options) if check_determinism else None)
+        first = start(made, shown, **watched)
+        return Result(made, engine, first, again=start(made, Quiet(), **options) if check_determinism else None, probes=probes.rows if probes else ())
     with RunDirectory(Path(out), made, engine, options, every=checkpoint, recording=record) as kept:
-        first = start(made, _Both(shown, kept), kept=kept, **options)
+        first = start(made, _Both(shown, kept), kept=kept, **watched)
         again = None
         if check_determinism and first.stopped == "finished":
             shown.note("once more, to compare")
             again = start(made, Quiet(), **options)
             if again.digest == first.digest:
                 shown.note(f"identical: digest {first.digest[:16]} twice")
-        result = Result(made, engine, first, kept.path, again=again, trouble=kept.trouble.values())
+        result = Result(made, engine, first, kept.path, again=again, trouble=kept.trouble.values(), probes=probes.rows if probes else ())
         kept.finish(result)
         return result
 
@@ -233,6 +254,34 @@ def nodes_of(run_dir: str | Path) -> list[str]:
     """The names of a run's nodes."""
     path = stored.find(run_dir)
     return [node.name for node in plan(stored.scenario_of(path, stored.about(path))).nodes]
+
+
+def timeline(run_dir: str | Path, to: str | Path | None = None, *, events: int = 1_000_000, trust: bool = False, reporter: Reporter | None = None) -> str:
+    """Write a run as a timeline for Perfetto (record/timeline.py), at most so many events, to `to` (None: trace.json in its directory); a line about it.
+
+    A run in simulated time is executed again, of one on real clocks the last part that was recorded is replayed. `trust` as in resume. Raises ScenarioError
+    for a run that cannot be done again.
+    """
+    from asyncnet.record import timeline as made_of
+
+    path = stored.find(run_dir)
+    about = stored.about(path)
+    made = stored.scenario_of(path, about, trust)
+    target = path / "trace.json" if to is None else Path(to)
+    if _time(about.engine, about.how) == "wall":
+        part = next((part for k in reversed(range(len(about.resumed) + 1)) if (part := stored.recordings(path, k)).is_dir()), None)
+        if part is None:
+            raise ScenarioError(str(run_dir), "", "nothing was recorded; runs on real clocks are, unless told --no-record")
+        found, report = made_of.replayed(made, part, _beginning(part, made), events)
+        told = f"; {report.line}"
+    else:
+        found, loop = made_of.executed(made, events)
+        told = f"; {loop.stopped}" if loop.stopped != "finished" else ""
+    try:
+        found.write(target)
+    except OSError as error:
+        raise ScenarioError(str(target), "", in_a_line(error)) from None
+    return f"{target}: {found.heard:,} events of {len(found.plan.nodes)} nodes, {found.arrows:,} messages delivered, {found.lost:,} not{told}"
 
 
 def _newest(path: Path, made: Scenario, shown: Reporter) -> Checkpoint:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bdb
 import importlib
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,7 +55,7 @@ class Trusts(Brings):
 
 @dataclass(frozen=True)
 class List(Brings):
-    """List the shipped scenarios and conditions, the rules and the tasks, each with one line."""
+    """List the shipped scenarios, conditions and studies, the rules and the tasks, each with one line."""
 
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print one JSON object."""
@@ -106,6 +107,10 @@ class Run(Brings):
     """Real time: write down what every node hears, so that `asyncnet replay` can do it again."""
     memory: Annotated[float | None, tyro.conf.arg(metavar="GIB")] = None
     """Most memory that the run may take; default: four fifths of this machine's."""
+    probe: Annotated[tyro.conf.UseAppendAction[list[str]], tyro.conf.arg(metavar="NODE.FIELD")] = field(default_factory=list)
+    """Embedded: write down a number now and then, to probes.csv: the mean of a node's array, such as actor.1.activity, or its norm, actor.1.weight_norm."""
+    probe_every: int = 1000
+    """Decisions between probes, or episodes where the run's length is given in these."""
     check_determinism: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Simulated time: execute twice, and fail if the second run ends in other bits."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -163,6 +168,126 @@ class Verify(Trusts):
 
 
 @dataclass(frozen=True)
+class Keys(Brings):
+    """Every key of a scenario: what it may be, what it is if nothing is said, and what for."""
+
+    prefix: tyro.conf.Positional[str] = ""
+    """Only keys that begin so, such as rule or links.feedback."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the JSON Schema of a scenario, for editors."""
+
+
+@dataclass(frozen=True)
+class Sweep(Brings):
+    """Run a study: every combination of what is varied, with several seeds each, on all cores; what is there already is not run again."""
+
+    study: tyro.conf.Positional[str]
+    """A study file (TOML), the name of one that ships, or a scenario."""
+    vary: Annotated[tyro.conf.UseAppendAction[list[str]], tyro.conf.arg(metavar="KEY=A,B,...")] = field(default_factory=list)
+    """Vary a setting, such as links.feedback.delay=0,1,5; also under=calm,lossy+straggler and scenario=NAME,NAME; may be given several times."""
+    seeds: Annotated[str, tyro.conf.arg(metavar="N|A,B,...")] = ""
+    """How many seeds, from the scenario's own on, or which; default: 10, or as the study says."""
+    under: Annotated[tyro.conf.UseAppendAction[list[str]], tyro.conf.arg(metavar="CONDITION")] = field(default_factory=list)
+    """A hardship to lay over all runs; may be given several times."""
+    set: Annotated[tyro.conf.UseAppendAction[list[str]], tyro.conf.arg(metavar="KEY=VALUE")] = field(default_factory=list)
+    """Change one setting of all runs; may be given several times."""
+    mode: Literal["grid", "zip"] | None = None
+    """Every value with every other (default), or the first values of all, the second ones of all, and so on."""
+    outcome: str = ""
+    """The figure that the table on standard output is about, such as on_time; default: what the task is scored by, at the end of a run."""
+    name: str = ""
+    """The study's name, and that of its folder."""
+    engine: Literal["local", "ray"] = "local"
+    """Processes of this machine, or Ray tasks, a run each."""
+    workers: int | None = None
+    """Local: processes; default: one for each core."""
+    address: str | None = None
+    """Ray: the cluster to join, such as auto or HOST:PORT; default: a private one is started and ended."""
+    out: Path = Path("sweeps")
+    """The folder in which the study's own is made."""
+    memory: Annotated[float | None, tyro.conf.arg(metavar="GIB")] = None
+    """Most memory that the runs may take together; default: four fifths of this machine's."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the table's rows as one JSON list on standard output, and nothing else there."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write a study's report: one page with pictures and statistics, and its figures as SVG, PDF and PNG."""
+
+    study: tyro.conf.Positional[Path]
+    """The study's folder, such as sweeps/NAME."""
+    outcome: str = ""
+    """The figure that it is about, such as on_time; default: what the task is scored by, at the end of a run."""
+
+
+@dataclass(frozen=True)
+class Explain(Brings):
+    """Say what a scenario comes to: nodes, clocks, links with all their conditions; and, from a brief run, how long things take and what cannot work."""
+
+    scenario: tyro.conf.Positional[str]
+    """A shipped name or a TOML file."""
+    under: Annotated[tyro.conf.UseAppendAction[list[str]], tyro.conf.arg(metavar="CONDITION")] = field(default_factory=list)
+    """A hardship to lay over it; may be given several times."""
+    set: Annotated[tyro.conf.UseAppendAction[list[str]], tyro.conf.arg(metavar="KEY=VALUE")] = field(default_factory=list)
+    """Change one setting; may be given several times."""
+    vary: Annotated[str, tyro.conf.arg(metavar="KEY=A,B,...")] = ""
+    """Values that a sweep is to vary: says which of them end brief runs in the same bits."""
+    decisions: int = 300
+    """How many the brief run takes."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print one JSON object."""
+
+
+@dataclass(frozen=True)
+class Plot(Trusts):
+    """Save the learning curves of runs as a figure: SVG, PDF or PNG."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Directories of runs, such as runs/latest."""
+    to: Path = Path("curves.svg")
+    """The file; the end of its name says which format."""
+
+
+@dataclass(frozen=True)
+class Evaluate(Trusts):
+    """Measure what a finished run has learned: its final weights, with learning off, on other draws."""
+
+    run: tyro.conf.Positional[Path]
+    """The run's directory, such as runs/latest."""
+    episodes: int | None = None
+    """How many; default: 100."""
+    decisions: int | None = None
+    """In their place; default for a task without episodes: 10,000."""
+    seed: int | None = None
+    """Of the draws; default: derived from the run's."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the summary as one JSON object on standard output, and nothing else there."""
+
+
+@dataclass(frozen=True)
+class Timeline(Trusts):
+    """Write a run as a timeline for ui.perfetto.dev: a track for each node, a slice for each event, an arrow for each message."""
+
+    run: tyro.conf.Positional[Path]
+    """The run's directory, such as runs/latest."""
+    to: Path | None = None
+    """The file; default: trace.json in the run's directory."""
+    events: int = 100_000
+    """How many at most, from the run's beginning on."""
+
+
+@dataclass(frozen=True)
+class Show:
+    """Show a finished run's summary again; of one that has not finished, how it stands."""
+
+    run: tyro.conf.Positional[Path]
+    """The run's directory, such as runs/latest."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print one JSON object."""
+
+
+@dataclass(frozen=True)
 class CheckRule(Brings):
     """Try what a rule has to keep to, on small teams: that it learns, repeats, can be cut, copied and replayed; exits with 1 if something does not hold."""
 
@@ -208,7 +333,7 @@ def _list(command: List) -> int:
     for registry in (RULES, TASKS):
         registry.find_all()
     rules, tasks = ({name: module.LINE for name, module in registry.items()} for registry in (RULES, TASKS))
-    lists = {"scenarios": api.list_scenarios(), "conditions": api.list_conditions(), "rules": rules, "tasks": tasks}
+    lists = {"scenarios": api.list_scenarios(), "conditions": api.list_conditions(), "rules": rules, "tasks": tasks, "studies": api.list_studies()}
     if command.json:
         print(as_json(lists))
     else:
@@ -247,7 +372,7 @@ def _run(command: Run) -> int:
     if command.seeds > 1:
         return _replicate(command, scenario, options)
     with reporter() as shown:
-        result = api.run(scenario, command.engine, out=command.out, reporter=shown, **options)
+        result = api.run(scenario, command.engine, out=command.out, reporter=shown, probe=command.probe, every=command.probe_every, **options)
     return _told(result, command.json)
 
 
@@ -292,6 +417,133 @@ def _verify(command: Verify) -> int:
         same, found = api.verify(command.run, shown, trust=command.trust)
     print(as_json({"identical": same, "found": found}) if command.json else printable(found))
     return 0 if same else 1
+
+
+def _keys(command: Keys) -> int:
+    from asyncnet.console import show_keys
+    from asyncnet.scenario import reference
+
+    if command.json:
+        print(as_json(reference.json_schema(), indent=2))
+        return 0
+    known = list(reference.keys())
+    found = [key for key in known if key.key.startswith(command.prefix)]
+    if not found:
+        raise ScenarioError(command.prefix, "", f"no key begins so; {near(command.prefix, dict.fromkeys(key.key for key in known))}")
+    show_keys(found)
+    return 0
+
+
+def _sweep(command: Sweep) -> int:
+    from asyncnet.console import reporter, show_study
+    from asyncnet.studies import sweep, table
+    from asyncnet.studies.study import asked
+
+    if command.workers is not None and command.workers < 1:
+        raise ScenarioError("--workers", "", f"at least 1, got {command.workers}")
+    study, beside = asked(
+        command.study,
+        vary=command.vary,
+        seeds=command.seeds,
+        under=command.under,
+        settings=[*map(setting, command.set)],
+        mode=command.mode,
+        name=command.name,
+    )
+    if command.outcome and command.outcome not in table.FIGURES:
+        raise ScenarioError("--outcome", "", f"no figure {command.outcome}; {near(command.outcome, table.FIGURES)}")
+    with reporter() as shown:
+        swept = sweep.run_study(
+            study,
+            out=command.out,
+            engine=command.engine,
+            workers=command.workers,
+            address=command.address,
+            memory=command.memory,
+            beside=beside,
+            shown=shown,
+        )
+    if command.json:
+        print(as_json(swept.rows))
+    else:
+        show_study(study, swept.rows, table.outcome(swept.rows, command.outcome))
+    for several in table.same(study, swept.rows):
+        print(f"made no difference (the same bits, seed by seed): {table.in_words(study, several)}", file=sys.stderr)
+    for row in swept.failed()[:10]:
+        print(f"run {row['run']} failed: {printable(row['reasons'])}", file=sys.stderr)
+    print(f"{swept.folder / 'table.csv'}", file=sys.stderr)
+    if swept.interrupted:
+        print("interrupted; the same command goes on with what is left", file=sys.stderr)
+        return INTERRUPTED
+    return EXIT["fail"] if swept.failed() else EXIT["pass"]
+
+
+def _report(command: Report) -> int:
+    from asyncnet.studies import report, sweep, table
+
+    if command.outcome and command.outcome not in table.FIGURES:
+        raise ScenarioError("--outcome", "", f"no figure {command.outcome}; {near(command.outcome, table.FIGURES)}")
+    sweep.needs()
+    print(report.write(sweep.load(command.study), command.outcome))
+    return 0
+
+
+def _explain(command: Explain) -> int:
+    from asyncnet.console import show_explained
+    from asyncnet.kernels.kernel import telling
+    from asyncnet.studies import explain
+    from asyncnet.studies.study import asked
+
+    if not 1 <= command.decisions <= 10**6:
+        raise ScenarioError("--decisions", "", f"from 1 to a million, got {command.decisions}")
+    made = read(find(command.scenario), command.under, [*map(setting, command.set)])
+    with telling(lambda text: print(text, file=sys.stderr)):
+        found = explain.explained(made, command.decisions)
+        if command.vary:
+            study, beside = asked(command.scenario, vary=[command.vary], seeds="1", under=command.under, settings=[*map(setting, command.set)])
+            found["points"] = explain.points(study, beside, command.decisions)
+    print(as_json(found)) if command.json else show_explained(found, command.vary)
+    return 0
+
+
+def _plot(command: Plot) -> int:
+    from asyncnet.runs import opened
+    from asyncnet.studies import sweep
+
+    if not command.runs:
+        raise ScenarioError("plot", "", "of which runs?")
+    sweep.needs()
+    from asyncnet.studies import figures
+
+    figures.save(figures.of_runs([opened.open(run, trust=command.trust) for run in command.runs]), command.to)
+    print(printable(str(command.to)))
+    return 0
+
+
+def _evaluate(command: Evaluate) -> int:
+    from asyncnet.console import reporter
+    from asyncnet.runs.evaluation import evaluate
+
+    with reporter() as shown:
+        result = evaluate(command.run, episodes=command.episodes, decisions=command.decisions, seed=command.seed, trust=command.trust, reporter=shown)
+    return _told(result, command.json)
+
+
+def _timeline(command: Timeline) -> int:
+    if command.events < 1:
+        raise ScenarioError("--events", "", f"at least 1, got {command.events}")
+    print(printable(api.timeline(command.run, command.to, events=command.events, trust=command.trust)))
+    return 0
+
+
+def _show(command: Show) -> int:
+    from asyncnet.console import show_summary
+    from asyncnet.runs import stored
+
+    path = stored.find(command.run)
+    summary = stored.summary(path)
+    print(as_json(summary)) if command.json else show_summary(summary)
+    return EXIT[summary["verdict"]]
 
 
 def _check_rule(command: CheckRule) -> int:
@@ -348,6 +600,26 @@ def _replicate(command: Run, scenario: api.Scenario, options: dict[str, Any]) ->
     return EXIT["fail" if "fail" in verdicts else "unknown" if "unknown" in verdicts else "pass"]
 
 
+VERBS: dict[type, Callable[[Any], int]] = {
+    List: _list,
+    Keys: _keys,
+    Run: _run,
+    Sweep: _sweep,
+    Report: _report,
+    Plot: _plot,
+    Evaluate: _evaluate,
+    Timeline: _timeline,
+    Explain: _explain,
+    Show: _show,
+    Resume: _resume,
+    Replay: _replay,
+    Verify: _verify,
+    Validate: _validate,
+    CheckRule: _check_rule,
+    Bench: _bench,
+}
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the `asyncnet` command."""
     interrupts.listen()
@@ -362,18 +634,14 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _main(arguments: list[str] | None) -> None:
     try:
-        verbs = List | Run | Resume | Replay | Verify | Validate | CheckRule | Bench
+        verbs = List | Keys | Run | Sweep | Report | Plot | Evaluate | Timeline | Explain | Show | Resume | Replay | Verify | Validate | CheckRule | Bench
         command = tyro.cli(verbs, args=arguments, prog="asyncnet", description="A wind tunnel for asynchronous learning.")
     except SystemExit as stop:  # tyro has said what is wrong with the usage
         sys.exit(USAGE if stop.code == 2 else stop.code)
     try:
         if isinstance(command, Brings):
             command.bring()
-        sys.exit(
-            {List: _list, Run: _run, Resume: _resume, Replay: _replay, Verify: _verify, Validate: _validate, CheckRule: _check_rule, Bench: _bench}[
-                type(command)
-            ](command)
-        )
+        sys.exit(VERBS[type(command)](command))
     except ScenarioError as error:
         print(f"asyncnet: {error}", file=sys.stderr)
         sys.exit(USAGE)

@@ -50,6 +50,12 @@ class Plain:
             self._last = now
             print(f"{now - self._began:6.1f} s {row['done']:5.0%} {line(row)}", file=sys.stderr, flush=True)
 
+    def study(self, done: float, text: str) -> None:
+        now = time.monotonic()
+        if now - self._last >= EVERY or done >= 1.0:
+            self._last = now
+            print(f"{now - self._began:6.1f} s {done:5.0%} {printable(text)}", file=sys.stderr, flush=True)
+
     def __enter__(self) -> Plain:
         return self
 
@@ -70,6 +76,9 @@ class Terminal:
 
     def row(self, row: dict[str, Any]) -> None:
         self._bar.update(self._task, completed=row["done"], description=line(row))
+
+    def study(self, done: float, text: str) -> None:
+        self._bar.update(self._task, completed=done, description=printable(text))
 
     def __enter__(self) -> Terminal:
         interrupts.leaving.append(_show_cursor)
@@ -141,6 +150,75 @@ def show_replicas(summary: dict[str, Any]) -> None:
     for name in ("mean", "standard_error"):
         shown.add_row(name.replace("_", " "), *("" if summary[name][key] is None else _number(key, summary[name][key]) for key in figures))
     _output().print(shown)
+
+
+def show_study(study: Any, rows: list[dict[str, Any]], outcome: str) -> None:
+    """A study as a table on standard output: of each combination the outcome's mean, interval and interquartile mean over seeds, and the verdicts."""
+    from asyncnet.studies import statistics, table
+
+    shown = Table(box=None, pad_edge=False, header_style="")
+    for name in (*study.columns(), "runs", f"mean {outcome.replace('_', ' ')}", "95% interval", "IQM", "verdicts"):
+        shown.add_column(_text(str(name)), justify="left" if name in study.columns() else "right")
+    for values, inside in table.groups(study, rows).items():
+        scores = [row[outcome] for row in inside if row.get(outcome) is not None]
+        mean, middle = statistics.interval(scores), statistics.interval(scores, statistics.iqm)
+        verdicts: dict[str, int] = {}
+        for row in inside:
+            verdicts[row["verdict"]] = verdicts.get(row["verdict"], 0) + 1
+        said = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
+        figures = (f"{mean.value:.4g}", f"{mean.low:.4g} .. {mean.high:.4g}" if mean.n > 1 else "one run", f"{middle.value:.4g}") if mean.n else ("-", "-", "-")
+        shown.add_row(*(_text(str(value)) for value in values), str(mean.n), *figures, said)
+    _output().print(shown)
+
+
+def show_keys(keys: list[Any]) -> None:
+    """Keys of a scenario on standard output, a line each."""
+    shown = Table(box=None, pad_edge=False, header_style="")
+    for name in ("key", "of", "what", "default", "for"):
+        shown.add_column(name, overflow="fold")
+    for key in keys:
+        shown.add_row(*map(_text, key))
+    _output().print(shown)
+
+
+def show_explained(found: dict[str, Any], varied: str = "") -> None:
+    """What a scenario comes to, on standard output."""
+    output = _output()
+    layers = Table(box=None, pad_edge=False, header_style="")
+    for name in ("layer", "nodes", "units", "acts", "machine", "rule", "credit", "archive", "answers after", "learns after", "meanwhile"):
+        layers.add_column(name, justify="right" if name in ("nodes", "units", "archive") else "left")
+    times = {row["layer"]: row for row in found["times"]}
+    for row in found["layers"]:
+        time = times.get(row["layer"], {})
+        between = time.get("between")
+        meanwhile = "" if not between else f"{between[0]} samples" if between[0] == between[1] else f"{between[0]} to {between[1]} samples"
+        kept = str(found["archives"].get(row["layer"], ""))
+        figures = (_ticks(time.get("samples_after")), _ticks(time.get("learns_after")), meanwhile)
+        words = (row["layer"], f"{row['nodes']:,}", f"{row['units']:,}", row["acts"], row["machine"], row["rule"], row["credit"], kept, *figures)
+        layers.add_row(*map(_text, words))
+    output.print(layers)
+    output.print()
+    links = Table(box=None, pad_edge=False, header_style="")
+    for name in ("channel", "from", "to", "links", "numbers", "conditions"):
+        links.add_column(name, justify="right" if name in ("links", "numbers") else "left")
+    for row in found["links"]:
+        words = (row["channel"], row["from"], row["to"], f"{row['links']:,}", f"{row['numbers']:,}", "; ".join(row["conditions"]) or "at once")
+        links.add_row(*map(_text, words))
+    output.print(links)
+    world = found["world"]
+    after = f"; an action comes {_ticks(world['action_after'])} after its observation" if world["action_after"] else ""
+    output.print()
+    output.print(_text(f"in {world['decisions']:,} decisions: {world['on_time']:.1%} of the actions in time{after} (median, and the most, in ticks)"))
+    for line in found["warnings"]:
+        output.print(_text(f"- {line}"))
+    if "points" in found:
+        points = " | ".join(", ".join(values) for values in found["points"])
+        output.print(_text(f"{varied.partition('=')[0]}: {len(found['points'])} distinct points in {world['decisions']:,} decisions: {points}"))
+
+
+def _ticks(spread: list[float] | None) -> str:
+    """Median and most of some times in ticks."""
+    return "" if spread is None else f"{spread[1]:.1f} ({spread[2]:.1f})"
 
 
 def _number(key: str, value: float) -> str:

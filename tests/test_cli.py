@@ -36,6 +36,7 @@ pytestmark = pytest.mark.usefixtures("signals_as_they_were")
 
 SCENARIOS = sorted(path.stem for path in SHIPPED.glob("*.toml"))
 CONDITIONS = sorted(path.stem for path in (SHIPPED / "conditions").glob("*.toml"))
+STUDIES = sorted(path.stem for path in (SHIPPED / "studies").glob("*.toml"))
 PROMISED = {
     *("decisions", "mean_reward", "last_mean_reward", "episodes", "mean_return", "last_mean_return"),
     *("decisions_per_second", "on_time", "action_delay", "digest", "seed", "run_dir", "verdict"),
@@ -67,6 +68,7 @@ def test_list_json_names_every_shipped_scenario_condition_rule_and_task(command)
         "conditions": CONDITIONS,
         "rules": sorted(RULES),
         "tasks": sorted(TASKS),
+        "studies": STUDIES,
     }
     assert all(line.strip() and "\n" not in line for names in lists.values() for line in names.values())
 

@@ -180,7 +180,7 @@ class Loop:
             self.nodes[0].look(self.now)
             if self.score.finished:
                 self._finish()
-            if progress is not None and len(self.score.rows) > rows:
+            if progress is not None and (len(self.score.rows) > rows or self.score.called):
                 progress(self)
 
     def _finish(self) -> None:

@@ -91,6 +91,10 @@ class Node:
         """Do what the node's kernels leave to Python; only the world's do."""
         raise NotImplementedError
 
+    def learned(self) -> dict[str, np.ndarray]:
+        """Copies of what is learned, by name: the arrays that have an optimiser's slots beside them, and biases."""
+        return {name: getattr(self.view, name).copy() for name in self.places if name == "bias" or f"slots_{name}" in self.places}
+
     def counts(self) -> dict[str, int]:
         """What the node passed over and did, by name."""
         return dict(zip(self.bound.machine.COUNT_NAMES, self.view.counts.astype(int).tolist(), strict=True))

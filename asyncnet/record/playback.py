@@ -81,10 +81,16 @@ class Report(NamedTuple):
         return "; ".join([found, *(f"as far as the recording goes: {line}" for line in self.damage)])
 
 
-def replay(scenario: Scenario, folder: Path, begin: Checkpoint | None = None, before: Callable[[Event, Node], bool] | None = None) -> Report:
+def replay(
+    scenario: Scenario,
+    folder: Path,
+    begin: Checkpoint | None = None,
+    before: Callable[[Event, Node], bool] | None = None,
+    watch: Callable[[Loop], None] = lambda _: None,
+) -> Report:
     """Replay the recording in a folder, from the state `begin` if it began there; raises ScenarioError for a file that is none.
 
-    `before` is called with each event and the node that will hear it, and ends the replay by returning True.
+    `before` is called with each event and the node that will hear it, and ends the replay by returning True; `watch` is given the loop before it begins.
     """
     loop, paths = Replayed(scenario, begin), sorted(folder.glob(f"*{SUFFIX}"))
     for path in paths:
@@ -92,6 +98,7 @@ def replay(scenario: Scenario, folder: Path, begin: Checkpoint | None = None, be
             raise ScenarioError(str(path), "", f"a team of {len(loop.nodes)} has no loop of that name")
     streams = [_Stream(path, loop) for path in paths]
     loop.reset()
+    watch(loop)
     difference, stopped = _first(stream.compare() for stream in streams), False
     while difference is None:
         # In the order of time, but for what waits for a message: clocks of different machines differ a little.

@@ -19,7 +19,6 @@ from asyncnet.loop.loop import Loop
 from asyncnet.loop.timekeeper import Virtual
 from asyncnet.nodes.node import Node
 from asyncnet.rules import RULES
-from asyncnet.runs import embedded
 from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.scenario.outside import raised_in
 from asyncnet.scenario.reading import Layer
@@ -146,7 +145,7 @@ def columns(loop: Loop) -> dict[str, dict[str, np.ndarray]]:
     rows: dict[str, dict[str, list[np.ndarray]]] = {}
     for made in learners(loop):
         layer = rows.setdefault(".".join(made.name.split(".")[:2]), {})
-        for key, array in embedded.weights(made).items():
+        for key, array in _weights(made).items():
             layer.setdefault(key, []).append(array)
     return {layer: {key: np.concatenate(parts, axis=-1) for key, parts in arrays.items()} for layer, arrays in rows.items()}
 
@@ -162,8 +161,8 @@ def learns_and_stays_finite(scenario: Scenario) -> None:
             array = getattr(after.view, field.name)
             if not np.isfinite(array).all():
                 raise Broken(f"{after.name}: {field.name} holds {array[~np.isfinite(array)][0]}")
-        for key, array in embedded.weights(after).items():
-            still = int((array == embedded.weights(before)[key]).sum())
+        for key, array in _weights(after).items():
+            still = int((array == _weights(before)[key]).sum())
             if still:
                 raise Broken(f"{after.name}: {still} of {array.size} numbers of its {key} never moved")
 
@@ -173,8 +172,8 @@ def does_not_move_without_reward(scenario: Scenario) -> None:
     changes = {"links.reward": {"loss": 1.0, "reliable": False}}
     loop, fresh = run(scenario.replace(changes)), Loop(scenario, Virtual())
     for before, after in zip(learners(fresh), learners(loop), strict=True):
-        for key, array in embedded.weights(after).items():
-            if not np.array_equal(array, embedded.weights(before)[key]):
+        for key, array in _weights(after).items():
+            if not np.array_equal(array, _weights(before)[key]):
                 raise Broken(f"{after.name}: its {key} moved")
 
 
@@ -240,6 +239,11 @@ def _alike(one: Loop, other: Loop) -> None:
         for i, made in sorted(one.nodes.items()):
             _same_state(made, other.nodes[i].state)
         raise Broken("the digests differ")
+
+
+def _weights(node: Node) -> dict[str, np.ndarray]:
+    """The weights and biases of a node: what every rule learns."""
+    return {name: array for name, array in node.learned().items() if name in ("weight", "bias")}
 
 
 def _same_state(made: Node, state: np.ndarray) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib
 import time as clock_time
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from asyncnet import interrupts
 from asyncnet.kernels.kernel import tell
@@ -19,6 +17,9 @@ from asyncnet.runs.checkpoint import Checkpoint
 from asyncnet.runs.record import Keeper, Record, Reporter
 from asyncnet.scenario.schema import Scenario, ScenarioError
 from asyncnet.team.draw import plan
+
+if TYPE_CHECKING:
+    from asyncnet.runs.live import Watch
 
 LOOPS = {"compiled": "asyncnet.loop.compiled.compiled_loop:CompiledLoop", "readable": "asyncnet.loop.loop:Loop"}
 
@@ -38,11 +39,18 @@ def check(scenario: Scenario, *, time: str = "virtual", loop: str | None = None)
 
 
 def run(
-    scenario: Scenario, reporter: Reporter, *, time: str = "virtual", loop: str | None = None, kept: Keeper | None = None, begin: Checkpoint | None = None
+    scenario: Scenario,
+    reporter: Reporter,
+    *,
+    time: str = "virtual",
+    loop: str | None = None,
+    kept: Keeper | None = None,
+    begin: Checkpoint | None = None,
+    watch: Watch | None = None,
 ) -> Record:
     """Run a scenario to its end or to KeyboardInterrupt; time is "virtual" or "wall", loop "compiled" or "readable".
 
-    `kept` takes checkpoints now and then and, in wall time, the recording; `begin` is the state to go on from.
+    `kept` takes checkpoints now and then and, in wall time, the recording; `begin` is the state to go on from; `watch` looks into the run (live.py).
     """
     from asyncnet.loop.timekeeper import Virtual, Wall
 
@@ -57,11 +65,17 @@ def run(
     made = getattr(importlib.import_module(module), name)(scenario, Virtual() if time == "virtual" else None)
     if begin is not None:
         snapshot.put(made, begin)
+    if watch is not None:
+        from asyncnet.runs.live import Live
+
+        live = Live(made)
+        made.score.watch(made.nodes[0].view, watch.every)
     recorder = None
     if time == "wall" and kept is not None and kept.recording:
         recorder = Recorder("0", lambda segment: kept.segment("0", segment))
         recorder.watch(made)
     made.prepare()
+    rows = len(made.score.rows)
     began = saved = clock_time.perf_counter()
     if time == "wall":
         made.keeper = Wall(clock_time.monotonic_ns() - 1000 * made.now)
@@ -70,9 +84,13 @@ def run(
         kept.checkpoint(snapshot.take(made))
 
     def progress(running: Loop) -> None:
-        nonlocal saved
+        nonlocal saved, rows
         try:
-            reporter.row(running.score.rows[-1])
+            if len(running.score.rows) > rows:
+                rows = len(running.score.rows)
+                reporter.row(running.score.rows[-1])
+            if watch is not None and running.score.called:
+                watch.call(live)
         except KeyboardInterrupt:
             interrupted()
         if kept is not None and kept.every and clock_time.perf_counter() - saved > kept.every:
@@ -98,17 +116,13 @@ def run(
         stopped=made.stopped or "interrupted",
         score=made.score.summary(),
         returns=made.score.returns,
+        rewards=made.score.binned(),
         digest=made.digest(),
         seconds=seconds,
-        weights={node.name: weights(node) for i, node in made.nodes.items() if i},
+        weights={node.name: node.learned() for i, node in made.nodes.items() if i},
         nodes={node.name: {"ticks": made.ticks[i], **node.counts()} for i, node in made.nodes.items() if i},
         links=ledger.by_channel(made.plan, table),
         ledger=table,
         fields={node.name: digest_of(node).hex() for node in made.nodes.values()},
         measured={},
     )
-
-
-def weights(node: Any) -> dict[str, np.ndarray]:
-    """Copies of a node's learned arrays, by name."""
-    return {name: getattr(node.view, name).copy() for name in ("weight", "bias") if hasattr(node.view, name)}

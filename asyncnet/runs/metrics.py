@@ -28,6 +28,8 @@ class Score:
         self.rows: list[dict[str, Any]] = []
         self._every = max(1, (decisions or episodes or 1) // rows)
         self.look_at = self._every  # the decision or episode at which the next row is due
+        self._calls, self._call_at = 0, 0
+        self.called = False  # whether somebody who watches is due to be called
 
     @property
     def finished(self) -> bool:
@@ -47,14 +49,25 @@ class Score:
             count[0] = 0.0
         self._count(v)
         unit = self.decisions if self.goal_decisions is not None else self.episodes
-        if unit >= self.look_at:
-            self.rows.append(self.row(now))
-            self.look_at = min((unit // self._every + 1) * self._every, max(unit + 1, self.goal_decisions or self.goal_episodes))
-            v.look_at[0] = self.look_at
+        self.called = bool(self._calls) and unit >= self._call_at
+        if unit >= self.look_at or self.called:
+            goal = self.goal_decisions or self.goal_episodes
+            if unit >= self.look_at:
+                self.rows.append(self.row(now))
+                self.look_at = min((unit // self._every + 1) * self._every, max(unit + 1, goal))
+            if self.called:
+                self._call_at = (unit // self._calls + 1) * self._calls
+            v.look_at[0] = min(self.look_at, self._call_at) if self._calls and unit < goal else self.look_at
 
     def _count(self, v: Views) -> None:
         self.decisions, self.episodes, self.on_time, self.late, self.missing, self.repeated, self.revised = v.counts[:7].astype(int).tolist()
         self.lateness = v.lateness.tolist()
+
+    def watch(self, v: Views, every: int) -> None:
+        """Be called every so many decisions, or episodes where the run's length is given in these."""
+        unit = self.decisions if self.goal_decisions is not None else self.episodes
+        self._calls, self._call_at = every, (unit // every + 1) * every
+        v.look_at[0] = min(self.look_at, self._call_at)
 
     def saved(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """All that was taken so far, as plain data and arrays."""
@@ -75,6 +88,13 @@ class Score:
         if self.squared_error:
             row["rollout/mean_squared_error"] = -row["rollout/mean_reward"]
         return row | {"world/on_time": self.on_time / max(1, self.decisions), "done": self.done}
+
+    def binned(self, most: int = 1000) -> list[tuple[int, float]]:
+        """Mean rewards of so many decisions each, (the last of them, mean): at most `most` bins, of 1, 2 or 5 times a power of ten; the last may be shorter."""
+        rewards = np.array(self.rewards)
+        width = next(step * 10**power for power in range(13) for step in (1, 2, 5) if rewards.size <= most * step * 10**power)
+        ends = [min(first + width, rewards.size) for first in range(0, rewards.size, width)]
+        return [(end, float(rewards[end - 1 - (end - 1) % width : end].mean())) for end in ends]
 
     def summary(self) -> dict[str, Any]:
         rewards = np.array(self.rewards)

@@ -42,9 +42,10 @@ class Record:
     returns: list[float]
     digest: str  # "" if it is not known of every node how it ended
     seconds: float  # from the first event to the last
-    weights: dict[str, dict[str, np.ndarray]]  # node name -> "weight", "bias" where it has them
+    weights: dict[str, dict[str, np.ndarray]]  # node name -> what an optimiser changes: "weight", "bias", ...
     nodes: dict[str, dict[str, Any]]  # node name -> ticks, counts
     links: dict[str, dict[str, Any]]  # channel -> ledger, measured delay
     ledger: np.ndarray  # (columns, links) of ledger.py; (columns, 0) if nothing is known of the messages
     fields: dict[str, str]  # node name -> a digest of each field of its state (recorder.digest_of), in hexadecimal
+    rewards: list[tuple[int, float]] = field(default_factory=list)  # metrics.Score.binned
     measured: dict[str, Any] = field(default_factory=dict)  # what only real clocks have

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from asyncnet.loop import ledger
 from asyncnet.runs.record import Record
 from asyncnet.runs.verdict import assess
-from asyncnet.scenario.schema import Scenario
+from asyncnet.scenario.schema import Scenario, changes
 from asyncnet.team.draw import plan
 
 
@@ -27,13 +27,14 @@ class Result:
         resumed: str = "",
         begun: int = 0,
         trouble: Collection[str] = (),
+        probes: Sequence[dict[str, float]] = (),
     ) -> None:
         """`again` is the record of a second execution, held to the first; `trouble` says what was not kept, at any time.
 
         Of a resumed run `resumed` says how it went on, `begun` after how many decisions; `seconds` and `decisions_per_second` are those of its last part.
         """
         self.scenario, self.engine, self.record, self.run_dir = scenario, engine, record, run_dir
-        self.again, self.resumed, self.begun, self.trouble = again, resumed, begun, trouble
+        self.again, self.resumed, self.begun, self.trouble, self.probes = again, resumed, begun, trouble, probes
 
     def __repr__(self) -> str:
         score = self.record.score
@@ -66,6 +67,7 @@ class Result:
             "reasons": reasons,
             "stopped": record.stopped,
             "run_dir": str(self.run_dir) if self.run_dir else None,
+            "changes": changes(self.scenario),
             "links": record.links,
             "ledger": ledger.shown(plan(self.scenario), record.ledger),
             "nodes": record.nodes,

@@ -3,6 +3,8 @@
     config.toml      the scenario with every default written out         run.json       versions, machine, arguments, status
     metrics.jsonl    one flushed line for each row of progress           progress.csv   the same rows, flat
     returns.csv      every episode's return                              summary.json   what --json prints
+    rewards.csv      without episodes: mean rewards                      weights.safetensors    what was learned, by node: actor.1/weight
+    probes.csv       numbers of nodes, where some were asked for
     ledger.csv       what became of the messages of every link           digests.json   a digest of every field of every node
     checkpoints/     complete states, the last two (checkpoint.py)       record/        what nodes heard on real clocks (journal.py)
     outside/         the text of rules and tasks from outside the package (outside.py)
@@ -23,6 +25,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import safetensors.numpy
+
 from asyncnet.loop import ledger
 from asyncnet.record.journal import Writer
 from asyncnet.runs import durable, provenance, stored
@@ -30,7 +34,8 @@ from asyncnet.runs.checkpoint import Checkpoint, save
 from asyncnet.runs.result import Result
 from asyncnet.runs.stored import BEGINNING, OUTSIDE, About, Digests, Part, Process
 from asyncnet.scenario import outside
-from asyncnet.scenario.schema import Scenario, ScenarioError
+from asyncnet.scenario.model import as_lists
+from asyncnet.scenario.schema import Scenario, ScenarioError, changes
 from asyncnet.team.draw import plan
 from asyncnet.text import as_json, in_a_line
 
@@ -54,6 +59,7 @@ class RunDirectory:
             "argv": provenance.arguments(),
             "resumed": [],
             "scenario": made.data(),
+            "changes": as_lists(changes(made)),
             "process": provenance.this_process(),
         }
         brought = outside.needed(made)
@@ -188,8 +194,15 @@ class RunDirectory:
         if self._rows:
             columns = list(dict.fromkeys(key for row in self._rows for key in row))
             self._replace("progress.csv", _csv(columns, ([row.get(key, "") for key in columns] for row in self._rows)))
+        if result.probes:
+            self._replace("probes.csv", _csv(tuple(result.probes[0]), (row.values() for row in result.probes)))
         if record.returns:
             self._replace("returns.csv", _csv(("episode", "return"), enumerate(record.returns, 1)))
+        elif record.rewards:
+            self._replace("rewards.csv", _csv(("decisions", "mean_reward"), record.rewards))
+        if record.weights:
+            named = {f"{node}/{key}": array for node, arrays in record.weights.items() for key, array in arrays.items()}
+            self._replace("weights.safetensors", safetensors.numpy.save(named, {"scenario": self.scenario.fingerprint()}))
         if record.ledger.size:
             links = zip(ledger.names(plan(self.scenario)), record.ledger.T.tolist(), strict=True)
             self._replace("ledger.csv", _csv(("link", *ledger.COLUMNS), ((name, *row) for name, row in links)))

@@ -59,6 +59,7 @@ class About(Model):
     environment: dict[str, str] = {}
     commit: str | None = None
     scenario: dict[str, Any] | None = None  # what config.toml said
+    changes: dict[str, Any] | None = None  # against the shipped scenario of that name
     outside: list[Outside] = []  # rules, tasks and the like from outside the package; their texts are in outside/
 
 
@@ -164,6 +165,45 @@ def recordings(path: Path, resumed: int) -> Path:
 def marks(state: Checkpoint, where: Path) -> Marks:
     """What a run's directory needs to know of a checkpoint; raises ScenarioError."""
     return _checked(state.about, where, Marks)
+
+
+SHOWN = (  # figures of a summary
+    "mean_reward",
+    "last_mean_reward",
+    "mean_squared_error",
+    "last_mean_squared_error",
+    "mean_return",
+    "last_mean_return",
+    "on_time",
+    "final",
+    "missing",
+    "action_delay",
+    "decisions_per_second",
+)
+
+
+class Summed(Model, extra="allow"):
+    """summary.json, as far as it is shown."""
+
+    scenario: str
+    decisions: int
+    episodes: int
+    digest: str
+    verdict: Literal["pass", "unknown", "fail"]
+    reasons: list[str]
+    run_dir: str | None
+    links: dict[str, dict[str, float | int | None]]
+
+
+def summary(path: Path) -> dict[str, Any]:
+    """What summary.json says; raises ScenarioError where there is none, with how the run stands, or where it cannot be read."""
+    if not (path / "summary.json").is_file():
+        raise ScenarioError(str(path), "", f"has no summary: {standing(about(path), held(path))}; asyncnet resume goes on with what was interrupted")
+    found = _read(path / "summary.json", Summed).model_dump()
+    missing = [figure for figure in SHOWN if figure not in found or not isinstance(found.get(figure), (int, float, type(None)))]
+    if missing:
+        raise ScenarioError(str(path / "summary.json"), missing[0], "is no number")
+    return found
 
 
 def _read(path: Path, kind: type[Model]) -> Any:

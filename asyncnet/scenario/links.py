@@ -11,24 +11,24 @@ from asyncnet.scenario.model import Model, Positive, Share, Ticks
 
 class Constant(Model):
     kind: Literal["constant"]
-    value: Ticks
+    value: Ticks = Field(description="ticks")
 
 
 class Uniform(Model):
     kind: Literal["uniform"]
-    low: Ticks
-    high: Ticks
+    low: Ticks = Field(description="ticks, at least")
+    high: Ticks = Field(description="ticks, at most")
 
 
 class Exponential(Model):
     kind: Literal["exponential"]
-    mean: Positive
+    mean: Positive = Field(description="ticks, on average")
 
 
 class Lognormal(Model):
     kind: Literal["lognormal"]
-    mean: Positive
-    sigma: Annotated[float, Field(ge=0.0, le=10.0)]
+    mean: Positive = Field(description="ticks, on average")
+    sigma: Annotated[float, Field(ge=0.0, le=10.0)] = Field(description="spread of its logarithm")
 
 
 def _plain_delay(value: object) -> object:
@@ -38,8 +38,10 @@ def _plain_delay(value: object) -> object:
 class Condition(Model):
     """One hardship of a link; several of them compose."""
 
-    delay: Annotated[Constant | Uniform | Exponential | Lognormal, Field(discriminator="kind"), BeforeValidator(_plain_delay)] | None = None
-    loss: Share | None = None
+    delay: Annotated[Constant | Uniform | Exponential | Lognormal, Field(discriminator="kind"), BeforeValidator(_plain_delay)] | None = Field(
+        None, description="ticks that a message takes; a number is a constant; adds to that of links.default"
+    )
+    loss: Share | None = Field(None, description="share of the messages that are lost")
     reliable: bool | None = Field(None, description="a lost message is sent again after links.retry ticks")
     stale: Annotated[int, Field(ge=0, le=4000)] | None = Field(None, description="held back until so many later ones were sent")
 
@@ -50,11 +52,11 @@ Conditions = Annotated[tuple[Condition, ...], BeforeValidator(lambda value: (val
 class Links(Model):
     """What messages go through. `default` applies to every channel, before the channel's own conditions."""
 
-    default: Conditions = ()
-    activity: Conditions = ()
-    feedback: Conditions = ()
-    reward: Conditions = ()
-    transition: Conditions = ()
+    default: Conditions = Field((), description="conditions of every channel")
+    activity: Conditions = Field((), description="conditions of values downstream")
+    feedback: Conditions = Field((), description="conditions of what a rule tells its inputs")
+    reward: Conditions = Field((), description="conditions of reward or TD error")
+    transition: Conditions = Field((), description="conditions of what the world tells the dopamine node")
     retry: Positive = Field(2.0, description="ticks after which a lost message is sent again on a reliable link")
 
     def of(self, channel: str) -> tuple[Condition, ...]:

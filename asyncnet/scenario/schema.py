@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -24,9 +24,9 @@ from asyncnet.scenario.checks import check_whole
 from asyncnet.scenario.clocks import Clock, OnArrival
 from asyncnet.scenario.links import Links
 from asyncnet.scenario.mistakes import ScenarioError, first
-from asyncnet.scenario.model import Model
+from asyncnet.scenario.model import Model, as_lists, as_tuples
 from asyncnet.scenario.network import Network
-from asyncnet.scenario.reading import Layer, change, condition, read_toml, several
+from asyncnet.scenario.reading import Layer, change, condition, read_toml, several, shipped
 from asyncnet.tasks import TASKS
 from asyncnet.tasks.settings import Task
 
@@ -42,8 +42,8 @@ class Scenario(Model):
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
-    question: str = ""
-    seed: Annotated[int, Field(ge=0, lt=2**53)]
+    question: str = Field("", description="what is asked")
+    seed: Annotated[int, Field(ge=0, lt=2**53)] = Field(description="of every draw: weights, samples, delays, losses, clocks, task")
     tick: Annotated[int, Field(ge=1, le=10**6)] = Field(description="microseconds of one tick")
     task: Task
     network: Network
@@ -63,7 +63,7 @@ class Scenario(Model):
 
     def data(self) -> dict[str, Any]:
         """The scenario as plain data: what a file would say, with every default written out."""
-        return _plain(self.model_dump(exclude_none=True))
+        return as_lists(self.model_dump(exclude_none=True))
 
     def toml(self) -> str:
         return tomli_w.dumps(self.data())
@@ -102,6 +102,26 @@ def _mistake(data: Any) -> tuple[str, str]:
     except ScenarioError as error:
         return error.key, error.why
     return "", ""
+
+
+def changes(made: Scenario) -> dict[str, tuple[Any, Any]] | None:
+    """What a scenario says otherwise than the one that ships under its name, by dotted key: (there, here); None if none does. The seed is no change."""
+    if made.name not in shipped():
+        return None
+    ships = Scenario.model_validate(as_tuples({"name": made.name, **read_toml(shipped()[made.name])}))  # it is sound: a test reads it
+    there, here = (dict(_leaves(one.data())) for one in (ships, made))
+    named = [key for key in dict.fromkeys([*there, *here]) if there.get(key) != here.get(key) and key != "seed"]
+    return {key: (there.get(key), here.get(key)) for key in named}
+
+
+def _leaves(data: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Every setting with its dotted key."""
+    for key, value in data.items():
+        here = (*path, f'"{key}"' if "." in key else key)
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, here)
+        else:
+            yield ".".join(here), value
 
 
 def differing(one: Any, other: Any) -> str:
@@ -146,7 +166,7 @@ def check(data: Mapping[str, Any], where: str) -> Scenario:
     """The scenario in plain data; raises ScenarioError naming the first key that is wrong."""
     _look_up(data)
     try:
-        frozen = _frozen(data)
+        frozen = as_tuples(data)
         scenario = Scenario.model_validate(frozen)
     except ValidationError as error:
         raise ScenarioError(where, *first(Scenario, error, frozen)) from None
@@ -154,17 +174,3 @@ def check(data: Mapping[str, Any], where: str) -> Scenario:
         raise ScenarioError(where, "", "nested too deeply") from None
     check_whole(scenario, where)
     return scenario
-
-
-def _frozen(value: Any) -> Any:
-    """Lists as tuples all the way down: the strict model takes no list for a tuple."""
-    if isinstance(value, dict):
-        return {key: _frozen(item) for key, item in value.items()}
-    return tuple(_frozen(item) for item in value) if isinstance(value, (list, tuple)) else value
-
-
-def _plain(value: Any) -> Any:
-    """Tuples as lists all the way down, as TOML and JSON have them."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -49,7 +49,7 @@ def engine(request):
 def start(scenario):
     """The weights before the run."""
     loop = Loop(scenario, Virtual())
-    return {node.name: embedded.weights(node) for i, node in loop.nodes.items() if i}
+    return {node.name: node.learned() for i, node in loop.nodes.items() if i}
 
 
 @pytest.mark.parametrize("world", ["free", "waits"])

@@ -13,7 +13,6 @@ from asyncnet.loop.link import CONSTANT, EXPONENTIAL, LOGNORMAL, LOSS, TRIES, UN
 from asyncnet.loop.loop import LinkModel, Loop
 from asyncnet.loop.message import CHANNELS, REWARD
 from asyncnet.loop.timekeeper import Virtual
-from asyncnet.runs.embedded import weights
 from asyncnet.scenario.schema import check
 from support.small import small
 
@@ -252,7 +251,7 @@ def test_a_fault_changes_no_initial_weight():
     calm = Loop(check(small(), "small"), Virtual())
     rough = Loop(check(small(links={"default": {"delay": 3.0, "loss": 0.5}}), "small"), Virtual())
     for i in set(calm.nodes) - {0}:
-        here, there = weights(calm.nodes[i]), weights(rough.nodes[i])
+        here, there = calm.nodes[i].learned(), rough.nodes[i].learned()
         assert here.keys() == there.keys() == {"weight", "bias"}
         assert all(array.any() and np.array_equal(array, there[name]) for name, array in here.items())
 

@@ -10,7 +10,6 @@ from asyncnet.loop.loop import Loop
 from asyncnet.loop.message import ACTIVITY, REWARD, TRANSITION
 from asyncnet.loop.timekeeper import Virtual
 from asyncnet.rules.contract import Taped, learners, play
-from asyncnet.runs import embedded
 from asyncnet.scenario.reading import shipped
 from asyncnet.scenario.schema import check, read
 from asyncnet.team.build import build
@@ -89,7 +88,7 @@ def run(scenario, loop=Loop, **how):
 
 def assert_moved(scenario, weights):
     """Every array of weights is another than before the run."""
-    before = {node.name: embedded.weights(node) for i, node in Loop(scenario, Virtual()).nodes.items() if i}
+    before = {node.name: node.learned() for i, node in Loop(scenario, Virtual()).nodes.items() if i}
     assert before.keys() == weights.keys()
     for name, arrays in before.items():
         for key, array in arrays.items():

@@ -1,0 +1,256 @@
+"""Run a study: its cells on all cores or as Ray tasks, each kept as soon as it is finished, and the table of all.
+
+sweeps/NAME/study.toml           what is asked                      table.csv, table.parquet      a row a run
+            cells/ID.json        what came of one: summary, progress, returns; ID is the fingerprint of its scenario, so a study that is
+                                 asked again, or asked for more, runs what is not there yet
+            sweep.json           versions and machine of every time that it was run
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from asyncnet.interrupts import raised
+from asyncnet.kernels.kernel import telling
+from asyncnet.runs import durable, provenance
+from asyncnet.runs.memory import check as check_memory
+from asyncnet.scenario import outside
+from asyncnet.scenario.mistakes import ScenarioError
+from asyncnet.studies import table
+from asyncnet.studies.crew import worked_off
+from asyncnet.studies.study import Cell, Entry, Study, cells, read_study
+from asyncnet.text import as_json, in_a_line
+
+NEEDS = ("matplotlib", "pandas", "pyarrow", "scipy")
+LARGEST = 256 << 20  # bytes of one cell's file
+ENGINES = {"local": "asyncnet.studies.worker", "ray": "asyncnet.actors.tasks"}
+
+
+class Shown(Protocol):
+    """Where a sweep says how it is going."""
+
+    def note(self, text: str) -> None:
+        """One line."""
+
+    def study(self, done: float, text: str) -> None:
+        """How far all is, as a share, and what has come of it."""
+
+
+class Swept:
+    """A study that was run: which runs these are, what came of each (by number; what was not run is not there), its rows and its folder."""
+
+    def __init__(self, study: Study, entries: Sequence[Entry], found: Mapping[int, dict[str, Any]], folder: Path, *, interrupted: bool = False) -> None:
+        self.study, self.entries, self.found, self.folder, self.interrupted = study, entries, found, folder, interrupted
+        self.rows = table.rows(study, entries, found)
+
+    def came(self, number: int) -> dict[str, Any] | None:
+        """All that came of a run: {"summary", "rows", "returns"}; None if it has not finished."""
+        return kept(self.folder, self.entries[number].id)
+
+    @property
+    def frame(self) -> Any:
+        """The table as a pandas frame."""
+        return table.frame(self.rows)
+
+    def failed(self) -> list[dict[str, Any]]:
+        """The rows of runs that raised, or whose settings do not fit together."""
+        return [row for row in self.rows if row["verdict"] == "error"]
+
+
+def run_study(
+    study: Study,
+    *,
+    out: str | Path = "sweeps",
+    engine: Literal["local", "ray"] = "local",
+    workers: int | None = None,
+    address: str | None = None,
+    memory: float | None = None,
+    beside: Path | None = None,
+    shown: Shown | None = None,
+) -> Swept:
+    """Run what is not there yet of a study, and write its table; an interrupt keeps what is finished.
+
+    `workers` processes (None: one for each core) share `memory` GiB (None: a share of the machine's). Raises ScenarioError, before anything is started, for a
+    study of which no run fits together, for a library that is missing, and for a folder that another process writes to.
+    """
+    needs()
+    importlib.import_module(ENGINES[engine]).check(address)
+    made = cells(study, beside)
+    workers = workers or len(os.sched_getaffinity(0))
+    folder = Path(out) / study.name
+    with _held(folder):
+        entries = [cell.entry() for cell in made]
+        durable.replace(folder / "study.toml", study.toml().encode())
+        durable.replace(folder / "index.json", (as_json([entry.model_dump() for entry in entries]) + "\n").encode())
+        found = _found(folder, entries)
+        orders = _orders(made, found, memory, workers if engine == "local" else 1)
+        interrupted = bool(orders) and _work(study, made, found, folder, orders, shown, engine, workers, address)
+        swept = Swept(study, entries, found, folder, interrupted=interrupted)
+        table.write(folder, swept.rows)
+    return swept
+
+
+def needs() -> None:
+    """Raise ScenarioError if a library is missing that tables and statistics are made with."""
+    missing = [name for name in NEEDS if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ScenarioError(", ".join(missing), "", "not installed; studies need pip install 'asyncnet[study]'")
+
+
+def load(folder: str | Path) -> Swept:
+    """A study that was run, from its folder; raises ScenarioError where that is none, or damaged."""
+    path = Path(folder)
+    if not (path / "index.json").is_file():
+        raise ScenarioError(str(folder), "", "is not the folder of a study (there is no index.json in it)")
+    try:
+        listed = json.loads(durable.read(path / "index.json", LARGEST))
+        entries = [Entry.model_validate(entry) for entry in listed]
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise ScenarioError(str(path / "index.json"), "", f"cannot be read: {in_a_line(error)}") from None
+    return Swept(read_study(path / "study.toml"), entries, _found(path, entries), path)
+
+
+def _found(folder: Path, entries: Sequence[Entry]) -> dict[int, dict[str, Any]]:
+    return {number: {"summary": known["summary"]} for number, entry in enumerate(entries) if (known := kept(folder, entry.id)) is not None}
+
+
+def kept(folder: Path, seal: str) -> dict[str, Any] | None:
+    """What came of the run with that fingerprint, if it is finished; a file that cannot be read is none, and the run is done again."""
+    if not seal:
+        return None
+    try:
+        known = json.loads(durable.read(_file(folder, seal), LARGEST))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return known if isinstance(known, dict) and isinstance(known.get("summary"), dict) and known.get("scenario") == seal else None
+
+
+def _file(folder: Path, seal: str) -> Path:
+    return folder / "cells" / f"{seal[:24]}.json"
+
+
+def _orders(made: Sequence[Cell], found: Mapping[int, Any], memory: float | None, at_once: int) -> dict[int, dict[str, Any]]:
+    """What is to be run, each scenario once."""
+    orders, asked = {}, set()
+    for number, cell in enumerate(made):
+        if cell.scenario is not None and number not in found and (seal := cell.scenario.fingerprint()) not in asked:
+            asked.add(seal)
+            limit = check_memory(cell.scenario, memory, at_once) / 2**30
+            orders[number] = {"scenario": cell.scenario.data(), "outside": outside.packed(cell.scenario), "memory": limit}
+    return orders
+
+
+def _work(
+    study: Study,
+    made: Sequence[Cell],
+    found: dict[int, dict[str, Any]],
+    folder: Path,
+    orders: Mapping[int, Mapping[str, Any]],
+    shown: Shown | None,
+    engine: str,
+    workers: int,
+    address: str | None,
+) -> bool:
+    """Run the orders, and add what comes of each to `found`; returns whether that was interrupted."""
+    began, total, before = time.monotonic(), len(made), len(found)
+    twins: dict[str, list[int]] = {}
+    for number, cell in enumerate(made):
+        if cell.scenario is not None:
+            twins.setdefault(cell.scenario.fingerprint(), []).append(number)
+    under_way: dict[int, float] = {}
+    arguments = ("--address", address) if address else ()
+    interrupted, trouble = False, ""
+
+    def tell(text: str) -> None:
+        if shown is not None:
+            left = [number for number in orders if number not in found]
+            done = (len(orders) - len(left) + sum(under_way.values())) / len(orders)
+            took = time.monotonic() - began
+            rest = f", about {_minutes(took / done * (1.0 - done))} left" if done > 0.02 and left else ""
+            shown.study(done, f"{before + len(orders) - len(left):,} of {total:,} runs{rest}{text}")
+
+    if shown is not None:
+        again = f", {before:,} of them there already" if before else ""
+        shown.note(
+            f"{total:,} runs of {study.name}{again}; {workers if engine == 'local' else 'Ray'} {'at a time' if engine == 'local' else 'tasks'}; in {folder}"
+        )
+        with telling(shown.note):
+            _compile(made, orders)
+    _note_versions(folder)
+    crew = {"workers": workers} if engine == "local" else {"workers": 1, "at_once": len(orders)}
+    words = worked_off(orders, module=ENGINES[engine], arguments=arguments, **crew)
+    try:
+        with raised():
+            for number, word in words:
+                if "done" in word:
+                    under_way[number] = word["done"]
+                    tell("")
+                    continue
+                under_way.pop(number, None)
+                came = word.get("result", {"failed": word.get("failed", "")})
+                scenario = made[number].scenario
+                if "failed" not in came:
+                    text = as_json({"scenario": scenario.fingerprint(), **came})
+                    try:
+                        durable.replace(_file(folder, scenario.fingerprint()), text.encode())
+                    except OSError as error:
+                        trouble = f"runs could not be kept: {in_a_line(error)}"
+                    came = {"summary": json.loads(text)["summary"]}  # as whoever reads it again has it
+                for twin in twins[scenario.fingerprint()]:
+                    found[twin] = came
+                tell(f"; run {number} failed: {came['failed']}" if "failed" in came else "")
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        words.close()
+    if trouble and shown is not None:
+        shown.note(trouble)
+    return interrupted
+
+
+def _compile(made: Sequence[Cell], orders: Mapping[int, Any]) -> None:
+    """Have on disk what the runs need, once: their processes would all compile the same."""
+    from asyncnet.loop.compiled.ahead import compile_ahead
+
+    for number in orders:
+        compile_ahead(made[number].scenario)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def _note_versions(folder: Path) -> None:
+    """Add to sweep.json with what it is run this time."""
+    path = folder / "sweep.json"
+    try:
+        before = json.loads(path.read_text())
+    except (OSError, ValueError):
+        before = []
+    about = {**provenance.about_this_machine(), "argv": provenance.arguments()}
+    durable.replace(path, (as_json([*(before if isinstance(before, list) else []), about], indent=2) + "\n").encode())
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold the folder of a study against others; the system lets go of it when this process ends, however it ends."""
+    try:
+        (folder / "cells").mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    except OSError as error:
+        raise ScenarioError("--out", "", f"no study can be kept in {folder}: {in_a_line(error)}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise ScenarioError(str(folder), "", "this study is being run by another process") from None
+    finally:
+        os.close(descriptor)
