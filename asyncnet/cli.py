@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from asyncnet import api, interrupts
+from asyncnet import __version__, api, interrupts
 from asyncnet.interrupts import INTERRUPTED
 from asyncnet.kernels.plain import PLAIN
 from asyncnet.scenario import outside
@@ -633,6 +633,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _main(arguments: list[str] | None) -> None:
+    if (sys.argv[1:] if arguments is None else arguments) == ["--version"]:
+        print(f"asyncnet {__version__}")
+        sys.exit(0)
     try:
         verbs = List | Keys | Run | Sweep | Report | Plot | Evaluate | Timeline | Explain | Show | Resume | Replay | Verify | Validate | CheckRule | Bench
         command = tyro.cli(verbs, args=arguments, prog="asyncnet", description="A wind tunnel for asynchronous learning.")

@@ -73,6 +73,10 @@ def test_list_json_names_every_shipped_scenario_condition_rule_and_task(command)
     assert all(line.strip() and "\n" not in line for names in lists.values() for line in names.values())
 
 
+def test_the_version_is_that_of_the_package(command):
+    assert command("--version") == (0, f"asyncnet {asyncnet.__version__}\n", "")
+
+
 def test_list_shows_every_name_with_its_whole_line(command):
     code, out, err = command("list")
     assert (code, err) == (0, "")

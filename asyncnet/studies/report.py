@@ -17,7 +17,7 @@ from asyncnet.runs import durable
 from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.studies import figures, statistics, table
 from asyncnet.studies.sweep import Swept, needs
-from asyncnet.text import printable
+from asyncnet.text import in_a_line, printable
 
 MOST_ROWS = 400  # of the table in the page; all are in table.csv
 LESS_IS_BETTER = ("mean_squared_error", "last_mean_squared_error", "missing", "action_delay")
@@ -45,15 +45,17 @@ def write(swept: Swept, outcome: str = "") -> Path:
     finished = [row for row in swept.rows if row.get(asked) is not None]
     if not finished:
         raise ScenarioError(str(swept.folder), "", f"no run of it has a {asked.replace('_', ' ')} yet")
-    durable.make(swept.folder / "figures")
-    shown = []
-    for picture in figures.pictures(swept, asked):
-        made = picture.make()
-        for kind in figures.FORMATS:
-            figures.save(made, swept.folder / "figures" / f"{picture.name}.{kind}")
-        shown.append((picture, _inline((swept.folder / "figures" / f"{picture.name}.svg").read_text())))
-    page = swept.folder / "report.html"
-    durable.replace(page, _page(swept, asked, finished, shown).encode())
+    page, shown = swept.folder / "report.html", []
+    try:
+        durable.make(swept.folder / "figures")
+        for picture in figures.pictures(swept, asked):
+            made = picture.make()
+            for kind in figures.FORMATS:
+                figures.save(made, swept.folder / "figures" / f"{picture.name}.{kind}")
+            shown.append((picture, _inline((swept.folder / "figures" / f"{picture.name}.svg").read_text())))
+        durable.replace(page, _page(swept, asked, finished, shown).encode())
+    except OSError as error:
+        raise ScenarioError(str(swept.folder), "", f"no report can be written there: {in_a_line(error)}") from None
     return page
 
 

@@ -22,8 +22,10 @@ from asyncnet.interrupts import raised
 from asyncnet.kernels.kernel import telling
 from asyncnet.runs import durable, provenance
 from asyncnet.runs.memory import check as check_memory
+from asyncnet.runs.stored import Summed
 from asyncnet.scenario import outside
 from asyncnet.scenario.mistakes import ScenarioError
+from asyncnet.scenario.model import Model
 from asyncnet.studies import table
 from asyncnet.studies.crew import worked_off
 from asyncnet.studies.study import Cell, Entry, Study, cells, read_study
@@ -32,6 +34,15 @@ from asyncnet.text import as_json, in_a_line
 NEEDS = ("matplotlib", "pandas", "pyarrow", "scipy")
 LARGEST = 256 << 20  # bytes of one cell's file
 ENGINES = {"local": "asyncnet.studies.worker", "ray": "asyncnet.actors.tasks"}
+
+
+class Came(Model):
+    """What came of a run, in its file."""
+
+    scenario: str
+    summary: Summed
+    rows: list[dict[str, float | int | None]]
+    returns: list[float | None]
 
 
 class Shown(Protocol):
@@ -88,14 +99,26 @@ def run_study(
     folder = Path(out) / study.name
     with _held(folder):
         entries = [cell.entry() for cell in made]
-        durable.replace(folder / "study.toml", study.toml().encode())
-        durable.replace(folder / "index.json", (as_json([entry.model_dump() for entry in entries]) + "\n").encode())
+        with _no_room(folder):
+            durable.replace(folder / "study.toml", study.toml().encode())
+            durable.replace(folder / "index.json", (as_json([entry.model_dump() for entry in entries]) + "\n").encode())
+            _note_versions(folder)
         found = _found(folder, entries)
         orders = _orders(made, found, memory, workers if engine == "local" else 1)
         interrupted = bool(orders) and _work(study, made, found, folder, orders, shown, engine, workers, address)
         swept = Swept(study, entries, found, folder, interrupted=interrupted)
-        table.write(folder, swept.rows)
+        with _no_room(folder):
+            table.write(folder, swept.rows)
     return swept
+
+
+@contextmanager
+def _no_room(folder: Path) -> Iterator[None]:
+    """What a disk does not take is a line; runs that were kept before are there for the next time."""
+    try:
+        yield
+    except OSError as error:
+        raise ScenarioError(str(folder), "", f"nothing can be written there: {in_a_line(error)}") from None
 
 
 def needs() -> None:
@@ -115,7 +138,10 @@ def load(folder: str | Path) -> Swept:
         entries = [Entry.model_validate(entry) for entry in listed]
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise ScenarioError(str(path / "index.json"), "", f"cannot be read: {in_a_line(error)}") from None
-    return Swept(read_study(path / "study.toml"), entries, _found(path, entries), path)
+    study = read_study(path / "study.toml")
+    if any(list(entry.labels) != study.columns() for entry in entries):
+        raise ScenarioError(str(path / "index.json"), "", "is not of the study in study.toml")
+    return Swept(study, entries, _found(path, entries), path)
 
 
 def _found(folder: Path, entries: Sequence[Entry]) -> dict[int, dict[str, Any]]:
@@ -128,9 +154,10 @@ def kept(folder: Path, seal: str) -> dict[str, Any] | None:
         return None
     try:
         known = json.loads(durable.read(_file(folder, seal), LARGEST))
+        Came.model_validate(known)
     except (OSError, ValueError, RecursionError):
         return None
-    return known if isinstance(known, dict) and isinstance(known.get("summary"), dict) and known.get("scenario") == seal else None
+    return known if known["scenario"] == seal else None
 
 
 def _file(folder: Path, seal: str) -> Path:
@@ -184,7 +211,6 @@ def _work(
         )
         with telling(shown.note):
             _compile(made, orders)
-    _note_versions(folder)
     crew = {"workers": workers} if engine == "local" else {"workers": 1, "at_once": len(orders)}
     words = worked_off(orders, module=ENGINES[engine], arguments=arguments, **crew)
     try:

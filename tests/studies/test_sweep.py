@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -200,3 +201,57 @@ def test_a_table_of_several_kinds_of_values_is_written_and_read(tmp_path):
     assert frame["rule.learning_rate"].tolist() == [0.01, "[0.03, 0.003, 0.0003]"]
     assert pandas.read_parquet(tmp_path / "s" / "table.parquet")["rule.learning_rate"].tolist() == ["0.01", "[0.03, 0.003, 0.0003]"]
     assert table.outcome(frame.to_dict("records")) == "last_mean_reward"
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A file system of 64 KiB."""
+    place = tmp_path / "tiny"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)], capture_output=True, check=False).returncode:
+        pytest.skip("nothing can be mounted here")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_full_disk_is_a_line_and_the_runs_that_found_room_are_not_lost(tiny_disk, command):
+    words = ["sweep", "multiplexer3-weight-max", "--vary", "rule.lambda=0,0.5,0.9", "--seeds", 3, "--set", "task.decisions=1500", "--out", tiny_disk]
+    code, _, err = command(*words)
+    assert code in (0, 64)
+    assert "No space left on device" in err
+    assert "Traceback" not in err
+    kept = list((tiny_disk / "multiplexer3-weight-max__rule.lambda" / "cells").glob("*.json"))
+    assert all(json.loads(path.read_text())["summary"] for path in kept)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("index.json", "{", "cannot be read"),
+        ("index.json", "[3]", "cannot be read"),
+        ("index.json", "[]", "no run of it has a"),
+        ("study.toml", 'scenario = "multiplexer3-weight-max"\n[vary]\nother = [1]\n', "is not of the study in study.toml"),
+        ("study.toml", "x", "not TOML"),
+    ],
+)
+def test_a_damaged_study_is_a_line(name, text, said, whole, command, tmp_path):
+    folder = tmp_path / "study"
+    shutil.copytree(whole[0], folder)
+    (folder / name).write_text(text)
+    code, out, err = command("report", folder)
+    assert (code, out) == (64, "")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_cells_of_other_contents_are_runs_that_have_not_finished(whole, command, tmp_path):
+    folder = tmp_path / "study"
+    shutil.copytree(whole[0], folder)
+    for number, file in enumerate(sorted((folder / "cells").iterdir())):
+        known = json.loads(file.read_text())
+        known["summary"]["links"] = [3, {"reward": 3}, {"reward": {"lost": "x"}}, "none", None, {"reward": {"lost": []}}][number % 6]
+        known["rows"] = known["rows"] if number % 2 else "none"
+        file.write_text(json.dumps(known))
+    code, out, err = command("report", folder)
+    assert (code, out) == (64, "")
+    assert "no run of it has a" in err
