@@ -14,6 +14,7 @@ from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.scenario.schema import Scenario
 from asyncnet.tasks import TASKS
 
+SEEDS = 1 << 53  # a scenario may have
 OTHER_DRAWS = 1 << 40  # is added to the seed: initial weights do not matter, and task and samples are drawn anew
 
 
@@ -52,7 +53,7 @@ def still(scenario: Scenario, episodes: int | None, decisions: int | None, seed:
         raise ScenarioError("episodes", "", "or decisions, not both")
     independent = TASKS[scenario.task.name].INDEPENDENT
     length = {"task.decisions": decisions or 10_000} if decisions is not None or (episodes is None and independent) else {"task.episodes": episodes or 100}
-    changes: dict[str, object] = {**length, "seed": scenario.seed + OTHER_DRAWS if seed is None else seed}
+    changes: dict[str, object] = {**length, "seed": (scenario.seed + OTHER_DRAWS) % SEEDS if seed is None else seed}
     for table in ("rule", "critic"):
         learner = getattr(scenario, table)
         if learner is not None:

@@ -43,7 +43,7 @@ class Result:
         return f"<Result {self.scenario.name}: {shown}>"
 
     def verdict(self) -> tuple[str, list[str]]:
-        """("pass" | "unknown" | "fail", reasons), as verdict.judge says it; never a pass if something was not kept."""
+        """("pass" | "unknown" | "fail", reasons), as verdict.assess says it; never a pass if something was not kept."""
         fails, unknown = assess(self.scenario, self.record)
         if self.again is not None and (why := difference(self.scenario, self.record.digest, self.record.fields, self.again)):
             fails.append(f"not deterministic: {why}")

@@ -8,6 +8,7 @@ named sets of settings that belong together (a rule and its step size). Each com
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +20,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from asyncnet.scenario.mistakes import ScenarioError, first, near, short
 from asyncnet.scenario.model import Model, as_lists, as_tuples
-from asyncnet.scenario.outside import raised_in
+from asyncnet.scenario.outside import needed, raised_in
 from asyncnet.scenario.reading import Layer, change, find, read_toml, shipped
 from asyncnet.scenario.schema import Scenario, read
 
@@ -88,12 +89,20 @@ class Cell(NamedTuple):
     def entry(self) -> Entry:
         """The same as plain data, for whoever looks at the study later."""
         made = self.scenario
-        names = ("", "", "") if made is None else (made.fingerprint(), made.name, made.rule.name)
+        names = ("", "", "") if made is None else (identity(made), made.name, made.rule.name)
         return Entry(labels=self.labels, seed=self.seed, id=names[0], scenario=names[1], rule=names[2], why=self.why)
 
 
+def identity(scenario: Scenario) -> str:
+    """SHA-256 of all that decides a run: its scenario, and the text of every rule, task and import from outside the package that it needs."""
+    whole = hashlib.sha256(scenario.fingerprint().encode())
+    for about, _ in needed(scenario):
+        whole.update(f"\n{about.kind} {about.name} {about.sha256}".encode())
+    return whole.hexdigest()
+
+
 class Entry(Model):
-    """A run of a study in its index: `id` is the fingerprint of its scenario."""
+    """A run of a study in its index; `id` as in identity()."""
 
     labels: dict[str, bool | int | float | str]
     seed: int

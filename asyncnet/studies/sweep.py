@@ -13,7 +13,7 @@ import importlib.util
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -21,14 +21,16 @@ from typing import Any, Literal, Protocol
 from asyncnet.interrupts import raised
 from asyncnet.kernels.kernel import telling
 from asyncnet.runs import durable, provenance
+from asyncnet.runs.memory import GIB
 from asyncnet.runs.memory import check as check_memory
 from asyncnet.runs.stored import Summed
 from asyncnet.scenario import outside
 from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.scenario.model import Model
+from asyncnet.scenario.schema import Scenario
 from asyncnet.studies import table
 from asyncnet.studies.crew import worked_off
-from asyncnet.studies.study import Cell, Entry, Study, cells, read_study
+from asyncnet.studies.study import Entry, Study, cells, read_study
 from asyncnet.text import as_json, in_a_line
 
 NEEDS = ("matplotlib", "pandas", "pyarrow", "scipy")
@@ -39,7 +41,7 @@ ENGINES = {"local": "asyncnet.studies.worker", "ray": "asyncnet.actors.tasks"}
 class Came(Model):
     """What came of a run, in its file."""
 
-    scenario: str
+    id: str
     summary: Summed
     rows: list[dict[str, float | int | None]]
     returns: list[float | None]
@@ -104,8 +106,19 @@ def run_study(
             durable.replace(folder / "index.json", (as_json([entry.model_dump() for entry in entries]) + "\n").encode())
             _note_versions(folder)
         found = _found(folder, entries)
-        orders = _orders(made, found, memory, workers if engine == "local" else 1)
-        interrupted = bool(orders) and _work(study, made, found, folder, orders, shown, engine, workers, address)
+        asked = [number for number, entry in enumerate(entries) if entry.id and number not in found]
+        first = {entries[number].id: number for number in reversed(asked)}  # cells that are one and the same are run once
+        at_once = min(workers if engine == "local" else 1, max(1, len(first)))
+        orders = {number: _order(made[number].scenario, memory, at_once) for number in sorted(first.values())}
+        interrupted = False
+        if orders:
+            with telling(shown.note if shown else lambda _: None):
+                _compile([made[number].scenario for number in orders])
+            progress = _Progress(shown, len(entries), len(found), len(orders))
+            progress.note(study.name, f"{at_once} at a time" if engine == "local" else "Ray tasks", folder)
+            crew = {"workers": at_once} if engine == "local" else {"workers": 1, "at_once": len(orders)}
+            words = worked_off(orders, module=ENGINES[engine], arguments=("--address", address) if address else (), **crew)
+            interrupted = _keep(words, entries, found, folder, progress)
         swept = Swept(study, entries, found, folder, interrupted=interrupted)
         with _no_room(folder):
             table.write(folder, swept.rows)
@@ -149,7 +162,7 @@ def _found(folder: Path, entries: Sequence[Entry]) -> dict[int, dict[str, Any]]:
 
 
 def kept(folder: Path, seal: str) -> dict[str, Any] | None:
-    """What came of the run with that fingerprint, if it is finished; a file that cannot be read is none, and the run is done again."""
+    """What came of the run of that identity, if it is finished; a file that cannot be read is none, and the run is done again."""
     if not seal:
         return None
     try:
@@ -157,97 +170,88 @@ def kept(folder: Path, seal: str) -> dict[str, Any] | None:
         Came.model_validate(known)
     except (OSError, ValueError, RecursionError):
         return None
-    return known if known["scenario"] == seal else None
+    return known if known["id"] == seal else None
 
 
 def _file(folder: Path, seal: str) -> Path:
     return folder / "cells" / f"{seal[:24]}.json"
 
 
-def _orders(made: Sequence[Cell], found: Mapping[int, Any], memory: float | None, at_once: int) -> dict[int, dict[str, Any]]:
-    """What is to be run, each scenario once."""
-    orders, asked = {}, set()
-    for number, cell in enumerate(made):
-        if cell.scenario is not None and number not in found and (seal := cell.scenario.fingerprint()) not in asked:
-            asked.add(seal)
-            limit = check_memory(cell.scenario, memory, at_once) / 2**30
-            orders[number] = {"scenario": cell.scenario.data(), "outside": outside.packed(cell.scenario), "memory": limit}
-    return orders
+def _order(scenario: Scenario, memory: float | None, at_once: int) -> dict[str, Any]:
+    """What a worker is told; raises ScenarioError for a run that needs more than its share of the memory."""
+    limit = check_memory(scenario, memory, at_once) / GIB
+    return {"scenario": scenario.data(), "outside": outside.packed(scenario), "memory": limit}
 
 
-def _work(
-    study: Study,
-    made: Sequence[Cell],
-    found: dict[int, dict[str, Any]],
-    folder: Path,
-    orders: Mapping[int, Mapping[str, Any]],
-    shown: Shown | None,
-    engine: str,
-    workers: int,
-    address: str | None,
-) -> bool:
-    """Run the orders, and add what comes of each to `found`; returns whether that was interrupted."""
-    began, total, before = time.monotonic(), len(made), len(found)
-    twins: dict[str, list[int]] = {}
-    for number, cell in enumerate(made):
-        if cell.scenario is not None:
-            twins.setdefault(cell.scenario.fingerprint(), []).append(number)
-    under_way: dict[int, float] = {}
-    arguments = ("--address", address) if address else ()
-    interrupted, trouble = False, ""
+class _Progress:
+    """How far a sweep is: of `total` runs `before` were there already, and `asked` are run now (twins are counted with the run that stands for them)."""
 
-    def tell(text: str) -> None:
-        if shown is not None:
-            left = [number for number in orders if number not in found]
-            done = (len(orders) - len(left) + sum(under_way.values())) / len(orders)
-            took = time.monotonic() - began
-            rest = f", about {_minutes(took / done * (1.0 - done))} left" if done > 0.02 and left else ""
-            shown.study(done, f"{before + len(orders) - len(left):,} of {total:,} runs{rest}{text}")
+    def __init__(self, shown: Shown | None, total: int, before: int, asked: int) -> None:
+        self._shown, self._total, self._before, self._asked = shown, total, before, asked
+        self._began, self._done, self._shares = time.monotonic(), 0, dict[int, float]()
 
-    if shown is not None:
-        again = f", {before:,} of them there already" if before else ""
-        shown.note(
-            f"{total:,} runs of {study.name}{again}; {workers if engine == 'local' else 'Ray'} {'at a time' if engine == 'local' else 'tasks'}; in {folder}"
-        )
-        with telling(shown.note):
-            _compile(made, orders)
-    crew = {"workers": workers} if engine == "local" else {"workers": 1, "at_once": len(orders)}
-    words = worked_off(orders, module=ENGINES[engine], arguments=arguments, **crew)
+    def note(self, name: str, how: str, folder: Path) -> None:
+        """Say what begins."""
+        if self._shown is not None:
+            again = f", {self._before:,} of them there already" if self._before else ""
+            self._shown.note(f"{self._total:,} runs of {name}{again}; {how}; in {folder}")
+
+    def reached(self, number: int, share: float, text: str = "") -> None:
+        """A run has got so far; 1: it has ended."""
+        self._shares[number] = share
+        if share >= 1.0:
+            del self._shares[number]
+            self._done += 1
+        if self._shown is not None:
+            done = (self._done + sum(self._shares.values())) / self._asked
+            took = time.monotonic() - self._began
+            left = f", about {_minutes(took / done * (1.0 - done))} left" if done > 0.02 and self._done < self._asked else ""
+            self._shown.study(done, f"{self._before + self._done:,} of {self._total:,} runs{left}{text}")
+
+    def trouble(self, text: str) -> None:
+        """Say what is the matter."""
+        if self._shown is not None:
+            self._shown.note(text)
+
+
+def _keep(words: Any, entries: Sequence[Entry], found: dict[int, dict[str, Any]], folder: Path, progress: _Progress) -> bool:
+    """Keep what comes of each run, also for its twins, until all have ended; returns whether that was interrupted."""
+    numbers: dict[str, list[int]] = {}
+    for number, entry in enumerate(entries):
+        numbers.setdefault(entry.id, []).append(number)
+    trouble = ""
     try:
         with raised():
             for number, word in words:
                 if "done" in word:
-                    under_way[number] = word["done"]
-                    tell("")
+                    progress.reached(number, min(word["done"], 0.99))
                     continue
-                under_way.pop(number, None)
-                came = word.get("result", {"failed": word.get("failed", "")})
-                scenario = made[number].scenario
+                seal = entries[number].id
+                came = {"failed": word["failed"]} if "failed" in word else word["result"]
                 if "failed" not in came:
-                    text = as_json({"scenario": scenario.fingerprint(), **came})
+                    text = as_json({"id": seal, **came})
                     try:
-                        durable.replace(_file(folder, scenario.fingerprint()), text.encode())
+                        durable.replace(_file(folder, seal), text.encode())
                     except OSError as error:
                         trouble = f"runs could not be kept: {in_a_line(error)}"
                     came = {"summary": json.loads(text)["summary"]}  # as whoever reads it again has it
-                for twin in twins[scenario.fingerprint()]:
-                    found[twin] = came
-                tell(f"; run {number} failed: {came['failed']}" if "failed" in came else "")
+                found |= dict.fromkeys(numbers[seal], came)
+                progress.reached(number, 1.0, f"; run {number} failed: {came['failed']}" if "failed" in came else "")
     except KeyboardInterrupt:
-        interrupted = True
+        return True
     finally:
         words.close()
-    if trouble and shown is not None:
-        shown.note(trouble)
-    return interrupted
+        if trouble:
+            progress.trouble(trouble)
+    return False
 
 
-def _compile(made: Sequence[Cell], orders: Mapping[int, Any]) -> None:
+def _compile(scenarios: Iterable[Scenario]) -> None:
     """Have on disk what the runs need, once: their processes would all compile the same."""
     from asyncnet.loop.compiled.ahead import compile_ahead
 
-    for number in orders:
-        compile_ahead(made[number].scenario)
+    for scenario in scenarios:
+        compile_ahead(scenario)
 
 
 def _minutes(seconds: float) -> str:
@@ -274,9 +278,10 @@ def _held(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise ScenarioError("--out", "", f"no study can be kept in {folder}: {in_a_line(error)}") from None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ScenarioError(str(folder), "", "this study is being run by another process") from None
         yield
-    except BlockingIOError:
-        raise ScenarioError(str(folder), "", "this study is being run by another process") from None
     finally:
         os.close(descriptor)

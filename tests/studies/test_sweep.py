@@ -149,6 +149,27 @@ def test_a_run_that_cannot_be_is_a_row_and_the_others_are_run(tmp_path, command)
     assert "run 1 failed: vary rule.learning_rate=(0.1, 0.2): rule.learning_rate: 2 values for 3 layers\n" in err
 
 
+def test_what_an_edited_rule_came_to_is_not_taken_for_what_it_comes_to_now(tmp_path):
+    study = asked_for(set={"task.decisions": 300, "rule.name": "reinforce-baseline", "rule.learning_rate": 0.05}, vary={}, seeds=1)
+    digests = []
+    for text in (RULE, RULE.replace("reward - v.baseline[b])", "2.0 * reward - v.baseline[b])"), RULE):
+        (tmp_path / "my_rule.py").write_text(text)
+        with afterwards_as_before():
+            asyncnet.register(tmp_path / "my_rule.py")
+            digests += asyncnet.sweep(study, out=tmp_path / "sweeps", workers=1)["digest"].tolist()
+    assert digests[0] == digests[2] != digests[1]
+    assert len(list((tmp_path / "sweeps" / "s" / "cells").iterdir())) == 2
+
+
+def test_cells_that_are_the_same_are_run_once_and_are_rows_each(tmp_path, monkeypatch):
+    given = []
+    give = crew.Member.give
+    monkeypatch.setattr(crew.Member, "give", lambda self, cell, order: given.append(cell) or give(self, cell, order))
+    frame = asyncnet.sweep(asked_for(vary={"links.feedback.delay": [1, 1.0], "rule.credit": ["stamped"]}, seeds=[1, 1, 2]), out=tmp_path, workers=1)
+    assert len(frame) == 6
+    assert len(given) == frame["digest"].nunique() == 2
+
+
 def test_a_run_that_raises_costs_its_cell(tmp_path):
     path = tmp_path / "my_rule.py"
     path.write_text(RULE.replace('"horizon": settings.horizon', '"horizon": 1.0 / (settings.horizon - 0.5)'))
