@@ -32,10 +32,10 @@ def sweep(
     """Run a study, or what is varied of a scenario, and return its table as a pandas frame: a row a run, every varied setting a column.
 
     `study` is a Study, a study file, the name of one that ships, or a scenario (name or file) of which `vary` says what is varied:
-    `sweep("multiplexer3-weight-max", {"links.feedback.delay": [0, 1, 5]}, seeds=10)`. `search` is the table [search] of a study file, or how many trials that of
-    the study is to take; the frame is then of the scenario untuned and tuned, `frame.attrs["trials"]` the rows of search.csv, and `frame.attrs["best"]` the
-    settings that were found (docs/studies.md). What is under `out` already is not run again. Raises ScenarioError for
-    a study that cannot be run; KeyboardInterrupt if it was interrupted: what is finished is kept.
+    `sweep("multiplexer3-weight-max", {"links.feedback.delay": [0, 1, 5]}, seeds=10)`. `search` is the table [search] of a study file, or how many trials
+    that of the study is to take; the frame is then of the scenario untuned and tuned, `frame.attrs["trials"]` the rows of search.csv, `frame.attrs["best"]`
+    the settings that were found (docs/studies.md). What is under `out` already is not run again. Raises ScenarioError for a study that cannot be run;
+    KeyboardInterrupt if it was interrupted: what is finished is kept.
     """
     if isinstance(study, Scenario):
         raise ScenarioError(study.name, "", "a study keeps what its runs started from: give the name or the file of a scenario")

@@ -12,7 +12,6 @@ sweeps/NAME/search.csv           a row a trial: what was drawn, what came of it 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from asyncnet.runs import durable
-from asyncnet.scenario.mistakes import ScenarioError
+from asyncnet.scenario.mistakes import ScenarioError, near
 from asyncnet.studies import space, table
 from asyncnet.studies.progress import Progress, Shown, length
 from asyncnet.studies.space import Search
@@ -29,6 +28,7 @@ from asyncnet.studies.study import Cell, Study, Variant, cells, each
 from asyncnet.studies.study import shown as value_shown
 from asyncnet.studies.sweep import ENGINES, Runner, Swept, held, needs, no_room, write_asked
 
+NEEDS = ("optuna",)
 UNTUNED, TUNED = "untuned", "tuned"
 
 
@@ -81,8 +81,7 @@ def run_search(
 ) -> Searched:
     """Run what is not there yet of a study's search, then of its report; an interrupt keeps what is finished. Options and errors as of sweep.run_study."""
     needs()
-    if importlib.util.find_spec("optuna") is None:
-        raise ScenarioError("optuna", "", "not installed; a search needs pip install 'asyncnet[search]'")
+    needs(NEEDS, "search")
     importlib.import_module(ENGINES[engine]).check(address)
     plan = _Plan(study, beside)
     search, folder = plan.search, Path(out) / study.name
@@ -113,7 +112,7 @@ def run_search(
 
 
 class _Plan:
-    """A search that makes sense: checked against its scenario, which each end of each range and each value of each list fits by itself."""
+    """A search that makes sense: each end of each range and each value of each list is one that its scenario may have."""
 
     def __init__(self, study: Study, beside: Path | None) -> None:
         if study.search is None:
@@ -121,19 +120,21 @@ class _Plan:
         if study.vary or study.variants:
             raise ScenarioError(study.name, "vary" if study.vary else "variants", "a study that searches varies nothing else; it varies search.space")
         self.study, self.search, self._beside = study, study.search, beside
+        if self.search.outcome not in table.FIGURES:
+            raise ScenarioError(study.name, "search.outcome", f"no figure {self.search.outcome}; {near(self.search.outcome, table.FIGURES)}")
         as_it_is = cells(study.model_copy(update={"search": None}), beside)
         self.seeds = tuple(cell.seed for cell in as_it_is)
         space.check(self.search, study.name, self.seeds)
         self.data = as_it_is[0].scenario.data()
         self._tuned_on = study.model_copy(update={"search": None, "seeds": self.search.seeds, "set": {**study.set, **self.search.set}})
         self.tuning = cells(self._tuned_on, beside)[0]
-        for key, values in self.search.space.items():
+        for key, values in sorted(self.search.space.items()):
             for one in values if isinstance(values, tuple) else (space.value(values, values.low), space.value(values, values.high)):
                 self._fits(key, one)
 
     def _fits(self, key: str, one: Any) -> None:
         (cell, *_) = self.cells({key: one}, 0)
-        if cell.scenario is None:
+        if cell.scenario is None and cell.key not in self.search.space.keys() - {key}:  # of those some other value may fit this one
             raise ScenarioError(self.study.name, f'search.space."{key}"', f"{value_shown(one)} does not fit: {cell.why}")
 
     @property

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from asyncnet.scenario.mistakes import ScenarioError, near
+from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.scenario.model import Model
 from asyncnet.scenario.reading import change
-from asyncnet.studies import table
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -50,8 +49,6 @@ class Search(Model):
 
 def check(search: Search, where: str, reported_on: tuple[int, ...]) -> None:
     """Raise ScenarioError, with the key and the reason, for a search that makes no sense whatever the scenario is."""
-    if search.outcome not in table.FIGURES:
-        raise ScenarioError(where, "search.outcome", f"no figure {search.outcome}; {near(search.outcome, table.FIGURES)}")
     if both := sorted({*search.seeds} & {*reported_on}):
         raise ScenarioError(
             where, "search.seeds", f"{', '.join(map(str, both))}: also what it is reported on (seeds {numbered(reported_on)}); these must be others"

@@ -87,6 +87,7 @@ class Cell(NamedTuple):
     seed: int
     scenario: Scenario | None
     why: str = ""
+    key: str = ""  # at which key that was noticed
 
     def entry(self) -> Entry:
         """The same as plain data, for whoever looks at the study later."""
@@ -142,7 +143,7 @@ def _of(study: Study, values: Mapping[str, Any], beside: Path | None) -> Iterato
         if error is None:
             raise
         seeds = study.seeds if isinstance(study.seeds, tuple) else range(study.seeds)
-        yield from (Cell(labels, seed, None, str(error)) for seed in seeds)
+        yield from (Cell(labels, seed, None, str(error), error.key) for seed in seeds)
         return
     seeds = study.seeds if isinstance(study.seeds, tuple) else range(base.seed, base.seed + study.seeds)
     for seed in seeds:

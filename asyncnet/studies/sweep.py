@@ -162,11 +162,12 @@ def no_room(folder: Path) -> Iterator[None]:
         raise ScenarioError(str(folder), "", f"nothing can be written there: {in_a_line(error)}") from None
 
 
-def needs() -> None:
-    """Raise ScenarioError if a library is missing that tables and statistics are made with."""
-    missing = [name for name in NEEDS if importlib.util.find_spec(name) is None]
+def needs(names: Sequence[str] = (), extra: str = "study") -> None:
+    """Raise ScenarioError if a library is missing: one of these, or (none given) of those that tables and statistics are made with."""
+    missing = [name for name in names or NEEDS if importlib.util.find_spec(name) is None]
     if missing:
-        raise ScenarioError(", ".join(missing), "", "not installed; studies need pip install 'asyncnet[study]'")
+        what = "a search needs" if extra == "search" else "studies need"
+        raise ScenarioError(", ".join(missing), "", f"not installed; {what} pip install 'asyncnet[{extra}]'")
 
 
 def load(folder: str | Path) -> Swept:
