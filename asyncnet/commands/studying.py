@@ -107,12 +107,15 @@ class Report:
     """The figure that it is about, such as on_time; default: what the task is scored by, at the end of a run."""
 
     def __call__(self) -> int:
-        from asyncnet.studies import report, sweep, table
+        from asyncnet.studies import report, search_figures, sweep, table
 
         if self.outcome and self.outcome not in table.FIGURES:
             raise ScenarioError("--outcome", "", f"no figure {self.outcome}; {near(self.outcome, table.FIGURES)}")
         sweep.needs()
-        print(report.write(sweep.load(self.study), self.outcome))
+        swept = sweep.load(self.study)
+        print(report.write(swept, self.outcome or (swept.study.search.outcome if swept.study.search else "")))
+        if swept.study.search is not None and (drawn := search_figures.write(swept.folder, swept.study.search)):
+            print(drawn)
         return 0
 
 
