@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import importlib
 import math
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -23,6 +21,7 @@ from asyncnet.runs import durable
 from asyncnet.scenario.mistakes import ScenarioError, near
 from asyncnet.studies import space, table
 from asyncnet.studies.progress import Progress, Shown, length
+from asyncnet.studies.sampler import Sampler, quiet
 from asyncnet.studies.space import Search
 from asyncnet.studies.study import Cell, Study, Variant, cells, each
 from asyncnet.studies.study import shown as value_shown
@@ -33,13 +32,14 @@ UNTUNED, TUNED = "untuned", "tuned"
 
 
 class Trial(NamedTuple):
-    """One setting that was tried: `scores` by seed, in the order of the search's; `score` is their mean, None if one is missing, and `why` says why."""
+    """One setting that was tried: `scores` by seed, in the order of the search's; `score` is their mean, None where it is not complete, and `why` says why."""
 
     number: int
     values: dict[str, Any]
     set: dict[str, Any]
     scores: tuple[float | None, ...]
     score: float | None
+    state: Literal["complete", "failed", "not run"]
     why: str
 
 
@@ -161,8 +161,8 @@ class _Plan:
 def _tuned(plan: _Plan, runner: Runner, progress: Progress, folder: Path) -> tuple[list[Trial], bool]:
     """All trials, and whether they were interrupted."""
     search, trials = plan.search, list[Trial]()
-    with _quiet():
-        asked = _Sampler(search, plan.data)
+    with quiet():
+        asked = Sampler(search, plan.data)
         while len(trials) < search.trials:
             drawn = asked.batch()[: search.trials - len(trials)]
             batch, made = [], []
@@ -187,9 +187,14 @@ def _trial(plan: _Plan, number: int, values: dict[str, Any], came: Sequence[Mapp
     """What came of a trial's runs."""
     scores = tuple(row.get(plan.search.outcome) for row in came)
     lost = [row for row, score in zip(came, scores, strict=True) if score is None or not math.isfinite(score)]
-    why = "" if not lost else lost[0]["reasons"] or ("not run" if lost[0]["verdict"] == "not run" else f"no {plan.search.outcome}")
-    score = None if lost else math.fsum(scores) / len(scores)
-    return Trial(number, values, space.settings(plan.search, values, plan.data), scores, score, why and f"seed {lost[0]['seed']}: {why}")
+    meant = space.settings(plan.search, values, plan.data)
+    if not lost:
+        return Trial(number, values, meant, scores, math.fsum(scores) / len(scores), "complete", "")
+    broken = next((row for row in lost if row["verdict"] != "not run"), None)
+    if broken is None:
+        return Trial(number, values, meant, scores, None, "not run", "")
+    why = broken["reasons"] or f"no {plan.search.outcome}"
+    return Trial(number, values, meant, scores, None, "failed", f"seed {broken['seed']}: {why}")
 
 
 def _best(search: Search, trials: Sequence[Trial]) -> Trial | None:
@@ -204,52 +209,5 @@ def rows(search: Search, trials: Sequence[Trial], best: Trial | None) -> list[di
     for trial in trials:
         row: dict[str, Any] = {"trial": trial.number, **{key: value_shown(value) for key, value in trial.values.items()}}
         row |= {f"{search.outcome}, seed {seed}": score for seed, score in zip(search.seeds, trial.scores, strict=True)}
-        state = "complete" if trial.score is not None else "not run" if trial.why.endswith(": not run") else "failed"
-        out.append(row | {search.outcome: trial.score, "state": state, "best": best is not None and trial.number == best.number, "reasons": trial.why})
+        out.append(row | {search.outcome: trial.score, "state": trial.state, "best": best is not None and trial.number == best.number, "reasons": trial.why})
     return out
-
-
-class _Sampler:
-    """Optuna's, asked for whole batches: the first trial is what the scenario itself says, where that lies within the ranges."""
-
-    def __init__(self, search: Search, data: Mapping[str, Any]) -> None:
-        import optuna
-
-        self._search, self._optuna = search, optuna
-        sampler = optuna.samplers.TPESampler(seed=search.sampler_seed, n_startup_trials=search.startup, multivariate=True, constant_liar=True)
-        self._study = optuna.create_study(direction=search.direction, sampler=sampler)
-        self._first = space.own(search, data)
-        self._study.enqueue_trial(self._first)
-        self._within = {key: space.distribution(search.space[key]) for key in sorted(search.space)}  # in whatever order they were written
-        self._asked: list[Any] = []
-
-    def batch(self) -> list[dict[str, Any]]:
-        """The values of the next trials, by key."""
-        self._asked = [self._study.ask(self._within) for _ in range(self._search.batch)]
-        drawn = [{key: space.value(self._search.space[key], trial.params[key]) for key in self._within} for trial in self._asked]
-        if self._asked[0].number == 0:
-            drawn[0] |= {key: said for key, said in self._first.items() if isinstance(self._search.space[key], space.Range)}  # to its last digit
-        return drawn
-
-    def tell(self, scores: Sequence[float | None]) -> None:
-        """What came of them, in order; None: nothing."""
-        for trial, score in zip(self._asked, scores, strict=False):
-            if score is None:
-                self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
-            else:
-                self._study.tell(trial, score)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Optuna says nothing by itself: progress is ours."""
-    import optuna
-
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            yield
-    finally:
-        optuna.logging.set_verbosity(before)

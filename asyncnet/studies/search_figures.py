@@ -70,13 +70,18 @@ def picture(trials: list[dict[str, Any]], search: Search) -> Figure:
     numbers = [row["trial"] for row in trials]
     panels[0].step(numbers, [better(scores[: end + 1]) for end in range(len(scores))], where="post", color=BEST)
     panels[0].set_xlabel("trial")
+    panels[0].xaxis.get_major_locator().set_params(integer=True)
     _dots(panels[0], numbers, scores, best["trial"], best["score"])
     for panel, key in zip(panels[1:], keys, strict=False):
         values = search.space[key]
         panel.set_xlabel(f"{key} (factor)" if isinstance(values, Range) and values.times else key)
         at = [row[key] for row in trials]
         if isinstance(values, Range):
-            panel.set_xscale("log" if values.log else "linear")
+            if values.log:
+                marks = (values.low, math.sqrt(values.low * values.high), values.high)
+                panel.set_xscale("log")
+                panel.set_xticks(marks, [f"{mark:.3g}" for mark in marks])
+                panel.set_xticks([], minor=True)
             panel.set_xlim(*_beyond(values))
             _dots(panel, at, scores, best[key], best["score"])
         else:

@@ -14,6 +14,7 @@ import pytest
 import asyncnet
 from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.studies import crew, search, search_figures, space, sweep, worker
+from asyncnet.studies.sampler import Sampler
 from asyncnet.studies.study import checked, read_study, studies
 from support.commands import words_of
 
@@ -205,7 +206,7 @@ def test_the_sampler_goes_by_what_it_was_told_and_other_seeds_draw_other_trials(
 
     def drawn(startup, seed=0):
         asks = asked_for({**SEARCH, "space": {"rule.lambda": {"low": 0.0, "high": 1.0}}, "startup": startup, "sampler_seed": seed}).search
-        sampler, values = search._Sampler(asks, {}), []
+        sampler, values = Sampler(asks, {}), []
         for _ in range(20):
             batch = [value["rule.lambda"] for value in sampler.batch()]
             sampler.tell([-((value - 0.3) ** 2) for value in batch])
