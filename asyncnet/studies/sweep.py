@@ -236,6 +236,7 @@ def _keep(words: Any, works: Mapping[int, float], entries: Sequence[Entry], foun
                 found |= dict.fromkeys(numbers[seal], came)
                 progress.reached(number, 1.0, works[number], f"; run {number} failed: {came['failed']}" if "failed" in came else "")
     except KeyboardInterrupt:
+        found |= _found(folder, entries)  # one may just have been kept
         return True
     finally:
         words.close()
