@@ -41,7 +41,7 @@ class Scenario(Model):
     Task, rule and critic are of the settings that their names stand for, as far as rules and tasks are registered (`follow`).
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")] = Field(description="what it is called; in a file that does not say, as the file is")
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")] = Field(description="what it is called; absent in a file: as the file is")
     question: str = Field("", description="what is asked")
     seed: Annotated[int, Field(ge=0, lt=2**53)] = Field(description="of every draw: weights, samples, delays, losses, clocks, task")
     tick: Annotated[int, Field(ge=1, le=10**6)] = Field(description="microseconds of one tick")
