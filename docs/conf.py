@@ -9,7 +9,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE)]  # asyncnet of this checkout, and t
 import asyncnet  # noqa: E402
 
 project = "asyncnet"
-author = copyright = "asyncnet developers"  # noqa: A001
+author = copyright = "asyncnet developers"
 release = version = asyncnet.__version__
 
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.mathjax", "myst_nb", "extension"]
@@ -18,6 +18,7 @@ nitpicky = True
 nitpick_ignore_regex = [("py:.*", ".*")]  # types in signatures: most are no public names, or other projects', whose inventories would have to be fetched
 default_role = "code"  # docstrings have names in single backticks
 highlight_language = "text"
+smartquotes = False  # -- and quotes are meant
 
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence", "deflist"]

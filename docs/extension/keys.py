@@ -27,6 +27,6 @@ def _sections() -> Iterator[str]:
 def _entry(key: Key, seen: set[str]) -> str:
     again = {"no-index": ""} if key.key in seen else {}  # another kind of table has a key of that name
     seen.add(key.key)
-    about = [f"Of {', '.join(map(code, key.of.split(', ')))}.\n"] if key.of else []
-    about += [f"{plain(key.description[:1].upper() + key.description[1:])}."] if key.description else []
-    return directive("confval", key.key, "\n".join(about), type=plain(key.what), **({"default": code(key.default)} if key.default else {}), **again)
+    facts = [plain(key.what), f"default {code(key.default)}" if key.default else "", f"of {', '.join(map(code, key.of.split(', ')))}" if key.of else ""]
+    about = plain(key.description[:1].upper() + key.description[1:])
+    return directive("confval", key.key, f"{about}. *{'; '.join(filter(None, facts))}*", **again)

@@ -7,33 +7,38 @@ import inspect
 import re
 import textwrap
 import typing
-from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
 import tyro
 
 from asyncnet.cli import VERBS
+from asyncnet.commands.shared import Brings
 from extension.markdown import code, directive, plain
 
 POSITIONAL = typing.get_args(tyro.conf.Positional[int])[1]
 
 
 def text() -> str:
-    """A section for each verb."""
-    return "\n".join(_section(verb) for verb in VERBS)
+    """A section for each verb, and one for the options of all that read a scenario."""
+    said, hints = _said(Brings), typing.get_type_hints(Brings, include_extras=True)
+    shared = "\n".join(_option(field, hints[field.name], said[field.name]) for field in fields(Brings))
+    brought = f"## What is brought from outside\n\nEvery verb that reads a scenario, or a run, takes these:\n\n```{{program}} asyncnet\n```\n\n{shared}"
+    return "\n".join([*(_section(verb) for verb in VERBS), brought])
 
 
 def _section(verb: type) -> str:
-    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", verb.__name__).lower()
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", verb.__name__).lower()  # as it is typed
     hints = typing.get_type_hints(verb, include_extras=True)
     said = _said(verb)
     arguments = [field for field in fields(verb) if POSITIONAL in getattr(hints[field.name], "__metadata__", ())]
-    options = [field for field in fields(verb) if field not in arguments]
+    shared = {field.name for field in fields(Brings)} if issubclass(verb, Brings) else set()
+    options = [field for field in fields(verb) if field not in arguments and field.name not in shared]
     spelled = " ".join([_metavar(field, hints[field.name]) if field.default is MISSING else f"[{_metavar(field, hints[field.name])}]" for field in arguments])
-    usage = f"asyncnet {name}{' ' + spelled if spelled else ''}{' [OPTIONS]' if options else ''}"
+    usage = f"asyncnet {name}{' ' + spelled if spelled else ''}{' [OPTIONS]' if options or shared else ''}"
     entries = [directive("option", _metavar(field, hints[field.name]), plain(said.get(field.name, ""))) for field in arguments]
     entries += [_option(field, hints[field.name], said.get(field.name, "")) for field in options]
+    entries += ["And `--rule`, `--task`, `--import`: [what is brought from outside](#what-is-brought-from-outside).\n"] if shared else []
     return f"## {name}\n\n{plain(inspect.getdoc(verb) or '')}\n\n```bash\n{usage}\n```\n\n```{{program}} asyncnet {name}\n```\n\n" + "\n".join(entries)
 
 
@@ -84,8 +89,3 @@ def _metavars(hint: Any) -> list[str]:
     own = [mark.metavar for mark in getattr(hint, "__metadata__", ()) if getattr(mark, "metavar", None)]
     inner = [each for part in typing.get_args(hint) if part is not type(None) and not isinstance(part, str) for each in _metavars(part)]
     return [*own, *inner]
-
-
-def names() -> Iterator[str]:
-    """The verbs, as they are typed."""
-    yield from (re.sub(r"(?<=[a-z])(?=[A-Z])", "-", verb.__name__).lower() for verb in VERBS)
