@@ -12,7 +12,7 @@ project = "asyncnet"
 author = copyright = "asyncnet developers"
 release = version = asyncnet.__version__
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.mathjax", "myst_nb", "extension"]
+extensions = ["sphinx.ext.autodoc", "myst_nb", "extension"]
 exclude_patterns = ["_build"]
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", ".*")]  # types in signatures: most are no public names, or other projects', whose inventories would have to be fetched
@@ -36,4 +36,3 @@ html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
 html_theme_options = {"navigation_with_keys": True}
-html_math_renderer = "mathjax"
