@@ -21,6 +21,7 @@ _WHERE = {
     "list_studies": "api",
     "load": "api",
     "evaluate": "runs.evaluation",
+    "new": "templates.new",
     "open": "runs.opened",
     "register": "scenario.outside",
     "replay": "api",
@@ -44,6 +45,7 @@ __all__ = [
     "list_scenarios",
     "list_studies",
     "load",
+    "new",
     "open",
     "register",
     "replay",
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from asyncnet.scenario.outside import register
     from asyncnet.scenario.schema import Scenario
     from asyncnet.studies.frames import sweep
+    from asyncnet.templates.new import new
 
 
 def __getattr__(name: str) -> object:
