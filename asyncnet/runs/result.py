@@ -34,13 +34,20 @@ class Result:
         Of a resumed run `resumed` says how it went on, `begun` after how many decisions; `seconds` and `decisions_per_second` are those of its last part.
         """
         self.scenario, self.engine, self.record, self.run_dir = scenario, engine, record, run_dir
-        self.again, self.resumed, self.begun, self.trouble, self.probes = again, resumed, begun, trouble, probes
+        self.again, self.resumed, self.begun, self.trouble, self.probe_rows = again, resumed, begun, trouble, probes
 
     def __repr__(self) -> str:
         score = self.record.score
         figures = [f"{name.replace('_', ' ')} {score[name]:.4g}" for name in ("last_mean_return", "last_mean_reward") if score[name] is not None]
         shown = ", ".join([f"{score['decisions']:,} decisions", *figures[:1], self.verdict()[0], f"digest {self.record.digest[:16]}"])
         return f"<Result {self.scenario.name}: {shown}>"
+
+    @property
+    def probes(self) -> Any:
+        """What was probed, a row each time, as a pandas frame by decision."""
+        import pandas
+
+        return pandas.DataFrame(list(self.probe_rows), columns=None if self.probe_rows else ["decisions"]).set_index("decisions")
 
     def verdict(self) -> tuple[str, list[str]]:
         """("pass" | "unknown" | "fail", reasons), as verdict.assess says it; never a pass if something was not kept."""
