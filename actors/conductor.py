@@ -69,13 +69,13 @@ def conduct(
 ) -> Record:
     """Run a scenario on Ray by a conductor; whatever happens to Ray there is a record, of what is known then.
 
-    `token` are the variables with which it gets into the cluster at `address`, if those of this process do not say. Raises ScenarioError if a
-    cluster cannot be joined, and RuntimeError, with the traceback, for a bug.
+    `token` are the variables with which it gets into the Ray at `address` if that is the one of this process. Raises ScenarioError if a cluster cannot be
+    joined, and RuntimeError, with the traceback, for a bug.
     """
     order = (
         outside.packed(scenario),
         scenario.data(),
-        address,
+        (address, token is not None),
         None if kept is None else (kept.every, kept.recording, kept.name),
         None if begin is None else tuple(begin),
         how,
@@ -351,13 +351,13 @@ def main(descriptor: int) -> None:
     """The conductor."""
     link = Connection(descriptor)
     base: Ground | None = link.recv()
-    given, data, address, keeping, begin, how = link.recv()
+    given, data, (address, ours), keeping, begin, how = link.recv()
     teller, stop = _Teller(link, keeping or (0.0, False, "")), threading.Event()
     threading.Thread(target=_obey, args=(link, stop), name="orders", daemon=True).start()
     warnings.showwarning = lambda message, *_, **__: teller.tell("warning", str(message))
     try:
         outside.receive(given)
-        with joined(address) if base is None else _here(base) as held:
+        with joined(address, ours=ours) if base is None else _here(base) as held:
             _work(held, check(data, "scenario"), teller, stop, kept=teller if keeping else None, begin=None if begin is None else Checkpoint(*begin), **how)
     except ScenarioError as error:
         teller.tell("refused", error.where, error.key, error.why)

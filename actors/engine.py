@@ -56,7 +56,7 @@ def run(
     in wall time, the recording; `begin` is the state to go on from.
     """
     check(scenario, time=time, pack=pack, wire=wire)
-    token: dict[str, str] = {}
+    token: dict[str, str] | None = None
     if address is None and (found := mine()) is not None:
         address, token = found
         reporter.note(f"joining the Ray of this process, at {address}")

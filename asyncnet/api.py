@@ -343,7 +343,7 @@ def _engine(name: str, scenario: Scenario, options: dict[str, Any], memory: floa
     check_options(name, options)
     module = importlib.import_module(ENGINES[name])
     module.check(scenario, **options)
-    if memory is not None or not options.get("address"):  # of other machines nothing is known
+    if memory is not None or options.get("address") in (None, "local"):  # of other machines nothing is known
         check(scenario, memory)
 
     def start(made: Scenario, shown: Reporter, **how: Any) -> Record:

@@ -56,7 +56,7 @@ class RunDirectory:
         name = f"{made.task.name}__{made.rule.name}__{made.name}__s{made.seed}__{stamp}-{secrets.token_hex(3)}"
         about = {"status": "running", "engine": engine, "how": {key: value for key, value in how.items() if key != "address"}, "started": stamp}
         about |= {
-            "joined": how.get("address") is not None,
+            "joined": how.get("address") not in (None, "local"),  # which is a Ray of its own
             "argv": provenance.arguments(),
             "resumed": [],
             "scenario": made.data(),
