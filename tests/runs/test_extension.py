@@ -20,7 +20,7 @@ from asyncnet.team.draw import plan
 from support.teams import multiplexer, run
 from support.together import Together
 
-SEVERAL = {"task": {"name": "gymnasium", "id": "CartPole-v1"}, "task.streams": 3, "task.episodes": 7}
+SEVERAL = {"task.streams": 3, "task.wrappers": [{"name": "time-limit", "steps": 40}, {"name": "normalize-observation"}]}
 LONGER = {
     "decisions": (asyncnet.load("multiplexer3-weight-max"), "task.decisions", (400, 800, 4000)),
     "episodes": (asyncnet.load("cartpole-weight-max"), "task.episodes", (20, 40, 60)),
