@@ -81,10 +81,10 @@ class Host:
             self.recorder.watch(self.loop)
         self.loop.prepare(wired=True)
         self.loop.wire = self.courier = COURIERS[wire](address or _address(), self.loop.largest)
+        self._left: list[tuple[np.ndarray, np.ndarray]] = []  # what came after the loop's end
         self.failure: str | None = None
         self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
         self._told = 0
-        self._left: list[tuple[np.ndarray, np.ndarray]] = []  # what came after the loop's end
         self._score: dict[str, Any] | None = None  # as of the last row of progress
         self.pauses: list[tuple[float, float]] = []  # when this process stood still, in seconds of the run, and for how many
 

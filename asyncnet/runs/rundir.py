@@ -4,10 +4,11 @@
     metrics.jsonl    one flushed line for each row of progress           progress.csv   the same rows, flat
     returns.csv      every episode: return, length, at which decision    summary.json   what --json prints
     rewards.csv      without episodes: mean rewards                      weights.safetensors    what was learned, by node: actor.1/weight
-    probes.csv       numbers of nodes, where some were asked for         probes.parquet         the same, where pyarrow is installed
+    probes.csv       numbers of nodes, where some were asked for
     ledger.csv       what became of the messages of every link           digests.json   a digest of every field of every node
     checkpoints/     complete states and weights, the last two (checkpoint.py)       record/        what nodes heard on real clocks (journal.py)
     outside/         the text of rules and tasks from outside the package (outside.py)
+    probes.parquet   the numbers of probes.csv, where pyarrow is installed
 
 It appears under its name complete (made aside and renamed), is never overwritten, and `latest` beside it points to the newest.
 """
