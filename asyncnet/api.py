@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib
 import inspect
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
 
 from asyncnet.kernels.kernel import telling
-from asyncnet.runs import extension, provenance, snapshot, stored
+from asyncnet.runs import provenance, snapshot, stored
 from asyncnet.runs.checkpoint import Checkpoint
 from asyncnet.runs.checkpoint import load as load_checkpoint
 from asyncnet.runs.record import Record, Reporter
@@ -25,6 +25,8 @@ from asyncnet.team.draw import plan
 from asyncnet.text import in_a_line
 
 if typing.TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from asyncnet.runs.live import Live
 
 # Engines are named by strings, so that naming one does not import it. Each has `run`, and `check`, which refuses what it cannot run before anything is made.
@@ -166,6 +168,8 @@ def resume(
     path, shown = stored.find(run_dir), reporter or Quiet()
     with RunDirectory.again(path, every=checkpoint, recording=record, trust=trust) as kept:
         about, made = kept.about, kept.scenario
+        from asyncnet.runs import extension
+
         over, unit = extension.layers(set), f"task.{extension.unit_of(made)}"
         if about.status == "finished" and not over:
             raise ScenarioError(str(run_dir), "", f"this run has finished; it goes on to another length with --set {unit}=N")

@@ -136,9 +136,9 @@ class Resume(Trusts):
     def __call__(self) -> int:
         from asyncnet.console import reporter
 
-        given = {"time": self.time, "pack": self.pack, "wire": self.wire, "address": self.address}
+        given = {"time": self.time, "pack": self.pack, "wire": self.wire, "address": self.address, "set": self.set or None}
         options = {name: value for name, value in given.items() if value is not None}
         with reporter() as shown:
-            how = {"checkpoint": self.checkpoint, "record": self.record, "memory": self.memory, "trust": self.trust, "set": self.set}
+            how = {"checkpoint": self.checkpoint, "record": self.record, "memory": self.memory, "trust": self.trust}
             result = api.resume(self.run, self.engine, reporter=shown, **how, **options)
         return say(result, self.json)

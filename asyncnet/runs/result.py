@@ -42,13 +42,6 @@ class Result:
         shown = ", ".join([f"{score['decisions']:,} decisions", *figures[:1], self.verdict()[0], f"digest {self.record.digest[:16]}"])
         return f"<Result {self.scenario.name}: {shown}>"
 
-    @property
-    def probes(self) -> Any:
-        """What was probed, a row each time, as a pandas frame by decision."""
-        import pandas
-
-        return pandas.DataFrame(list(self.probe_rows), columns=None if self.probe_rows else ["decisions"]).set_index("decisions")
-
     def verdict(self) -> tuple[str, list[str]]:
         """("pass" | "unknown" | "fail", reasons), as verdict.assess says it; never a pass if something was not kept."""
         fails, unknown = assess(self.scenario, self.record)
@@ -56,6 +49,13 @@ class Result:
             fails.append(f"not deterministic: {why}")
         unknown += self.trouble
         return ("fail" if fails else "unknown" if unknown else "pass"), fails + unknown
+
+    @property
+    def probes(self) -> Any:
+        """What was probed, a row each time, as a pandas frame by decision."""
+        import pandas
+
+        return pandas.DataFrame(list(self.probe_rows), columns=None if self.probe_rows else ["decisions"]).set_index("decisions")
 
     def summary(self) -> dict[str, Any]:
         """The dict that --json prints and summary.json holds."""
