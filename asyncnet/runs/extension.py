@@ -10,7 +10,7 @@ moment of the next look and the log, which each look empties, are in the world's
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from asyncnet.scenario.schema import Scenario
 from asyncnet.team.draw import plan
 from asyncnet.team.lateness import archives
 
+Unit = Literal["decisions", "episodes"]
 LENGTHS = ("task.decisions", "task.episodes")
 NEVER = 1 << 62
 
@@ -38,12 +39,12 @@ def layers(said: Mapping[str, Any] | str | Iterable[str]) -> list[Layer]:
     return [setting(text) for text in several(said)]
 
 
-def unit_of(scenario: Scenario) -> str:
+def unit_of(scenario: Scenario) -> Unit:
     """What a run's length is given in: "decisions" or "episodes"."""
     return "decisions" if scenario.task.decisions is not None else "episodes"
 
 
-def length_of(scenario: Scenario) -> dict[str, int]:
+def length_of(scenario: Scenario) -> dict[Unit, int]:
     """A run's length, as run.json keeps it."""
     unit = unit_of(scenario)
     return {unit: getattr(scenario.task, unit)}
