@@ -55,6 +55,8 @@ def whole(left: Record, plan: Plan, handed: list[dict[str, Any]], tick: int | No
         left,
         score=world["score"] if world else left.score,
         returns=world["returns"] if world else [],
+        lengths=world["lengths"] if world else [],
+        ends=world["ends"] if world else [],
         rewards=[tuple(row) for row in world["rewards"]] if world else [],
         digest=digest(states) if len(states) == len(plan.nodes) and "failures" not in measured else "",
         weights={

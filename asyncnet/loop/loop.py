@@ -275,8 +275,8 @@ class Loop:
         heappush(self.agenda, (now + int(delay), channel, dst, src, seq, message.stamp, message.payload, port))
 
     def digest(self) -> str:
-        """A hash over every hosted node's full state, in the order of their numbers; equal exactly when two runs ended in the same bits."""
-        return digest({i: node.state for i, node in self.nodes.items()})
+        """A hash over every hosted node's state, in the order of their numbers; equal exactly when two runs ended in the same bits."""
+        return digest({i: node.digested for i, node in self.nodes.items()})
 
 
 def digest(states: dict[int, np.ndarray]) -> str:
