@@ -27,8 +27,8 @@ from asyncnet.scenario.schema import Scenario, read
 from asyncnet.studies.space import Search
 
 MOST_CELLS = 100_000
-# columns of a table that a factor could be called like
-FIXED = frozenset("run scenario rule under variant seed decisions episodes missing final verdict reasons digest".split())
+# Columns of every table, and figures that a factor could be called like.
+FIXED = frozenset({"run", "scenario", "rule", "under", "variant", "seed", "decisions", "episodes", "missing", "final", "verdict", "reasons", "digest"})
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value)]
 
 
@@ -206,12 +206,13 @@ def checked(data: Mapping[str, Any], where: str) -> Study:
         made = Study.model_validate(frozen)
     except ValidationError as error:
         raise ScenarioError(where, *first(Study, error, frozen)) from None
+    for column in made.factors:
+        if column in FIXED or column in made.vary:
+            raise ScenarioError(where, f"factors.{column}", "the table has another column of that name")
     for column, levels in made.named().items():
-        key, several = "variants" if column == "variant" else f"factors.{column}", [level.name for level in levels]
+        several = [level.name for level in levels]
         if twice := next((name for name in several if several.count(name) > 1), None):
-            raise ScenarioError(where, key, f"two of them are called {twice}")
-        if column in made.factors and column in {*FIXED, *made.vary}:
-            raise ScenarioError(where, key, "the table has a column of that name already")
+            raise ScenarioError(where, "variants" if column == "variant" else f"factors.{column}", f"two of them are called {twice}")
     return made
 
 
