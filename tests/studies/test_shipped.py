@@ -44,7 +44,12 @@ def test_the_credit_study_changes_credit_and_its_decay_and_nothing_else():
     for groups in by("credit", "hardship").values():
         for rule in {rule_of(cell) for cell in groups}:
             scenarios = [cell.scenario for cell in groups if rule_of(cell) == rule]
-            assert [(scenario.rule.credit, scenario.rule.lambda_) for scenario in scenarios] == [("stamped", 0.0), ("trace", 0.0), ("trace", 0.5), ("trace", 0.9)]
+            assert [(scenario.rule.credit, scenario.rule.lambda_) for scenario in scenarios] == [
+                ("stamped", 0.0),
+                ("trace", 0.0),
+                ("trace", 0.5),
+                ("trace", 0.9),
+            ]
             same = {"credit": "stamped", "lambda_": 0.0}
             assert len({scenario.replace(rule=scenario.rule.model_copy(update=same)).fingerprint() for scenario in scenarios}) == 1
 
