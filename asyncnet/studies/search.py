@@ -117,8 +117,8 @@ class _Plan:
     def __init__(self, study: Study, beside: Path | None) -> None:
         if study.search is None:
             raise ScenarioError(study.name, "search", "missing: a search needs the table of what is searched for (docs/studies.md)")
-        if study.vary or study.variants:
-            raise ScenarioError(study.name, "vary" if study.vary else "variants", "a study that searches varies nothing else; it varies search.space")
+        if varied := [key for key in ("vary", "variants", "factors") if getattr(study, key)]:
+            raise ScenarioError(study.name, varied[0], "a study that searches varies nothing else; it varies search.space")
         self.study, self.search, self._beside = study, study.search, beside
         if self.search.outcome not in table.FIGURES:
             raise ScenarioError(study.name, "search.outcome", f"no figure {self.search.outcome}; {near(self.search.outcome, table.FIGURES)}")

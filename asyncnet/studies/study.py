@@ -3,7 +3,8 @@
     grid    every value of each varied setting with every value of the others        zip    the first values of all, the second ones, ...
 
 A setting is a dotted key, as for `--set`. Two names are no settings: `scenario` varies what all starts from, `under` the conditions laid over it. Variants are
-named sets of settings that belong together (a rule and its step size). Each combination is run with every seed.
+named sets of settings that belong together (a rule and its step size); factors are more of them, each a dimension of its own under a name of its own. Each
+combination is run with every seed.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from asyncnet.scenario.schema import Scenario, read
 from asyncnet.studies.space import Search
 
 MOST_CELLS = 100_000
+# Columns of every table, and figures that a factor could be called like.
+FIXED = frozenset({"run", "scenario", "rule", "under", "variant", "seed", "decisions", "episodes", "missing", "final", "verdict", "reasons", "digest"})
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value)]
 
 
@@ -48,6 +51,9 @@ class Study(Model):
     vary: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field({}, description="values of each varied setting; also of scenario and under")
     mode: Literal["grid", "zip"] = Field("grid", description="every value with every other, or the first of all, the second of all, ...")
     variants: tuple[Variant, ...] = Field((), description="named sets of settings, a dimension of their own")
+    factors: dict[Annotated[str, Field(pattern=r"^[a-z][a-z -]{0,39}$")], Annotated[tuple[Variant, ...], Field(min_length=1)]] = Field(
+        {}, description="more dimensions of that kind, each with a name: its levels are variants"
+    )
     seeds: Annotated[int, Field(ge=1, le=MOST_CELLS)] | Annotated[tuple[Annotated[int, Field(ge=0, lt=2**53)], ...], Field(min_length=1)] = Field(
         10, description="how many, from the scenario's own on; or which"
     )
@@ -62,7 +68,11 @@ class Study(Model):
 
     def columns(self) -> list[str]:
         """What tells one cell from another, beside the seed."""
-        return [*(key for key in ("scenario", "under") if key in self.vary), *(["variant"] if self.variants else []), *self.settings()]
+        return [*(key for key in ("scenario", "under") if key in self.vary), *self.named(), *self.settings()]
+
+    def named(self) -> dict[str, tuple[Variant, ...]]:
+        """The dimensions of named sets of settings, by column."""
+        return {**({"variant": self.variants} if self.variants else {}), **self.factors}
 
     def settings(self) -> list[str]:
         """The varied settings."""
@@ -76,8 +86,8 @@ class Study(Model):
             raise ScenarioError(self.name, "vary", f"a zip needs as many values of each: {counts}")
         together = zip(*self.vary.values(), strict=True) if self.mode == "zip" and self.vary else itertools.product(*self.vary.values())
         for values in together:
-            for variant in self.variants or (None,):
-                yield dict(zip(self.vary, values, strict=True)) | ({"variant": variant} if variant else {})
+            for levels in itertools.product(*self.named().values()):
+                yield dict(zip(self.vary, values, strict=True)) | dict(zip(self.named(), levels, strict=True))
 
 
 class Cell(NamedTuple):
@@ -131,13 +141,14 @@ def each(study: Study, beside: Path | None = None) -> list[Cell]:
 
 
 def _of(study: Study, values: Mapping[str, Any], beside: Path | None) -> Iterator[Cell]:
-    variant = values.get("variant")
+    levels = [values[column] for column in study.named()]
     labels = {column: shown(values[column]) for column in study.columns()}
-    under = [*study.under, *(names(values["under"]) if "under" in values else ()), *(variant.under if variant else ())]
-    layers = [change(f"set {short(key)}", key, value) for key, value in [*study.set.items(), *(variant.set.items() if variant else ())]]
+    under = [*study.under, *(names(values["under"]) if "under" in values else ()), *itertools.chain.from_iterable(level.under for level in levels)]
+    layers = [change(f"set {short(key)}", key, value) for settings in (study, *levels) for key, value in settings.set.items()]
     layers += [change(f"vary {short(key)}={short(str(values[key]))}", key, values[key]) for key in study.settings()]
+    start = next((level.scenario for level in reversed(levels) if level.scenario), values.get("scenario", study.scenario))
     try:
-        base = read(_file((variant.scenario if variant else "") or values.get("scenario", study.scenario), beside), under, layers)
+        base = read(_file(start, beside), under, layers)
     except Exception as raised:
         error = raised if isinstance(raised, ScenarioError) else raised_in(raised)
         if error is None:
@@ -195,9 +206,13 @@ def checked(data: Mapping[str, Any], where: str) -> Study:
         made = Study.model_validate(frozen)
     except ValidationError as error:
         raise ScenarioError(where, *first(Study, error, frozen)) from None
-    several = [variant.name for variant in made.variants]
-    if twice := next((name for name in several if several.count(name) > 1), None):
-        raise ScenarioError(where, "variants", f"two of them are called {twice}")
+    for column in made.factors:
+        if column in FIXED or column in made.vary:
+            raise ScenarioError(where, f"factors.{column}", "the table has another column of that name")
+    for column, levels in made.named().items():
+        several = [level.name for level in levels]
+        if twice := next((name for name in several if several.count(name) > 1), None):
+            raise ScenarioError(where, "variants" if column == "variant" else f"factors.{column}", f"two of them are called {twice}")
     return made
 
 

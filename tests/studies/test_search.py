@@ -254,6 +254,15 @@ def test_a_search_that_makes_no_sense_is_refused_before_anything_is_made(changes
 
 
 @pytest.mark.parametrize(
+    "more", [{"vary": {"rule.lambda": [0.1, 0.2]}}, {"variants": [{"name": "a"}, {"name": "b"}]}, {"factors": {"speed": [{"name": "a"}, {"name": "b"}]}}]
+)
+def test_a_study_that_searches_has_no_other_dimension(more, tmp_path):
+    with pytest.raises(ScenarioError, match=f"{next(iter(more))}: a study that searches varies nothing else"):
+        asyncnet.sweep(asked_for(**more), out=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         (["multiplexer3-weight-max", "--search", "5"], "search: missing: a search is for a study file with a table [search]"),
