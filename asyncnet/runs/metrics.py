@@ -24,7 +24,8 @@ class Score:
         self.returns: list[float] = []
         self.on_time = self.late = self.missing = self.repeated = 0
         self.revised = 0  # decisions that used an action before its final version
-        self.lateness: list[float] = []  # decisions whose action was so many decisions late
+        self.lateness: list[float] = []  # decisions whose action was so many decisions late; the last counts all that were later still
+        self.now = 0  # microseconds of the run's time
         self.rows: list[dict[str, Any]] = []
         self._every = max(1, (decisions or episodes or 1) // rows)
         self.look_at = self._every  # the decision or episode at which the next row is due
@@ -48,6 +49,7 @@ class Score:
             kept.extend(log[: int(count[0])].tolist())
             count[0] = 0.0
         self._count(v)
+        self.now = now
         unit = self.decisions if self.goal_decisions is not None else self.episodes
         self.called = bool(self._calls) and unit >= self._call_at
         if unit >= self.look_at or self.called:
@@ -116,6 +118,8 @@ class Score:
             "missing": self.missing / max(1, self.decisions),
             "final": 1.0 - self.revised / max(1, self.decisions),
             "action_delay": float(np.dot(self.lateness, np.arange(len(self.lateness)))) / used if used else None,
+            "lateness": np.trim_zeros(np.array(self.lateness, dtype=int), "b").tolist(),
+            "simulated_s": self.now / 1e6,
         }
 
 
