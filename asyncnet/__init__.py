@@ -25,6 +25,7 @@ _WHERE = {
     "register": "scenario.outside",
     "replay": "api",
     "replicate": "runs.replicas",
+    "report": "studies.report",
     "resume": "api",
     "run": "api",
     "sweep": "studies.frames",
@@ -48,6 +49,7 @@ __all__ = [
     "register",
     "replay",
     "replicate",
+    "report",
     "resume",
     "run",
     "sweep",
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from asyncnet.scenario.outside import register
     from asyncnet.scenario.schema import Scenario
     from asyncnet.studies.frames import sweep
+    from asyncnet.studies.report import report
 
 
 def __getattr__(name: str) -> object:

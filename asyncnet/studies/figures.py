@@ -71,11 +71,12 @@ class Point(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A series as it is drawn; `panel` is the number of its axes in the figure. Its artists carry the names `name_line` gives them."""
+    """A series as it is drawn: in the axes of number `panel`, belonging to an entry of the legend (None: to that of its own number)."""
 
     label: str
     points: Sequence[Point]
     panel: int = 0
+    entry: int | None = None
 
 
 class Picture(NamedTuple):

@@ -5,7 +5,6 @@ import pytest
 
 import asyncnet
 from asyncnet.loop import ledger
-from asyncnet.loop.link import outcome
 from asyncnet.loop.loop import Loop
 from asyncnet.loop.timekeeper import Virtual
 from asyncnet.studies.transit import asked_loss, transits
