@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -106,7 +107,7 @@ def of_runs(runs: Sequence[Opened], outcome: str) -> list[Case]:
 
 
 def _clean(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [{key: value for key, value in row.items() if value == value} for row in rows]  # NaN: a row that has no such figure
+    return [{key: value for key, value in row.items() if not math.isnan(value)} for row in rows]  # one that a row does not have
 
 
 def _told_apart(runs: Sequence[Opened]) -> list[str]:

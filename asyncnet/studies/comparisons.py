@@ -11,6 +11,8 @@ from asyncnet.studies import statistics
 from asyncnet.studies.cases import Case, labelled
 from asyncnet.studies.figures import LESS_IS_BETTER, better
 
+STAY = 5  # rows of progress for which a score is held before it counts as reached: early ones are means of few decisions
+
 
 class Difference(NamedTuple):
     """A case against the one that has the first value of a column and all others alike: outcome minus outcome, seed by seed; and P(a run of it is better)."""
@@ -24,7 +26,7 @@ class Difference(NamedTuple):
 
 
 class Reached(NamedTuple):
-    """When the runs of a case reached a score: the median of decisions over all its runs with its interval (beyond `within`: not within the run), how many did."""
+    """When the runs of a case reached a score: how many did, and their median of decisions with its interval (beyond `within`: not in the run)."""
 
     label: str
     runs: int
@@ -61,10 +63,10 @@ def _difference(column: str, others: str, value: Any, first: Any, case: Case, he
 
 
 def middle(cases: Sequence[Case], outcome: str) -> float | None:
-    """A score half way from where runs begin to where those of the best case end; None where nothing was learned."""
+    """A score half way from the first tenth of all runs to the end of the best case's; None where that is no way up."""
     sign = -1.0 if outcome in LESS_IS_BETTER else 1.0
     ends = [sign * float(np.mean(case.scores(outcome))) for case in cases if case.scores(outcome)]
-    begins = [sign * run.curve[1][0] for case in cases for run in case.runs if run.curve[0].size > 1]
+    begins = [sign * float(run.curve[1][: -(-run.curve[1].size // 10)].mean()) for case in cases for run in case.runs if run.curve[0].size > 1]
     if not ends or not begins or max(ends) <= np.mean(begins):
         return None
     return sign * 0.5 * (float(np.mean(begins)) + max(ends))
@@ -78,8 +80,8 @@ def reached(cases: Sequence[Case], outcome: str, threshold: float) -> list[Reach
         runs = [run.curve for run in case.runs if run.curve[0].size > 1]
         if not runs:
             continue
-        at = [statistics.to_threshold(list(zip(where, sign * score, strict=True)), sign * threshold) for where, score in runs]
+        at = [statistics.to_threshold(list(zip(where, sign * score, strict=True)), sign * threshold, STAY) for where, score in runs]
         within = max(where[-1] for where, _ in runs)
-        found = statistics.interval([min(one, within + 1.0) for one in at], np.median)  # one that never does counts as later than the end
+        found = statistics.interval([min(one, within + 1.0) for one in at], np.median)  # never: later than the end
         out.append(Reached(case.label, len(at), int(np.isfinite(at).sum()), found, within))
     return out

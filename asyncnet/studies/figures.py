@@ -22,7 +22,7 @@ DPI = 300  # of a PNG
 MOST_CURVES = 10  # more cannot be told apart
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f", "#b22222", "#6a3d9a", "#1b9e77")  # told apart by colour-blind readers
 INK = "#2b2b2a"  # of axes and words; a report puts its own in the place of it
-LETTER = 0.055  # inches that a letter of the smallest print takes
+LETTER = 0.052  # inches that a letter of the smallest print takes
 STYLE = {
     "font.family": "sans-serif",
     "font.size": 8.0,
@@ -133,7 +133,7 @@ def legend(figure: Figure, axes: Any) -> None:
     lines, names = axes.get_legend_handles_labels()
     if len(lines) < 2:
         return
-    columns = max(1, min(4, len(lines), int(figure.get_figwidth() / (0.45 + LETTER * max(map(len, names))))))
+    columns = max(1, min(4, len(lines), int(figure.get_figwidth() / (0.38 + LETTER * max(map(len, names))))))
     figure.set_figheight(figure.get_figheight() + 0.15 * -(-len(lines) // columns))
     made = figure.legend(lines, names, loc="outside lower left", ncols=columns, handlelength=1.4, columnspacing=1.2)
     for number, (handle, word) in enumerate(zip(made.legend_handles, made.get_texts(), strict=True)):

@@ -18,7 +18,7 @@ from asyncnet.team.lateness import clock_of
 
 
 class Firing(NamedTuple):
-    """What was asked of a channel or a clock, in words; how many it struck of how many, in words; and the share of them, with the one asked for (None: none)."""
+    """What was asked of a channel or a clock, what it struck of how many, in words; the share of them, and the one asked for (None: there is none)."""
 
     where: str
     asked: str

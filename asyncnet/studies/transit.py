@@ -2,8 +2,8 @@
 
 Each draw belongs to its message (loop/link.py), so what came of one need not be written down while the run goes: it follows from the scenario and from how
 many messages the ledger says were sent. On a channel that says one thing to all, message n of a link has number n; where each hearer is told something of
-its own, the numbers go round among the links. Where a node says both on one channel they do not follow, and nothing is said of those links; nor where the ledger
-counted more or fewer messages lost for good than are drawn again.
+its own, the numbers go round among the links. Where a node says both on one channel they do not follow, and nothing is said of those links; nor where the
+ledger counted more or fewer messages lost for good than are drawn again.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Transit(NamedTuple):
 
 @entry
 def outcomes(conditions, seed, src, dst, channel, first, step, retry, delays):
-    """Write the delay of each of the messages numbered first, first + step, ... in microseconds, LOST where it was lost; returns how many lost their first try."""
+    """Write the delays of messages first, first + step, ... in microseconds, LOST where one was lost; returns how many lost their first try."""
     struck = 0
     for n in range(delays.size):
         seq = first + n * step

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from asyncnet.studies import statistics
 from asyncnet.studies.cases import Case
-from asyncnet.studies.comparisons import Difference, Reached
+from asyncnet.studies.comparisons import STAY, Difference, Reached
 from asyncnet.studies.figures import LESS_IS_BETTER, better, name_of
 from asyncnet.studies.page.html import folded, paragraph, section, table
 
@@ -36,37 +36,24 @@ def figures(cases: Sequence[Case], columns: Sequence[str], outcome: str) -> str:
         pair = better(outcome, scores, cases[0].scores(outcome))
         above = ["", ""] if case is cases[0] else _probability(statistics.improvement(*pair))
         rows.append([*map(str, case.values), f"{mean.n}", f"{mean.value:.4g}", span(mean), f"{middle.value:.4g}", span(middle), *above])
-    head = [*columns, "runs", f"mean {name_of(outcome)}", "95% interval", "IQM", "95% interval"]
+    head = [*columns, "runs", "mean", "95% interval", "IQM", "95% interval"]
     if len(cases) > 1:
-        head += ["better than the first", "95% interval"]
+        head += ["P(better than the first)", "95% interval"]
     body = table(head, [row[: len(head)] for row in rows], len(columns), "statistics")
-    return section("Statistics", folded(f"{len(rows)} combinations", body) if len(rows) > LONG else body)
+    return section(f"Statistics: {name_of(outcome)}", folded(f"{len(rows)} combinations", body) if len(rows) > LONG else body)
 
 
 def differences(found: Sequence[Difference], outcome: str) -> str:
     """What each value of a setting changes, seed by seed."""
     rows = []
     for one in found:
-        sure = one.difference.n > 1 and (one.difference.low > 0.0 or one.difference.high < 0.0)
-        words = [one.column, str(one.value), str(one.first), one.others]
-        rows.append(
-            [*words, f"{one.difference.n}", f"{one.difference.value:+.4g}", span(one.difference), "yes" if sure else "", *_probability(one.improvement)]
-        )
-    head = [
-        "setting",
-        "value",
-        "against",
-        "all else alike",
-        "pairs",
-        f"difference in {name_of(outcome)}",
-        "95% interval",
-        "excludes 0",
-        "P(better)",
-        "95% interval",
-    ]
+        apart = one.difference.n > 1 and (one.difference.low > 0.0 or one.difference.high < 0.0)
+        difference = [f"{one.difference.n}", f"{one.difference.value:+.4g}", span(one.difference), "yes" if apart else ""]
+        rows.append([one.column, str(one.value), str(one.first), one.others, *difference, *_probability(one.improvement)])
+    head = ["setting", "value", "against", "all else alike", "pairs", "difference", "95% interval", "excludes 0", "P(better)", "95% interval"]
     body = table(head, rows, 4, "differences")
     note = paragraph("Each run minus the run of the same seed that differs in this setting alone. Intervals are not corrected for how many there are.", "soft")
-    return section("Paired differences", note, folded(f"{len(rows)} differences", body) if len(rows) > LONG else body) if rows else ""
+    return section(f"Paired differences: {name_of(outcome)}", note, folded(f"{len(rows)} differences", body) if len(rows) > LONG else body) if rows else ""
 
 
 def thresholds(found: Sequence[Reached], threshold: float | None, outcome: str, *, asked: bool) -> str:
@@ -76,7 +63,9 @@ def thresholds(found: Sequence[Reached], threshold: float | None, outcome: str, 
     rows = [[one.label, f"{one.runs}", f"{one.reached}", *_decisions(one)] for one in found]
     body = table(["combination", "runs", "reached it", "median decisions", "95% interval"], rows, 1, "thresholds")
     how = "" if asked else ", half way from where runs began to where the best combination ended (--threshold says another)"
-    note = f"The first row of progress with a score of {threshold:.4g}{how}: {name_of(outcome)} as the learning curves have it. A run that never has counts as later than its end."
+    note = (
+        f"When the learning curve of a run first had a score of {threshold:.4g}{how}, and kept it for {STAY} rows. One that never does is later."
+    )
     return section("Decisions to a threshold", paragraph(note, "soft"), folded(f"{len(rows)} combinations", body) if len(rows) > LONG else body)
 
 

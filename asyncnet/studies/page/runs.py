@@ -11,7 +11,7 @@ from asyncnet.runs.stored import SHOWN
 from asyncnet.studies.cases import Case
 from asyncnet.studies.figures import name_of
 from asyncnet.studies.page.html import code, folded, listed, paragraph, section, table, text
-from asyncnet.studies.page.study import with_what
+from asyncnet.studies.page.study import command, with_what
 
 
 def head(runs: Sequence[Opened], cases: Sequence[Case], answer: str) -> str:
@@ -43,12 +43,13 @@ def made_by(runs: Sequence[Opened]) -> str:
     parts = []
     for run in runs:
         told = stored.about(run.path)
-        command = f"{shlex.join(told.argv)}\n" if told.argv else ""
-        lines = f"{command}# the same from what the run has kept, and again with the bits compared:\nasyncnet run {shlex.quote(str(run.path / 'config.toml'))}{_how(told)}\n"
+        path, kept = shlex.quote(str(run.path)), shlex.quote(str(run.path / "config.toml"))
+        typed = [command(told.argv)] if told.argv else []
+        lines = [*typed, "# from the scenario that it has kept, and with the bits compared:", f"asyncnet run {kept}{_how(told)}", f"asyncnet verify {path}"]
         changed = run.summary.get("changes")
         said = [f"{key}: {now[0]} is {now[1]}" for key, now in changed.items() if isinstance(now, list) and len(now) == 2] if isinstance(changed, dict) else []
         parts.append(f"<h3>{text(run.path.name)}</h3>")
-        parts.append(code(f"{lines}asyncnet verify {shlex.quote(str(run.path))}") + with_what(told.versions, told.commit, told.machine, told.environment))
+        parts.append(code("\n".join(lines)) + with_what(told.versions, told.commit, told.machine, told.environment))
         if said:
             parts.append(paragraph("Changed against the scenario that ships:") + listed(said))
         parts.append(folded("The scenario, every default written out", code(run.scenario.toml())))

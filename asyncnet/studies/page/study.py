@@ -75,10 +75,15 @@ def made_by(swept: Swept, cases: Sequence[Case]) -> str:
 def _last_time(swept: Swept) -> str:
     try:
         last = json.loads(durable.read(swept.folder / "sweep.json", LARGEST))[-1]
-        command = shlex.join(map(str, last["argv"]))
-        return code(command) + with_what(last["versions"], last.get("commit"), last["machine"], last.get("environment", {}))
+        return code(command(last["argv"])) + with_what(last["versions"], last.get("commit"), last["machine"], last.get("environment", {}))
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return ""
+
+
+def command(argv: Sequence[Any]) -> str:
+    """A command line as it is typed."""
+    words = [str(word) for word in argv]
+    return shlex.join(["python", "-m", "asyncnet", *words[1:]] if words[:1] == ["__main__.py"] else words)
 
 
 def with_what(versions: Any, commit: Any, machine: Any, environment: Any) -> str:

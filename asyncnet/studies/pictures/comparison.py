@@ -10,7 +10,7 @@ import numpy as np
 from asyncnet.studies import statistics
 from asyncnet.studies.cases import Case
 from asyncnet.studies.comparisons import Difference
-from asyncnet.studies.figures import COLUMN, PAGE, WIDTHS, Line, Picture, Point, better, blank, name_of
+from asyncnet.studies.figures import COLUMN, LETTER, PAGE, WIDTHS, Line, Picture, Point, better, blank, name_of
 from asyncnet.studies.pictures.degradation import rows_of_dots
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def improvement(cases: Sequence[Case], outcome: str) -> Picture:
     def make(width: float) -> Figure:
         from matplotlib import colormaps
 
-        figure, axes = blank(width, 0.7 + 0.3 * len(cases))
+        figure, axes = blank(width, 0.6 + 0.22 * len(cases))
         shares = np.full((len(cases), len(cases)), np.nan)
         for at, one in found.items():
             shares[at] = one.value
@@ -51,7 +51,7 @@ def improvement(cases: Sequence[Case], outcome: str) -> Picture:
         axes.invert_yaxis()
         for (y, x), one in found.items():
             dark = abs(one.value - 0.5) > 0.3
-            axes.text(x + 0.5, y + 0.5, f"{one.value:.2f}", ha="center", va="center", fontsize=7, color="#ffffff" if dark else "#000000")
+            axes.text(x + 0.5, y + 0.5, f"{one.value:.2f}", ha="center", va="center", fontsize=6.5, color="#ffffff" if dark else "#000000")
         axes.set_yticks(np.arange(len(cases)) + 0.5, [f"{number}  {case.label}" for number, case in enumerate(cases, 1)])
         axes.set_xticks(np.arange(len(cases)) + 0.5, [str(number) for number in range(1, len(cases) + 1)])
         axes.set_xlabel("better than combination")
@@ -61,6 +61,6 @@ def improvement(cases: Sequence[Case], outcome: str) -> Picture:
         return figure
 
     letters = max(len(case.label) for case in cases)
-    widths = tuple(WIDTHS) if 0.4 + 0.06 * letters + 0.3 * len(cases) <= COLUMN else (PAGE,)
+    widths = tuple(WIDTHS) if 0.3 + LETTER * letters + 0.24 * len(cases) <= COLUMN else (PAGE,)
     text = "For each row and column the share of pairs of runs in which the row's is the better one (Mann-Whitney's U / nm)."
     return Picture("improvement", "Probability of improvement", text, make, [Line("probability", points)], widths)

@@ -77,7 +77,7 @@ def profiles(cases: Sequence[Case], outcome: str) -> Picture:
             axes.plot(at, shares, color=COLORS[number % len(COLORS)], label=line.label, drawstyle="steps-post", gid=tag("line", number))
         axes.set_ylim(-0.03, 1.03)
         axes.set_xlabel(f"score \u03c4: {name_of(outcome)}")
-        axes.set_ylabel("share of runs with a score above \u03c4")
+        axes.set_ylabel("share of runs above \u03c4")
         legend(figure, axes)
         return figure
 

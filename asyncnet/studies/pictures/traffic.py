@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 BINS = 40  # of a histogram of delays
 MOST_PANELS = 9
 MOST_LATE = 24  # decisions that are shown one by one; what was later still is added up
+EVEN = 0.005  # of its ticks that a node may be off its clock before that is worth a picture of several cases
 MOST_NODES = 24  # whose rates are shown one by one; else layer by layer
 
 
@@ -60,7 +61,7 @@ def lateness(found: Mapping[str, np.ndarray]) -> Picture | None:
 
 def ways(found: Mapping[str, Mapping[tuple[str, str], Transit]]) -> Picture | None:
     """Histograms of the delays of messages by channel and layer that hears, a panel for each, a line for each case; None where no message took any time."""
-    keys = list(dict.fromkeys(key for several in found.values() for key in several))[:MOST_PANELS]
+    keys = [key for key in dict.fromkeys(key for several in found.values() for key in several) if len(found) == 1 or _differ(found, key)][:MOST_PANELS]
     known = [several[key].delays for several in found.values() for key in keys if key in several]
     most = max((float(delays.max()) for delays in known if delays.size), default=0.0)
     if most == 0.0:
@@ -93,8 +94,15 @@ def ways(found: Mapping[str, Mapping[tuple[str, str], Transit]]) -> Picture | No
         legend(figure, axes[0])
         return figure
 
-    text = "Share of the messages by the time from leaving to arriving; what waits for its receiver's next tick then is not in it."
+    text = "Share of the messages by the time from leaving to arriving, without the wait for the receiver's next tick."
+    text += " Links whose messages all take one time in all cases are left out." if len(found) > 1 else ""
     return Picture("delays", "Delays of messages", text, make, lines)
+
+
+def _differ(found: Mapping[str, Mapping[tuple[str, str], Transit]], key: tuple[str, str]) -> bool:
+    """Whether the delays of some messages are not the same in all cases."""
+    delays = [several[key].delays for several in found.values() if key in several and several[key].delays.size]
+    return len({float(limit(each)) for each in delays for limit in (np.min, np.max)}) > 1
 
 
 def _beyond(known: Sequence[np.ndarray], most: float) -> float:
@@ -164,10 +172,10 @@ def wire(measured: Mapping[str, Any]) -> Picture | None:
 
 
 def rates(found: Mapping[str, Sequence[Rate]]) -> Picture | None:
-    """Ticks for each that a clock asks for, by node (or layer) and case; None where no node has a clock of its own."""
+    """Ticks for each that a clock asks for, by node (or layer) and case; None where no node has a clock, or all of several cases kept theirs."""
     clocked = {label: [rate for rate in several if rate.share is not None] for label, several in found.items()}
     names = list(dict.fromkeys(rate.node for several in clocked.values() for rate in several))
-    if not names:
+    if not names or (len(found) > 1 and all(abs(rate.share - 1.0) < EVEN for several in clocked.values() for rate in several)):
         return None
     alone = len(names) <= MOST_NODES
     rows = names if alone else list(dict.fromkeys(map(layer_of, names)))
