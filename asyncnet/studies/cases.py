@@ -19,6 +19,7 @@ from asyncnet.studies.sweep import Swept
 from asyncnet.text import in_a_line
 
 LARGEST = 64 << 20  # bytes of a ledger
+CASE = "case"  # the column that tells cases of run directories apart
 CURVES = {  # the figure of a row of progress that stands for an outcome, and its name
     "return": ("rollout/ep_rew_mean", "mean return of the last 100 episodes"),
     "error": ("rollout/mean_squared_error", "mean squared error lately"),
@@ -52,6 +53,11 @@ class Case(NamedTuple):
         return {run.seed: run.summary[outcome] for run in self.runs if run.summary.get(outcome) is not None}
 
 
+def outcome_of(runs: Sequence[Opened]) -> str:
+    """What runs are scored by: the first of table.OUTCOMES that all of them have."""
+    return next((figure for figure in table.OUTCOMES if all(run.summary.get(figure) is not None for run in runs)), table.OUTCOMES[-1])
+
+
 def curve_name(outcome: str) -> tuple[str, str]:
     """The figure of a row of progress that stands for an outcome, and its name in words."""
     return next(found for word, found in CURVES.items() if word in outcome or word == "reward")
@@ -66,7 +72,7 @@ def curve_of(outcome: str, rows: Iterable[Mapping[str, Any]]) -> tuple[np.ndarra
 
 def labelled(names: Sequence[str], values: Sequence[Any], but: Sequence[str] = ()) -> str:
     """Values in a few words, without those of the columns in `but`."""
-    plain = ("under", "variant", "scenario", "runs")
+    plain = ("under", "variant", "scenario", CASE)
     named = [(name, value) for name, value in zip(names, values, strict=True) if name not in but]
     return ", ".join(f"{value}" if name in plain else f"{name.rpartition('.')[2]} {value}" for name, value in named)
 
@@ -102,7 +108,7 @@ def of_runs(runs: Sequence[Opened], outcome: str) -> list[Case]:
         ran = [
             Ran(run.scenario.seed, run.scenario, run.summary, _ledger(run.path), curve_of(outcome, _clean(row))) for run, row in zip(several, rows, strict=True)
         ]
-        made.append(Case((name,), name, ran))
+        made.append(Case((name,) if len(names) > 1 else (), name, ran))
     return made
 
 

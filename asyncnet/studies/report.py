@@ -15,7 +15,7 @@ from asyncnet.runs.opened import Opened
 from asyncnet.scenario.mistakes import ScenarioError, near
 from asyncnet.studies import cases as made_of
 from asyncnet.studies import comparisons, figures, happened, sweep, table
-from asyncnet.studies.cases import Case
+from asyncnet.studies.cases import Case, outcome_of
 from asyncnet.studies.figures import MOST_CURVES, PAGE, Picture
 from asyncnet.studies.page import compared, html, inline
 from asyncnet.studies.page import happened as pages_happened
@@ -109,11 +109,11 @@ def about_study(swept: Swept, outcome: str = "", threshold: float | None = None)
 
 def about_runs(runs: Sequence[Opened], outcome: str = "", threshold: float | None = None) -> Part:
     """The part of the page about run directories."""
-    asked = table.outcome([run.summary for run in runs], outcome)
+    asked = outcome or outcome_of(runs)
     cases = [case for case in made_of.of_runs(runs, asked) if case.scores(asked)]
     if not cases:
         raise ScenarioError(str(runs[0].path), "", f"no run has a {asked.replace('_', ' ')}")
-    known = _Known(cases, ["runs"], asked, threshold)
+    known = _Known(cases, [made_of.CASE] if len(cases) > 1 else [], asked, threshold)
     nodes = [pages_happened.nodes(case, found) for case, found in zip(cases, known.rates, strict=True)]
     middle = [pages_runs.listing(runs), known.compared() if len(runs) > 1 else "", known.happened(), *(nodes if len(cases) == 1 else [])]
     return Part(pages_runs.head(runs, cases, compared.answer(cases, asked)), known.pictures(), "".join([*middle, pages_runs.made_by(runs)]))
@@ -133,10 +133,7 @@ class _Known:
     def pictures(self) -> Iterator[Picture | None]:
         """All pictures that these cases have."""
         cases, outcome = self.cases, self.outcome
-        if self.columns != ["runs"]:
-            yield from degradation.of_grid(cases, self.columns, outcome)
-        elif len(cases) > 1:
-            yield degradation.dots("intervals", figures.name_of(outcome), cases, self.columns, outcome)
+        yield from degradation.of_grid(cases, self.columns, outcome)
         for column in dict.fromkeys(one.column for one in self.differences):
             if any(one.difference.n > 1 for one in self.differences if one.column == column):
                 yield comparison.paired(self.differences, column, outcome)

@@ -63,9 +63,7 @@ def thresholds(found: Sequence[Reached], threshold: float | None, outcome: str, 
     rows = [[one.label, f"{one.runs}", f"{one.reached}", *_decisions(one)] for one in found]
     body = table(["combination", "runs", "reached it", "median decisions", "95% interval"], rows, 1, "thresholds")
     how = "" if asked else ", half way from where runs began to where the best combination ended (--threshold says another)"
-    note = (
-        f"When the learning curve of a run first had a score of {threshold:.4g}{how}, and kept it for {STAY} rows. One that never does is later."
-    )
+    note = f"When the learning curve of a run first had a score of {threshold:.4g}{how}, and kept it for {STAY} rows. One that never does is later."
     return section("Decisions to a threshold", paragraph(note, "soft"), folded(f"{len(rows)} combinations", body) if len(rows) > LONG else body)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from asyncnet.runs import stored
 from asyncnet.runs.opened import Opened
@@ -19,8 +21,11 @@ def head(runs: Sequence[Opened], cases: Sequence[Case], answer: str) -> str:
     questions = list(dict.fromkeys(run.scenario.question or run.scenario.name for run in runs))
     title = questions[0] if len(questions) == 1 else f"{len(runs)} runs of {len(questions)} scenarios"
     asked = listed(questions) if len(questions) > 1 else ""
-    seeds = f"{len(runs)} runs of {len(cases)} {'case' if len(cases) == 1 else 'cases'}" if len(runs) > 1 else f"one run, {runs[0].path.name}"
-    note = f"{seeds}; intervals are 95% bootstrap intervals over seeds." if len(runs) > len(cases) else f"{seeds}; one run of a case says nothing about others."
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in Counter(run.summary["verdict"] for run in runs).items())
+    what = (
+        f"{len(runs)} runs of {len(cases)} {'case' if len(cases) == 1 else 'cases'}, {verdicts}" if len(runs) > 1 else f"One run, {runs[0].summary['verdict']}"
+    )
+    note = f"{what}; intervals are 95% bootstrap intervals over seeds." if len(runs) > len(cases) else f"{what}; it says nothing about other seeds."
     return f"<h1>{text(title)}</h1>{asked}{paragraph(answer, 'answer')}{paragraph(note, 'soft')}"
 
 
@@ -47,13 +52,20 @@ def made_by(runs: Sequence[Opened]) -> str:
         typed = [command(told.argv)] if told.argv else []
         lines = [*typed, "# from the scenario that it has kept, and with the bits compared:", f"asyncnet run {kept}{_how(told)}", f"asyncnet verify {path}"]
         changed = run.summary.get("changes")
-        said = [f"{key}: {now[0]} is {now[1]}" for key, now in changed.items() if isinstance(now, list) and len(now) == 2] if isinstance(changed, dict) else []
+        said = [_changed(key, both) for key, both in changed.items()] if isinstance(changed, dict) else []
         parts.append(f"<h3>{text(run.path.name)}</h3>")
         parts.append(code("\n".join(lines)) + with_what(told.versions, told.commit, told.machine, told.environment))
         if said:
             parts.append(paragraph("Changed against the scenario that ships:") + listed(said))
         parts.append(folded("The scenario, every default written out", code(run.scenario.toml())))
     return section("Made by", *parts)
+
+
+def _changed(key: str, both: Any) -> str:
+    """A setting as it ships, and as it was."""
+    if not isinstance(both, list) or len(both) != 2:
+        return key
+    return f"{key} = {'not set' if both[1] is None else both[1]}; as shipped: {'not set' if both[0] is None else both[0]}"
 
 
 def _how(told: stored.About) -> str:

@@ -60,11 +60,11 @@ def lateness(found: Mapping[str, np.ndarray]) -> Picture | None:
 
 
 def ways(found: Mapping[str, Mapping[tuple[str, str], Transit]]) -> Picture | None:
-    """Histograms of the delays of messages by channel and layer that hears, a panel for each, a line for each case; None where no message took any time."""
+    """Histograms of the delays of messages by channel and layer that hears, a panel for each, a line for each case; None where all took the same time."""
     keys = [key for key in dict.fromkeys(key for several in found.values() for key in several) if len(found) == 1 or _differ(found, key)][:MOST_PANELS]
     known = [several[key].delays for several in found.values() for key in keys if key in several]
     most = max((float(delays.max()) for delays in known if delays.size), default=0.0)
-    if most == 0.0:
+    if most == 0.0 or len({float(limit(delays)) for delays in known if delays.size for limit in (np.min, np.max)}) == 1:
         return None
     edges = np.linspace(0.0, _beyond(known, most), BINS + 1)
     panels = [f"{channel} to {layer}" for channel, layer in keys]
