@@ -72,7 +72,7 @@ def curve_of(outcome: str, rows: Iterable[Mapping[str, Any]]) -> tuple[np.ndarra
 
 def labelled(names: Sequence[str], values: Sequence[Any], but: Sequence[str] = ()) -> str:
     """Values in a few words, without those of the columns in `but`."""
-    plain = ("under", "variant", "scenario", CASE)
+    plain = ("under", "variant", "scenario", "rule.name", "task.name", CASE)
     named = [(name, value) for name, value in zip(names, values, strict=True) if name not in but]
     return ", ".join(f"{value}" if name in plain else f"{name.rpartition('.')[2]} {value}" for name, value in named)
 

@@ -65,8 +65,8 @@ def _written(folder: Path, studies: Sequence[Swept], runs: Sequence[Opened], out
             articles.append(f'<article id="part-{number}">{part.page(folder / "figures", prefix, f"p{number}")}</article>')
         names = [name for name, _ in parts]
         title = names[0] if len(names) == 1 else ", ".join(names)
-        contents = [f'<nav><a href="#part-{number}">{html.text(name)}</a></nav>' for number, name in enumerate(names)] if len(names) > 1 else []
-        durable.replace(folder / "report.html", html.page(title, [*contents, *articles]).encode())
+        contents = " \u00b7 ".join(f'<a href="#part-{number}">{html.text(name)}</a>' for number, name in enumerate(names))
+        durable.replace(folder / "report.html", html.page(title, [f"<nav>{contents}</nav>" if len(names) > 1 else "", *articles]).encode())
     except OSError as error:
         raise ScenarioError(str(folder), "", f"no report can be written there: {in_a_line(error)}") from None
     return folder / "report.html"

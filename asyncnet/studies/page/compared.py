@@ -34,11 +34,11 @@ def figures(cases: Sequence[Case], columns: Sequence[str], outcome: str) -> str:
         scores = case.scores(outcome)
         mean, middle = statistics.interval(scores), statistics.interval(scores, statistics.iqm)
         pair = better(outcome, scores, cases[0].scores(outcome))
-        above = ["", ""] if case is cases[0] else _probability(statistics.improvement(*pair))
-        rows.append([*map(str, case.values), f"{mean.n}", f"{mean.value:.4g}", span(mean), f"{middle.value:.4g}", span(middle), *above])
+        above = "" if case is cases[0] else _probability(statistics.improvement(*pair))
+        rows.append([*map(str, case.values), f"{mean.n}", f"{mean.value:.4g}", span(mean), f"{middle.value:.4g}", span(middle), above])
     head = [*columns, "runs", "mean", "95% interval", "IQM", "95% interval"]
     if len(cases) > 1:
-        head += ["P(better than the first)", "95% interval"]
+        head += ["P(better than the first)"]
     body = table(head, [row[: len(head)] for row in rows], len(columns), "statistics")
     return section(f"Statistics: {name_of(outcome)}", folded(f"{len(rows)} combinations", body) if len(rows) > LONG else body)
 
@@ -49,8 +49,8 @@ def differences(found: Sequence[Difference], outcome: str) -> str:
     for one in found:
         apart = one.difference.n > 1 and (one.difference.low > 0.0 or one.difference.high < 0.0)
         difference = [f"{one.difference.n}", f"{one.difference.value:+.4g}", span(one.difference), "yes" if apart else ""]
-        rows.append([one.column, str(one.value), str(one.first), one.others, *difference, *_probability(one.improvement)])
-    head = ["setting", "value", "against", "all else alike", "pairs", "difference", "95% interval", "excludes 0", "P(better)", "95% interval"]
+        rows.append([one.column, str(one.value), str(one.first), one.others, *difference, _probability(one.improvement)])
+    head = ["setting", "value", "against", "all else alike", "pairs", "difference", "95% interval", "excludes 0", "P(better)"]
     body = table(head, rows, 4, "differences")
     note = paragraph("Each run minus the run of the same seed that differs in this setting alone. Intervals are not corrected for how many there are.", "soft")
     return section(f"Paired differences: {name_of(outcome)}", note, folded(f"{len(rows)} differences", body) if len(rows) > LONG else body) if rows else ""
@@ -80,5 +80,5 @@ def span(found: statistics.Interval) -> str:
     return f"{found.low:.4g} .. {found.high:.4g}" if found.n > 1 else "one run"
 
 
-def _probability(found: statistics.Interval) -> list[str]:
-    return [f"{found.value:.3g}", span(found)]
+def _probability(found: statistics.Interval) -> str:
+    return f"{found.value:.3g} ({span(found)})"

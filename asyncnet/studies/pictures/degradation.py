@@ -146,7 +146,7 @@ def rows_of_dots(
         for y, (one, kind) in enumerate(zip(found, kinds, strict=True)):
             axes.plot([one.low, one.high], [y, y], color=colors[kind], linewidth=2.0, solid_capstyle="butt", alpha=0.45, gid=tag("band", y))
             axes.plot([one.value], [y], "o", color=colors[kind], markersize=3.5, gid=tag("line", y))
-        names = [textwrap.fill(label, FEW_LETTERS) for label in labels] if narrow else labels
+        names = [textwrap.fill(label, FEW_LETTERS, break_on_hyphens=False) for label in labels] if narrow else labels
         axes.set_yticks(range(len(labels)), names)
         axes.set_ylim(len(labels) - 0.4, -0.6)
         axes.set_xlabel(axis)
