@@ -26,6 +26,7 @@ _WHERE = {
     "register": "scenario.outside",
     "replay": "api",
     "replicate": "runs.replicas",
+    "report": "studies.report",
     "resume": "api",
     "run": "api",
     "sweep": "studies.frames",
@@ -50,6 +51,7 @@ __all__ = [
     "register",
     "replay",
     "replicate",
+    "report",
     "resume",
     "run",
     "sweep",
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
     from asyncnet.scenario.outside import register
     from asyncnet.scenario.schema import Scenario
     from asyncnet.studies.frames import sweep
+    from asyncnet.studies.report import report
     from asyncnet.templates.new import new
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from asyncnet.commands.shared import EXIT, Brings, Conditions, Flag, Gib, Settings
+from asyncnet.commands.shared import EXIT, Brings, Conditions, Flag, Gib, Settings, Trusts
 from asyncnet.interrupts import INTERRUPTED
 from asyncnet.scenario.mistakes import ScenarioError, near
 from asyncnet.scenario.reading import find, setting
@@ -98,24 +98,22 @@ class Sweep(Brings):
 
 
 @dataclass(frozen=True)
-class Report:
-    """Write a study's report: one page with pictures and statistics, and its figures as SVG, PDF and PNG."""
+class Report(Trusts):
+    """Write a report of studies and runs: one page with pictures and statistics, and its figures as SVG, PDF and PNG."""
 
-    study: tyro.conf.Positional[Path]
-    """The study's folder, such as sweeps/NAME."""
+    paths: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of studies, such as sweeps/NAME, and directories of runs, such as runs/latest."""
     outcome: str = ""
     """The figure that it is about, such as on_time; default: what the task is scored by, at the end of a run."""
+    threshold: float | None = None
+    """A score of which it says when runs reached it; default: half way from where runs begin to where the best end."""
+    to: Path | None = None
+    """The folder for report.html and figures/; default: that of the one study or run, or report where there are several."""
 
     def __call__(self) -> int:
-        from asyncnet.studies import report, search_figures, sweep, table
+        from asyncnet.studies.report import report
 
-        if self.outcome and self.outcome not in table.FIGURES:
-            raise ScenarioError("--outcome", "", f"no figure {self.outcome}; {near(self.outcome, table.FIGURES)}")
-        sweep.needs()
-        swept = sweep.load(self.study)
-        print(report.write(swept, self.outcome or (swept.study.search.outcome if swept.study.search else "")))
-        if swept.study.search is not None and (drawn := search_figures.write(swept.folder, swept.study.search)):
-            print(drawn)
+        print(printable(str(report(*self.paths, outcome=self.outcome, threshold=self.threshold, to=self.to, trust=self.trust))))
         return 0
 
 

@@ -27,7 +27,8 @@ class Score:
         self._ahead = [0, 0]  # rewards and returns that were taken and are still in the world's log
         self.on_time = self.late = self.missing = self.repeated = 0
         self.revised = 0  # decisions that used an action before its final version
-        self.lateness: list[float] = []  # decisions whose action was so many decisions late
+        self.lateness: list[float] = []  # decisions whose action was so many decisions late; the last counts all that were later still
+        self.now = 0  # microseconds of the run's time
         self.rows: list[dict[str, Any]] = []
         self.every = max(1, (decisions or episodes or 1) // rows)  # decisions or episodes between rows
         self.look_at = self.every  # the decision or episode at which the next row is due
@@ -49,6 +50,7 @@ class Score:
         """Take what the world (world.py) has logged since the last time, and write a row if one is due; `now` in microseconds."""
         self._copy(v)
         self._count(v)
+        self.now = now
         unit = self.decisions if self.goal_decisions is not None else self.episodes
         self.called = bool(self._calls) and unit >= self._call_at
         if not self.called or unit >= self.look_at or full(v):  # the log of a run that is watched is emptied when that of any other would be
@@ -137,6 +139,8 @@ class Score:
             "missing": self.missing / max(1, self.decisions),
             "final": 1.0 - self.revised / max(1, self.decisions),
             "action_delay": float(np.dot(self.lateness, np.arange(len(self.lateness)))) / used if used else None,
+            "lateness": np.trim_zeros(np.array(self.lateness, dtype=int), "b").tolist(),
+            "simulated_s": self.now / 1e6,
         }
 
 

@@ -221,6 +221,11 @@ class Summed(Model, extra="allow"):
     reasons: list[str]
     run_dir: str | None
     links: dict[str, dict[str, float | int | None]]
+    nodes: dict[str, dict[str, float | int | None]] = {}
+    ledger: dict[str, dict[str, int]] = {}
+    lateness: list[Annotated[int, Field(ge=0)]] | None = None
+    simulated_s: Annotated[float, Field(ge=0)] | None = None
+    measured: dict[str, Any] = {}
 
 
 def summary(path: Path) -> dict[str, Any]:

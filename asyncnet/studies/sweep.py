@@ -42,6 +42,7 @@ class Came(Model):
     """What came of a run, in its file."""
 
     id: str
+    scenario: dict[str, Any] | None = None
     summary: Summed
     rows: list[dict[str, float | int | None]]
     returns: list[float | None]
@@ -55,7 +56,7 @@ class Swept:
         self.rows = table.rows(study, entries, found)
 
     def came(self, number: int) -> dict[str, Any] | None:
-        """All that came of a run: {"summary", "rows", "returns"}; None if it has not finished."""
+        """All that came of a run: {"scenario", "summary", "rows", "returns"}; None if it has not finished."""
         return kept(self.folder, self.entries[number].id)
 
     @property

@@ -13,7 +13,8 @@ import pytest
 
 import asyncnet
 from asyncnet.scenario.mistakes import ScenarioError
-from asyncnet.studies import crew, search, search_figures, space, sweep, worker
+from asyncnet.studies import crew, search, space, sweep, worker
+from asyncnet.studies.pictures import search as search_picture
 from asyncnet.studies.sampler import Sampler
 from asyncnet.studies.study import checked, read_study, studies
 from support.commands import words_of
@@ -342,9 +343,10 @@ def test_a_factor_multiplies_each_number_and_moves_what_goes_with_it():
 def test_the_report_of_a_search_is_of_the_scenario_untuned_and_tuned_and_has_a_picture_of_the_trials(whole, command):
     code, out, _ = command("report", whole[1])
     assert code == 0
-    page, drawn = (Path(line).read_text() for line in out.splitlines())
-    assert "rule.learning_rate (factor)" in drawn
-    assert all((whole[1] / "figures" / f"search.{kind}").stat().st_size > 1000 for kind in ("pdf", "png"))
+    page = Path(out.strip()).read_text()
+    assert "rule.learning_rate (factor)" in (whole[1] / "figures" / "search-wide.svg").read_text()
+    assert '<figure data-name="search" ' in page
+    assert all((whole[1] / "figures" / f"search-wide.{kind}").stat().st_size > 1000 for kind in ("pdf", "png"))
     assert all(word in page for word in ("untuned", "tuned", "search.space"))
     assert read_study(whole[1] / "study.toml").search.seeds == (101, 102)
     assert [variant.name for variant in sweep.load(whole[1]).study.variants] == ["untuned", "tuned"]
@@ -355,11 +357,10 @@ def test_the_report_of_a_search_is_of_the_scenario_untuned_and_tuned_and_has_a_p
 def test_trials_of_another_search_or_none_are_a_line_or_no_picture(text, tmp_path):
     (tmp_path / "search.csv").write_bytes(text.encode("latin-1"))
     if not text:
-        assert search_figures.write(tmp_path, asked_for().search) is None
+        assert search_picture.trials(tmp_path, asked_for().search) is None
         return
     with pytest.raises(ScenarioError, match="cannot be read as the trials of this search"):
-        search_figures.write(tmp_path, asked_for().search)
-    assert not (tmp_path / "figures").exists()
+        search_picture.trials(tmp_path, asked_for().search)
 
 
 def test_shipped_searches_fit_their_scenarios():
