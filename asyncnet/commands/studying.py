@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ import tyro
 
 from asyncnet.commands.shared import EXIT, Brings, Conditions, Flag, Gib, Settings
 from asyncnet.interrupts import INTERRUPTED
+from asyncnet.runs.provenance import arguments
 from asyncnet.scenario.mistakes import ScenarioError, near
 from asyncnet.scenario.reading import find, setting
 from asyncnet.scenario.schema import read
@@ -89,7 +91,7 @@ class Sweep(Brings):
             print(f"run {row['run']} failed: {printable(row['reasons'])}", file=sys.stderr)
         print(f"{swept.folder / 'table.csv'}", file=sys.stderr)
         if swept.interrupted:
-            print("interrupted; the same command goes on with what is left", file=sys.stderr)
+            print("interrupted; the same command goes on with what is left:", shlex.join(["asyncnet", *arguments()[1:]]), sep="\n", file=sys.stderr)
             return INTERRUPTED
         return EXIT["fail"] if swept.failed() else EXIT["pass"]
 

@@ -99,7 +99,14 @@ class _Shared:
 
     def __init__(self, shown: Reporter, count: int) -> None:
         self.shown, self.done = shown, [0.0] * count
-        self.lock, self.stopping = threading.Lock(), threading.Event()
+        self.lock, self.stopping, self.said = threading.Lock(), threading.Event(), set[str]()
+
+    def note(self, text: str) -> None:
+        """Say once what each of them says."""
+        with self.lock:
+            if text not in self.said:
+                self.said.add(text)
+                self.shown.note(text)
 
 
 class _One:
@@ -109,7 +116,7 @@ class _One:
         self._shared, self._place = shared, place
 
     def note(self, text: str) -> None:
-        self._shared.shown.note(text)
+        self._shared.note(text)
 
     def row(self, row: dict[str, Any]) -> None:
         shared = self._shared

@@ -23,6 +23,7 @@ from asyncnet.kernels.kernel import telling
 from asyncnet.runs import durable, provenance
 from asyncnet.runs.memory import GIB
 from asyncnet.runs.memory import check as check_memory
+from asyncnet.runs.record import begun
 from asyncnet.runs.stored import Summed
 from asyncnet.scenario import outside
 from asyncnet.scenario.mistakes import ScenarioError
@@ -188,16 +189,19 @@ class _Progress:
 
     def __init__(self, shown: Shown | None, total: int, before: int, asked: int) -> None:
         self._shown, self._total, self._before, self._asked = shown, total, before, asked
-        self._began, self._done, self._shares = time.monotonic(), 0, dict[int, float]()
+        self._began, self._done, self._failed, self._shares = time.monotonic(), 0, 0, dict[int, float]()
 
     def note(self, name: str, how: str, folder: Path) -> None:
         """Say what begins."""
         if self._shown is not None:
             again = f", {self._before:,} of them there already" if self._before else ""
-            self._shown.note(f"{self._total:,} runs of {name}{again}; {how}; in {folder}")
+            self._shown.note(f"{self._total:,} runs of {name}{again}; {how}")
+            begun(self._shown, name, folder)
 
-    def reached(self, number: int, share: float, text: str = "") -> None:
-        """A run has got so far; 1: it has ended."""
+    def reached(self, number: int, share: float, failed: str = "") -> None:
+        """A run has got so far; 1: it has ended, and why it failed if it did."""
+        text = f"; run {number} failed: {failed}" if failed else ""
+        self._failed += bool(failed)
         self._shares[number] = share
         if share >= 1.0:
             del self._shares[number]
@@ -205,8 +209,10 @@ class _Progress:
         if self._shown is not None:
             done = (self._done + sum(self._shares.values())) / self._asked
             took = time.monotonic() - self._began
-            left = f", about {_minutes(took / done * (1.0 - done))} left" if done > 0.02 and self._done < self._asked else ""
-            self._shown.study(done, f"{self._before + self._done:,} of {self._total:,} runs{left}{text}")
+            words = [f"{self._before + self._done:,} of {self._total:,} runs"]
+            words += [f"{count:,} {what}" for count, what in ((len(self._shares), "under way"), (self._failed, "failed")) if count]
+            words += [f"about {_minutes(took / done * (1.0 - done))} left"] if done > 0.02 and self._done < self._asked else []
+            self._shown.study(done, ", ".join(words) + text)
 
     def trouble(self, text: str) -> None:
         """Say what is the matter."""
@@ -236,7 +242,7 @@ def _keep(words: Any, entries: Sequence[Entry], found: dict[int, dict[str, Any]]
                         trouble = f"runs could not be kept: {in_a_line(error)}"
                     came = {"summary": json.loads(text)["summary"]}  # as whoever reads it again has it
                 found |= dict.fromkeys(numbers[seal], came)
-                progress.reached(number, 1.0, f"; run {number} failed: {came['failed']}" if "failed" in came else "")
+                progress.reached(number, 1.0, came.get("failed", ""))
     except KeyboardInterrupt:
         return True
     finally:
