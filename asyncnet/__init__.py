@@ -21,13 +21,17 @@ _WHERE = {
     "list_studies": "api",
     "load": "api",
     "evaluate": "runs.evaluation",
+    "explain": "studies.frames",
     "open": "runs.opened",
+    "plot": "studies.frames",
     "register": "scenario.outside",
     "replay": "api",
     "replicate": "runs.replicas",
+    "report": "studies.frames",
     "resume": "api",
     "run": "api",
     "sweep": "studies.frames",
+    "timeline": "api",
     "validate": "api",
     "verify": "api",
     "Result": "runs.result",
@@ -40,23 +44,27 @@ __all__ = [
     "Scenario",
     "ScenarioError",
     "evaluate",
+    "explain",
     "list_conditions",
     "list_scenarios",
     "list_studies",
     "load",
     "open",
+    "plot",
     "register",
     "replay",
     "replicate",
+    "report",
     "resume",
     "run",
     "sweep",
+    "timeline",
     "validate",
     "verify",
 ]
 
 if TYPE_CHECKING:
-    from asyncnet.api import list_conditions, list_scenarios, list_studies, load, replay, resume, run, validate, verify
+    from asyncnet.api import list_conditions, list_scenarios, list_studies, load, replay, resume, run, timeline, validate, verify
     from asyncnet.runs.evaluation import evaluate
     from asyncnet.runs.opened import open
     from asyncnet.runs.replicas import replicate
@@ -64,7 +72,7 @@ if TYPE_CHECKING:
     from asyncnet.scenario.mistakes import ScenarioError
     from asyncnet.scenario.outside import register
     from asyncnet.scenario.schema import Scenario
-    from asyncnet.studies.frames import sweep
+    from asyncnet.studies.frames import explain, plot, report, sweep
 
 
 def __getattr__(name: str) -> object:

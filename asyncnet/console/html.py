@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from asyncnet.console.progress import thinned
+from asyncnet.console.summary import ended
 from asyncnet.text import printable
 
 WIDTH, HEIGHT, LEFT, BELOW, MOST = 360, 110, 48, 16, 180  # pixels; points of a curve
@@ -27,6 +29,11 @@ def table(rows: Iterable[tuple[str, str]], title: str = "") -> str:
     ]
     head = f"<div><b>{escaped(title)}</b></div>" if title else ""
     return f'{head}<table style="border-collapse:collapse;max-width:100%">{"".join(lines)}</table>'
+
+
+def lines(text: str) -> str:
+    """Lines as they stand."""
+    return "<pre>" + "\n".join(map(escaped, text.splitlines())) + "</pre>"
 
 
 def bar(share: float) -> str:
@@ -54,3 +61,14 @@ def curve(values: Sequence[float], title: str, last: str) -> str:
         f"{words.format(12, f'{high:.4g}')}{words.format(under, f'{low:.4g}')}"
         f'<text x="{right}" y="{HEIGHT - 3}" text-anchor="end">{escaped(last)}</text></svg></figure>'
     )
+
+
+def of_summary(summary: Mapping[str, Any], values: Sequence[float]) -> str:
+    """A run that has ended; `values` are its returns or, without episodes, its rewards."""
+    rows = [*ended(dict(summary)), *([("run", summary["run_dir"])] if summary["run_dir"] else [])]
+    title = ", ".join([str(summary["scenario"]), *map(str, summary.get("under", ())), f"seed {summary.get('seed', '')}"])
+    if summary["mean_return"] is not None:
+        return table(rows, title) + curve(values, "return", f"{len(values):,} episodes")
+    if summary["mean_squared_error"] is not None:
+        return table(rows, title) + curve([-value for value in values], "squared error", f"{summary['decisions']:,} decisions")
+    return table(rows, title) + curve(values, "reward", f"{summary['decisions']:,} decisions")

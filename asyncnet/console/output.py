@@ -11,6 +11,8 @@ from rich.text import Text
 
 from asyncnet.text import printable
 
+WIDEST = 10_000  # columns, of which a table is asked how many it needs
+
 
 def text(words: str) -> Text:
     """Text as it stands: no markup, nothing that a terminal obeys."""
@@ -40,7 +42,7 @@ def show(console: Console, head: Sequence[str], rows: Iterable[Sequence[str]], r
         table.add_column(text(name), justify="right" if name in right else "left", overflow="fold")
     for row in made:
         table.add_row(*row)
-    if console.measure(table).minimum <= console.width:
+    if console.measure(table, options=console.options.update(width=WIDEST)).minimum <= console.width:
         console.print(table)
         return
     label = max(map(len, head))

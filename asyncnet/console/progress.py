@@ -76,7 +76,9 @@ class Progress:
 
     def row(self, row: dict[str, Any]) -> None:
         """A row of progress of a run."""
-        self.last = row
+        before, self.last = self._key(), row
+        if self._key() != before:  # the first episode has ended
+            self.scores = []
         self.scores.append(float(row[self._key()]))
         self._reached(row["done"], row["decisions"])
 
@@ -86,7 +88,7 @@ class Progress:
         self._reached(done, 0)
 
     def _key(self) -> str:
-        return next(key for key in SCORES if self.last.get(key) is not None)
+        return next((key for key in SCORES if self.last.get(key) is not None), "")
 
     def _reached(self, done: float, decisions: int) -> None:
         self.done = min(1.0, done)
@@ -105,8 +107,8 @@ class Progress:
     def pairs(self, *, curve: bool = True) -> list[tuple[str, str]]:
         """All of it as names and values; `curve`: with a small curve of the score."""
         share, speed = self._rates()
-        left = f", about {clock((1.0 - self.done) / share)} left" if share > 0.0 and self.done < 1.0 else ""
-        out = [("", self.title)] if self.title else []
+        left = f", about {clock((1.0 - self.done) / share)} left" if share > 0.0 and self.done < 1.0 and not self.text else ""
+        out = [("run" if not self.text else "study", self.title)] if self.title else []
         out.append(("time", f"{clock(time.monotonic() - self._began)}{left}"))
         if self.text:
             out.append(("runs", self.text))

@@ -2,59 +2,32 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 from asyncnet.console.output import output, pairs, show, text
+from asyncnet.console.summary import ended, number, said_better
 
 
 def show_summary(summary: dict[str, Any]) -> None:
     """The end of a run as a table on standard output."""
-    shown: list[tuple[str, str]] = []
-    names = {
-        "decisions": "decisions",
-        "mean_reward": "mean reward",
-        "last_mean_reward": "mean reward, last 10 %",
-        "mean_squared_error": "mean squared error",
-        "last_mean_squared_error": "mean squared error, last 10 %",
-        "episodes": "episodes",
-        "mean_return": "mean return",
-        "last_mean_return": "mean return, last 100 episodes",
-        "on_time": "actions on time",
-        "final": "actions not revised later",
-        "missing": "decisions without an action",
-        "action_delay": "actions late by, decisions",
-        "decisions_per_second": "decisions per second",
-    }
-    for key, name in names.items():
-        value = summary[key]
-        if value is None or _said_better(key, summary) or (key in ("episodes", "missing") and value == 0):
-            continue
-        shown.append((name, _number(key, value)))
-    for channel, row in summary["links"].items():
-        if "wire_p50_us" in row:
-            shown.append((f"{channel} on the wire", f"p50 {row['wire_p50_us']:,.0f} us, p99 {row['wire_p99_us']:,.0f} us, beside any injected delay"))
-    shown.append(("digest", summary["digest"][:16]))
-    shown.append(("verdict", summary["verdict"] + "".join(f"; {reason}" for reason in summary["reasons"])))
-    console = output()
-    console.print(pairs(shown, width := max(len(name) for name, _ in shown)))
+    console, shown = output(), ended(summary)
+    width = max(len(name) for name, _ in shown)
+    console.print(pairs(shown, width))
     if summary["run_dir"]:  # in one line, which a narrow window wraps itself: it can be copied whole
         console.print(text(f"{'run':{width}}  {summary['run_dir']}"), soft_wrap=True)
 
 
-def _said_better(key: str, figures: dict[str, Any]) -> bool:
-    """Whether a figure is another's with the sign changed, and that one says what it is."""
-    return key.endswith("mean_reward") and figures.get("mean_squared_error") is not None
-
-
 def show_replicas(summary: dict[str, Any]) -> None:
     """Replicas as a table on standard output: a line for each seed, then mean and standard error."""
-    figures = [key for key in summary["mean"] if not _said_better(key, summary["mean"])]
+    figures = [key for key in summary["mean"] if not said_better(key, summary["mean"])]
     head = [name.replace("_", " ") for name in ("seed", *figures, "digest", "verdict")]
-    rows = [[str(run["seed"]), *(_number(key, run[key]) for key in figures), run["digest"][:16], run["verdict"]] for run in summary["runs"]]
+    rows = [[str(run["seed"]), *(number(key, run[key]) for key in figures), run["digest"][:16], run["verdict"]] for run in summary["runs"]]
     for name in ("mean", "standard_error"):
-        values = ("" if summary[name][key] is None else _number(key, summary[name][key]) for key in figures)
+        values = ("" if summary[name][key] is None else number(key, summary[name][key]) for key in figures)
         rows.append([name.replace("_", " "), *values, "", ""])
     show(output(), head, rows, right=head)
 
@@ -82,9 +55,16 @@ def show_keys(keys: list[Any]) -> None:
     show(output(), ("key", "of", "what", "default", "for"), keys)
 
 
-def show_explained(found: dict[str, Any], varied: str = "") -> None:
+def explained_text(found: dict[str, Any]) -> str:
+    """What a scenario comes to, as text."""
+    console = Console(file=io.StringIO(), width=160)
+    show_explained(found, console=console)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
+
+
+def show_explained(found: dict[str, Any], varied: str = "", console: Console | None = None) -> None:
     """What a scenario comes to, on standard output."""
-    console, layers = output(), []
+    console, layers = console or output(), []
     times = {row["layer"]: row for row in found["times"]}
     for row in found["layers"]:
         time = times.get(row["layer"], {})
@@ -115,12 +95,6 @@ def show_explained(found: dict[str, Any], varied: str = "") -> None:
 def _ticks(spread: list[float] | None) -> str:
     """Median and most of some times in ticks."""
     return "" if spread is None else f"{spread[1]:.1f} ({spread[2]:.1f})"
-
-
-def _number(key: str, value: float) -> str:
-    if key in ("on_time", "final", "missing"):
-        return f"{value:.1%}"
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}" if 1000 <= abs(value) < 1e12 else f"{value:,.4g}"
 
 
 def show_lists(lists: dict[str, dict[str, str]], groups: dict[str, str]) -> None:

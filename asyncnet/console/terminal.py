@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
+from rich.constrain import Constrain
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -16,6 +17,7 @@ from asyncnet.console.output import pairs, text
 from asyncnet.console.progress import Progress
 
 REFRESHED = 4  # times a second
+ROOM = 2  # columns at the right that stay empty: a terminal writes ^C where the cursor is, and must not begin a line for it
 
 
 class Terminal:
@@ -45,7 +47,8 @@ class Terminal:
         bar.add_column(ratio=1)
         bar.add_column(justify="right", no_wrap=True, min_width=4)
         bar.add_row(ProgressBar(1.0, progress.done), text(f"{progress.done:.0%}"))
-        return Group(bar, pairs(progress.pairs(curve=not self._console.options.ascii_only), len("decisions")))
+        rows = pairs(progress.pairs(curve=not self._console.options.ascii_only), len("decisions"))
+        return Constrain(Group(bar, rows), max(1, self._console.width - ROOM))
 
     def __enter__(self) -> Terminal:
         interrupts.leaving.append(_show_cursor)

@@ -27,6 +27,24 @@ class Opened:
     def __repr__(self) -> str:
         return f"<run {self.scenario.name}, {self.path}>"
 
+    def _repr_html_(self) -> str:
+        """A small table and a curve, for notebooks; of a run without a summary how it stands."""
+        from asyncnet.console.html import of_summary, table
+
+        try:
+            return of_summary(self.summary, self._values())
+        except ScenarioError as error:
+            return table([("run", str(self.path)), ("", error.why)], self.scenario.name)
+
+    def _values(self) -> list[float]:
+        """Returns, or binned rewards, without pandas."""
+        name = "returns.csv" if (self.path / "returns.csv").is_file() else "rewards.csv"
+        try:
+            lines = durable.read(self.path / name, LARGEST).decode().splitlines()[1:]
+            return [float(line.rpartition(",")[2]) for line in lines]
+        except (OSError, ValueError) as error:
+            raise ScenarioError(str(self.path / name), "", in_a_line(error)) from None
+
     @functools.cached_property
     def summary(self) -> dict[str, Any]:
         """What --json prints."""

@@ -98,7 +98,7 @@ class _Shared:
     """What the replicas' reporters share: how far each is, and whether they are to stop."""
 
     def __init__(self, shown: Reporter, count: int) -> None:
-        self.shown, self.done = shown, [0.0] * count
+        self.shown, self.done, self.decisions = shown, [0.0] * count, [0] * count
         self.lock, self.stopping, self.said = threading.Lock(), threading.Event(), set[str]()
 
     def note(self, text: str) -> None:
@@ -123,5 +123,5 @@ class _One:
         if shared.stopping.is_set():
             raise KeyboardInterrupt  # to one that was not told, for it was just beginning: the run ends and its result is kept
         with shared.lock:
-            shared.done[self._place] = row["done"]
-            shared.shown.row(row | {"done": sum(shared.done) / len(shared.done)})
+            shared.done[self._place], shared.decisions[self._place] = row["done"], row["decisions"]
+            shared.shown.row(row | {"done": sum(shared.done) / len(shared.done), "decisions": sum(shared.decisions)})

@@ -1,15 +1,27 @@
-"""Studies from Python: their tables as pandas frames."""
+"""Studies from Python: their tables as pandas frames, their reports and figures; and what a scenario comes to."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from asyncnet.scenario.mistakes import ScenarioError
-from asyncnet.scenario.schema import Scenario
+from asyncnet.console.reporter import reporter as suitable
+from asyncnet.runs import opened
+from asyncnet.runs.opened import Opened
+from asyncnet.scenario.mistakes import ScenarioError, near
+from asyncnet.scenario.reading import find, setting, several
+from asyncnet.scenario.schema import Scenario, read
+from asyncnet.studies import table
+from asyncnet.studies.explain import DECISIONS, explained
 from asyncnet.studies.study import Study, asked, checked
-from asyncnet.studies.sweep import Shown, run_study
+from asyncnet.studies.sweep import Shown, load, needs, run_study
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST = 10**6  # decisions of a brief run
 
 
 def sweep(
@@ -26,12 +38,14 @@ def sweep(
     address: str | None = None,
     memory: float | None = None,
     reporter: Shown | None = None,
+    progress: bool = False,
 ) -> Any:
     """Run a study, or what is varied of a scenario, and return its table as a pandas frame: a row a run, every varied setting a column.
 
     `study` is a Study, a study file, the name of one that ships, or a scenario (name or file) of which `vary` says what is varied:
-    `sweep("multiplexer3-weight-max", {"links.feedback.delay": [0, 1, 5]}, seeds=10)`. What is under `out` already is not run again. Raises ScenarioError for
-    a study that cannot be run; KeyboardInterrupt if it was interrupted: what is finished is kept.
+    `sweep("multiplexer3-weight-max", {"links.feedback.delay": [0, 1, 5]}, seeds=10)`. What is under `out` already is not run again; `attrs["folder"]` of the
+    frame says where that is. `progress` shows how it is going, in a terminal or a notebook. Raises ScenarioError for a study that cannot be run;
+    KeyboardInterrupt if it was interrupted: what is finished is kept.
     """
     if isinstance(study, Scenario):
         raise ScenarioError(study.name, "", "a study keeps what its runs started from: give the name or the file of a scenario")
@@ -44,7 +58,81 @@ def sweep(
         data["seeds"] = seeds if isinstance(seeds, int) else tuple(seeds)
     if name or (vary and not isinstance(study, Study)):
         data["name"] = name or "__".join([data["name"], *vary])[:128]
-    swept = run_study(checked(data, "sweep"), out=out, engine=engine, workers=workers, address=address, memory=memory, beside=beside, shown=reporter)
+    with suitable() if progress and reporter is None else nullcontext(reporter) as shown:
+        swept = run_study(checked(data, "sweep"), out=out, engine=engine, workers=workers, address=address, memory=memory, beside=beside, shown=shown)
     if swept.interrupted:
         raise KeyboardInterrupt
-    return swept.frame
+    frame = swept.frame
+    frame.attrs["folder"] = str(swept.folder)
+    return frame
+
+
+def report(study: Any, outcome: str = "") -> Path:
+    """Write the report of a study that was run, and its figures; returns the page.
+
+    `study` is its folder or the frame that `sweep` returned. Raises ScenarioError if it is none, or nothing of it has finished.
+    """
+    from asyncnet.studies import report as page
+
+    return page.write(load(_folder(study)), outcome)
+
+
+def plot(what: Any, *more: Any, to: str | Path | None = None, picture: str = "", outcome: str = "") -> Figure:
+    """A figure as matplotlib's Figure, saved `to` a file (.svg, .pdf, .png) if that is given.
+
+    Of runs (directories, results) their learning curves; of a study (its folder, or the frame that `sweep` returned) the `picture` of its report that has this
+    name, or the first. Raises ScenarioError for what is neither, and for a picture that it does not have, with the names of those it has.
+    """
+    needs()
+    from asyncnet.studies import figures
+
+    if not more and (hasattr(what, "attrs") or (isinstance(what, (str, Path)) and (Path(what) / "index.json").is_file())):
+        swept = load(_folder(what))
+        found = {each.name: each for each in figures.pictures(swept, table.outcome(swept.rows, outcome))}
+        if not found:
+            raise ScenarioError(str(swept.folder), "", "nothing of this study has finished")
+        if picture and picture not in found:
+            raise ScenarioError(str(swept.folder), "", f"has no picture {picture}; {near(picture, found)}")
+        figure = (found[picture] if picture else next(iter(found.values()))).make()
+    else:
+        figure = figures.of_runs([_opened(one) for one in (what, *more)])
+    if to is not None:
+        figures.save(figure, Path(to))
+    return figure
+
+
+class Explained(dict[str, Any]):
+    """Plain data, as `asyncnet explain --json` prints it; as text what the command prints."""
+
+    def __str__(self) -> str:
+        from asyncnet.console.tables import explained_text
+
+        return explained_text(self)
+
+    def _repr_html_(self) -> str:
+        from asyncnet.console.html import lines
+
+        return lines(str(self))
+
+
+def explain(scenario: Scenario | str | Path, under: str | Iterable[str] = (), settings: str | Iterable[str] = (), *, decisions: int = DECISIONS) -> Explained:
+    """What a scenario comes to: layers, links with all their conditions, how long things take in a brief run, and what cannot work; raises ScenarioError."""
+    if not 1 <= decisions <= MOST:
+        raise ScenarioError("decisions", "", f"from 1 to a million, got {decisions}")
+    made = scenario if isinstance(scenario, Scenario) else read(find(str(scenario)), under, [setting(text) for text in several(settings)])
+    return Explained(explained(made, decisions))
+
+
+def _folder(study: Any) -> Path:
+    """The folder of a study, or of the frame of one."""
+    return Path(getattr(study, "attrs", {}).get("folder", "") if hasattr(study, "attrs") else study)
+
+
+def _opened(run: Any) -> Opened:
+    """A run's directory, or that of a result."""
+    if isinstance(run, Opened):
+        return run
+    path = getattr(run, "run_dir", run)
+    if path is None:
+        raise ScenarioError("plot", "", "this result was kept nowhere (out=None)")
+    return opened.open(path)
