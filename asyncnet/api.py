@@ -122,17 +122,10 @@ def run(
     if progress and reporter is None:
         from asyncnet.console import reporter as suitable
 
-        how: dict[str, Any] = {
-            "seed": seed,
-            "under": under,
-            "out": out,
-            "checkpoint": checkpoint,
-            "record": record,
-            "check_determinism": check_determinism,
-            "memory": memory,
-        }
+        how: dict[str, Any] = {"seed": seed, "under": under, "out": out, "checkpoint": checkpoint, "record": record, "memory": memory}
+        how |= {"check_determinism": check_determinism, "on_progress": on_progress, "every": every, "probe": probe, "loggers": loggers}
         with suitable() as live:
-            return run(scenario, engine, reporter=live, on_progress=on_progress, every=every, probe=probe, loggers=loggers, **how, **options)
+            return run(scenario, engine, reporter=live, **how, **options)
     made = scenario if isinstance(scenario, Scenario) else load(scenario, under)
     if isinstance(scenario, Scenario) and under:
         made = made.under_layers(map(condition, several(under)))

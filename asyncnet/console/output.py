@@ -24,10 +24,10 @@ def output() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=240)
 
 
-def pairs(rows: Iterable[tuple[str, str]], label: int = 0) -> Table:
-    """Names and values, a row each, folded where they are too long; names are at least `label` wide."""
+def pairs(rows: Iterable[tuple[str, str]], label: int) -> Table:
+    """Names and values, a row each, folded where they are too long; names have `label` columns."""
     shown = Table.grid(padding=(0, 2))
-    shown.add_column(no_wrap=True, min_width=label)
+    shown.add_column(overflow="fold", width=label)
     shown.add_column(overflow="fold")
     for name, value in rows:
         shown.add_row(text(name), text(value))
@@ -45,7 +45,7 @@ def show(console: Console, head: Sequence[str], rows: Iterable[Sequence[str]], r
     if console.measure(table, options=console.options.update(width=WIDEST)).minimum <= console.width:
         console.print(table)
         return
-    label = max(map(len, head))
+    label = min(max(map(len, head)), console.width // 2)
     for row in made:
         console.print(pairs(((name, word.plain) for name, word in zip(head, row, strict=True)), label))
         console.print()

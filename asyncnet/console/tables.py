@@ -15,7 +15,7 @@ from asyncnet.console.summary import ended, number, said_better
 def show_summary(summary: dict[str, Any]) -> None:
     """The end of a run as a table on standard output."""
     console, shown = output(), ended(summary)
-    width = max(len(name) for name, _ in shown)
+    width = min(max(len(name) for name, _ in shown), console.width // 2)
     console.print(pairs(shown, width))
     if summary["run_dir"]:  # in one line, which a narrow window wraps itself: it can be copied whole
         console.print(text(f"{'run':{width}}  {summary['run_dir']}"), soft_wrap=True)

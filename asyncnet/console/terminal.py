@@ -27,7 +27,7 @@ class Terminal:
         """On standard error, unless another console is given."""
         self._console = console or Console(stderr=True)
         self._progress = Progress()
-        self._live = Live(console=self._console, get_renderable=self._shown, refresh_per_second=REFRESHED)
+        self._live = Live(console=self._console, get_renderable=self.table, refresh_per_second=REFRESHED)
 
     def begin(self, title: str, place: Path | str) -> None:
         self._progress.begin(title, place)
@@ -41,7 +41,8 @@ class Terminal:
     def study(self, done: float, words: str) -> None:
         self._progress.study(done, words)
 
-    def _shown(self) -> RenderableType:
+    def table(self) -> RenderableType:
+        """What is shown now."""
         progress = self._progress
         bar = Table.grid(expand=True, padding=(0, 1))
         bar.add_column(ratio=1)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from asyncnet.loop.message import CHANNEL_NAMES
+from asyncnet.tasks import TASKS
 from asyncnet.team.lateness import least_delay
 from asyncnet.team.network import CHANNEL, Plan
 
@@ -52,15 +53,14 @@ def _lost(scenario: Scenario, used: set[str]) -> Iterator[str]:
 
 
 def _late_actions(scenario: Scenario, team: Plan, used: set[str]) -> Iterator[str]:
-    """A world that closes each decision before any action for it can have come."""
-    world = scenario.task.world
-    if world.waits or world.late == "grade-by-stamp" or "activity" not in used:
+    """A world that closes each decision before any action for it can have come, where an action for an earlier observation is worth nothing."""
+    task, world = scenario.task, scenario.task.world
+    independent = TASKS[task.name].INDEPENDENT
+    if world.waits or world.late == "grade-by-stamp" or (world.late == "use" and not independent) or "activity" not in used:
         return
     hops, least = _hops(team), _least(scenario, "activity")
     if hops * least >= round(world.interval * scenario.tick):
-        then = (
-            "and actions for earlier ones earn nothing (task.world.late)" if world.late == "withhold" else "every decision uses the action for an earlier one"
-        )
+        then = "an action for an earlier one earns nothing" if world.late == "withhold" else "an answer to an earlier question is chance"
         yield (
             f"task.world.interval: no action can come in time: from an observation to its action {hops} messages take {hops * least / scenario.tick:g} ticks "
             f"at least, the world closes a decision every {world.interval:g}; {then}"
