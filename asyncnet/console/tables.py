@@ -57,7 +57,7 @@ def show_keys(keys: list[Any]) -> None:
 
 def explained_text(found: dict[str, Any]) -> str:
     """What a scenario comes to, as text."""
-    console = Console(file=io.StringIO(), width=160)
+    console = Console(file=io.StringIO(), width=160, force_jupyter=False)  # which would show it itself
     show_explained(found, console=console)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
 
