@@ -21,6 +21,7 @@ from asyncnet.runs.record import Record, Reporter, begun
 from asyncnet.runs.result import Result, difference
 from asyncnet.runs.rundir import RunDirectory
 from asyncnet.scenario.mistakes import near
+from asyncnet.scenario.names import ConditionName, ScenarioName
 from asyncnet.scenario.reading import condition, conditions, find, read_toml, setting, several, shipped
 from asyncnet.scenario.schema import Scenario, ScenarioError, read
 from asyncnet.team.draw import plan
@@ -56,7 +57,7 @@ def list_studies() -> dict[str, str]:
     return {name: str(read_toml(path).get("question", "")) for name, path in shipped("studies").items()}
 
 
-def load(name: str | Path, under: str | Iterable[str] = (), settings: str | Iterable[str] = ()) -> Scenario:
+def load(name: ScenarioName | str | Path, under: ConditionName | str | Iterable[ConditionName | str] = (), settings: str | Iterable[str] = ()) -> Scenario:
     """A scenario by shipped name or path of a TOML file, under conditions, with `key=value` settings; raises ScenarioError."""
     return read(find(str(name)), under, [setting(text) for text in several(settings)])
 
@@ -90,11 +91,11 @@ class _Both:
 
 
 def run(
-    scenario: Scenario | str | Path,
+    scenario: Scenario | ScenarioName | str | Path,
     engine: Engine = "embedded",
     *,
     seed: int | None = None,
-    under: str | Iterable[str] = (),
+    under: ConditionName | str | Iterable[ConditionName | str] = (),
     out: str | Path | None = "runs",
     checkpoint: float = 60.0,
     record: bool = True,

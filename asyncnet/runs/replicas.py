@@ -21,6 +21,7 @@ from asyncnet.kernels.kernel import telling
 from asyncnet.runs.embedded import loop_of
 from asyncnet.runs.memory import GIB, check
 from asyncnet.runs.record import Reporter
+from asyncnet.scenario.names import ScenarioName
 from asyncnet.scenario.schema import Scenario
 
 FIGURES = (
@@ -36,7 +37,7 @@ FIGURES = (
 
 
 def replicate(
-    scenario: Scenario | str | Path,
+    scenario: Scenario | ScenarioName | str | Path,
     seeds: Iterable[int],
     *,
     workers: int = 1,

@@ -11,6 +11,7 @@ from asyncnet.console.reporter import reporter as suitable
 from asyncnet.runs import opened
 from asyncnet.runs.opened import Opened
 from asyncnet.scenario.mistakes import ScenarioError, near
+from asyncnet.scenario.names import ConditionName, ScenarioName, StudyName
 from asyncnet.scenario.reading import find, setting, several
 from asyncnet.scenario.schema import Scenario, read
 from asyncnet.studies import table
@@ -25,11 +26,11 @@ MOST = 10**6  # decisions of a brief run
 
 
 def sweep(
-    study: Study | Scenario | str | Path,
+    study: Study | Scenario | StudyName | ScenarioName | str | Path,
     vary: Mapping[str, Iterable[Any]] | None = None,
     *,
     seeds: int | Iterable[int] | None = None,
-    under: str | Iterable[str] = (),
+    under: ConditionName | str | Iterable[ConditionName | str] = (),
     set: Mapping[str, Any] | None = None,
     name: str = "",
     out: str | Path = "sweeps",
@@ -115,7 +116,13 @@ class Explained(dict[str, Any]):
         return lines(str(self))
 
 
-def explain(scenario: Scenario | str | Path, under: str | Iterable[str] = (), settings: str | Iterable[str] = (), *, decisions: int = DECISIONS) -> Explained:
+def explain(
+    scenario: Scenario | ScenarioName | str | Path,
+    under: ConditionName | str | Iterable[ConditionName | str] = (),
+    settings: str | Iterable[str] = (),
+    *,
+    decisions: int = DECISIONS,
+) -> Explained:
     """What a scenario comes to: layers, links with all their conditions, how long things take in a brief run, and what cannot work; raises ScenarioError."""
     if not 1 <= decisions <= MOST:
         raise ScenarioError("decisions", "", f"from 1 to a million, got {decisions}")
