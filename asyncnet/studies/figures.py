@@ -135,7 +135,7 @@ def _legend(figure: Figure, axes: Any) -> None:
 
 def _styled(make: Callable[[], Figure]) -> Callable[[], Figure]:
     def made() -> Figure:
-        with _context():
+        with context():
             return make()
 
     return made
@@ -260,7 +260,7 @@ def _curves(swept: Swept, groups: Mapping[tuple[Any, ...], Sequence[Mapping[str,
 
 def of_runs(runs: Sequence[Opened]) -> Figure:
     """The score during learning of finished runs, a line each."""
-    with _context():
+    with context():
         figure, axes = _axes(COLUMN + 1.0, 2.7)
         known = {key: name for key, name in CURVES.values() if all(key in run.progress for run in runs)}
         key = next(iter(known), "rollout/mean_reward")
@@ -281,7 +281,7 @@ def save(figure: Figure, path: Path) -> None:
         raise ScenarioError(str(path), "", f"a figure is {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, by the end of its name")
     file = io.BytesIO()
     dated = {"svg": "Date", "pdf": "CreationDate"}.get(kind)
-    with _context():
+    with context():
         figure.savefig(file, format=kind, dpi=DPI, metadata={dated: None} if dated else {"Software": None})
     try:
         durable.replace(path, file.getvalue())
@@ -289,7 +289,8 @@ def save(figure: Figure, path: Path) -> None:
         raise ScenarioError(str(path), "", in_a_line(error)) from None
 
 
-def _context() -> Any:
+def context() -> Any:
+    """Within, what is drawn and saved is in the style of all figures."""
     from matplotlib import rc_context
 
     return rc_context(STYLE)

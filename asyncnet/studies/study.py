@@ -23,6 +23,7 @@ from asyncnet.scenario.model import Model, as_lists, as_tuples
 from asyncnet.scenario.outside import needed, raised_in
 from asyncnet.scenario.reading import Layer, change, find, read_toml, shipped
 from asyncnet.scenario.schema import Scenario, read
+from asyncnet.studies.space import Search
 
 MOST_CELLS = 100_000
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value)]
@@ -50,6 +51,7 @@ class Study(Model):
     seeds: Annotated[int, Field(ge=1, le=MOST_CELLS)] | Annotated[tuple[Annotated[int, Field(ge=0, lt=2**53)], ...], Field(min_length=1)] = Field(
         10, description="how many, from the scenario's own on; or which"
     )
+    search: Search | None = Field(None, description="what is searched for, in place of what is varied; the study's seeds are those that it is reported on")
 
     def data(self) -> dict[str, Any]:
         """The study as plain data: what a file would say."""
@@ -85,6 +87,7 @@ class Cell(NamedTuple):
     seed: int
     scenario: Scenario | None
     why: str = ""
+    key: str = ""  # at which key that was noticed
 
     def entry(self) -> Entry:
         """The same as plain data, for whoever looks at the study later."""
@@ -114,12 +117,17 @@ class Entry(Model):
 
 def cells(study: Study, beside: Path | None = None) -> list[Cell]:
     """All runs of a study, in order; scenario files are looked for `beside` it. Raises ScenarioError if none can be run, with the reason of the first."""
-    made = [cell for values in study.combinations() for cell in _of(study, values, beside)]
+    made = each(study, beside)
     if all(cell.scenario is None for cell in made):
         raise ScenarioError(study.name, "", made[0].why)
     if len(made) > MOST_CELLS:
         raise ScenarioError(study.name, "", f"{len(made):,} runs; at most {MOST_CELLS:,}")
     return made
+
+
+def each(study: Study, beside: Path | None = None) -> list[Cell]:
+    """The same of a study of which it may be that none can be run."""
+    return [cell for values in study.combinations() for cell in _of(study, values, beside)]
 
 
 def _of(study: Study, values: Mapping[str, Any], beside: Path | None) -> Iterator[Cell]:
@@ -135,7 +143,7 @@ def _of(study: Study, values: Mapping[str, Any], beside: Path | None) -> Iterato
         if error is None:
             raise
         seeds = study.seeds if isinstance(study.seeds, tuple) else range(study.seeds)
-        yield from (Cell(labels, seed, None, str(error)) for seed in seeds)
+        yield from (Cell(labels, seed, None, str(error), error.key) for seed in seeds)
         return
     seeds = study.seeds if isinstance(study.seeds, tuple) else range(base.seed, base.seed + study.seeds)
     for seed in seeds:
@@ -175,6 +183,8 @@ def read_study(path: Path) -> Study:
     data = read_toml(path)
     if isinstance(data.get("vary"), dict):
         data["vary"] = dict(_flat(data["vary"]))
+    if isinstance(data.get("search"), dict) and isinstance(data["search"].get("space"), dict):
+        data["search"] = {**data["search"], "space": dict(_flat(data["search"]["space"]))}
     return checked({"name": path.stem, **data}, str(path))
 
 
@@ -234,6 +244,7 @@ def asked(
     under: Iterable[str] = (),
     settings: Iterable[Layer] = (),
     mode: str | None = None,
+    trials: int | None = None,
     **more: str,
 ) -> tuple[Study, Path | None]:
     """The study that a command asks for, and the folder beside which its scenario's file is: one of a file, with more laid over it, or of a scenario."""
@@ -246,6 +257,10 @@ def asked(
         data["seeds"] = _seeds(seeds)
     if mode:
         data["mode"] = mode
+    if trials is not None:
+        if not isinstance(data.get("search"), dict):
+            raise ScenarioError(str(path or what), "search", "missing: a search is for a study file with a table [search] of what is searched for")
+        data["search"] = {**data["search"], "trials": trials}
     data |= {key: value for key, value in more.items() if value}
     data.setdefault("name", "__".join([Path(what).stem, *(key.replace('"', "") for key in data["vary"])])[:128])
     return checked(data, str(path or what)), path.parent if path else None
@@ -281,9 +296,9 @@ def _leaves(data: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tup
 
 
 def _flat(data: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
-    """Tables within tables as dotted keys, down to the lists of values."""
+    """Tables within tables as dotted keys, down to the lists of values, and the tables of a range."""
     for key, value in data.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value and all(isinstance(item, (dict, list)) for item in value.values()):
             yield from _flat(value, (*path, f'"{key}"' if "." in key else key))
         else:
             yield ".".join((*path, key if not path or "." not in key else f'"{key}"')), value

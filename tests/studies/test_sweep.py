@@ -205,7 +205,7 @@ def test_a_process_that_dies_costs_its_cell_and_another_takes_its_place():
 
 
 def test_two_processes_do_not_run_one_study(tmp_path):
-    with sweep._held(tmp_path / "s"), pytest.raises(ScenarioError, match="is being run by another process"):
+    with sweep.held(tmp_path / "s"), pytest.raises(ScenarioError, match="is being run by another process"):
         asyncnet.sweep(asked_for(), out=tmp_path)
 
 
