@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -89,8 +90,9 @@ class Logs:
 
     def close(self) -> None:
         """Let go of all."""
-        self._each(lambda logger: logger.close())
-        self._loggers.clear()
+        while self._loggers:
+            with suppress(OSError):
+                self._loggers.pop().close()
 
     def _each(self, do: Callable[[Logger], None]) -> None:
         for logger in list(self._loggers):
@@ -98,5 +100,7 @@ class Logs:
                 do(logger)
             except OSError as error:
                 self._loggers.remove(logger)
+                with suppress(OSError):
+                    logger.close()
                 name = type(logger).__module__.rpartition(".")[2]
                 self._trouble[f"log {name}"] = f"the {name} log ends early: {in_a_line(error)}"

@@ -174,7 +174,7 @@ def test_a_full_disk_ends_the_log_and_not_the_run_and_is_a_reason(kept, tmp_path
     logger, other = Kept(fails_at=50), Kept()
     result = asyncnet.run(scenario(), out=tmp_path if kept else None, loggers=[logger, other])
     assert result.record.stopped == "finished"
-    assert logger.calls[-1] == ("row", 49)
+    assert logger.calls[-2:] == [("row", 49), ("close",)]
     assert other.calls[-3:] == [("row", 200), ("end", 200), ("close",)]
     assert result.verdict() == ("unknown", ["the test_loggers log ends early: No space left on device"])
     if kept:
