@@ -88,11 +88,11 @@ def report(study: Any, outcome: str = "") -> Path:
     return page.write(load(_folder(study)), outcome)
 
 
-def plot(what: Any, *more: Any, to: str | Path | None = None, picture: str = "", outcome: str = "") -> Figure:
+def plot(what: Any, *more: Any, to: str | Path | None = None, picture: str = "", outcome: str = "", trust: bool = False) -> Figure:
     """A figure as matplotlib's Figure, saved `to` a file (.svg, .pdf, .png) if that is given.
 
     Of runs (directories, results) their learning curves; of a study (its folder, or the frame that `sweep` returned) the `picture` of its report that has this
-    name, or the first. Raises ScenarioError for what is neither, and for a picture that it does not have, with the names of those it has.
+    name, or the first. `trust` as in resume. Raises ScenarioError for what is neither, and for a picture that it does not have, with the names of those it has.
     """
     needs()
     from asyncnet.studies import figures
@@ -106,7 +106,7 @@ def plot(what: Any, *more: Any, to: str | Path | None = None, picture: str = "",
             raise ScenarioError(str(swept.folder), "", f"has no picture {picture}; {near(picture, found)}")
         figure = (found[picture] if picture else next(iter(found.values()))).make()
     else:
-        figure = figures.of_runs([_opened(one) for one in (what, *more)])
+        figure = figures.of_runs([_opened(one, trust) for one in (what, *more)])
     if to is not None:
         figures.save(figure, Path(to))
     return figure
@@ -145,11 +145,11 @@ def _folder(study: Any) -> Path:
     return Path(getattr(study, "attrs", {}).get("folder", "") if hasattr(study, "attrs") else study)
 
 
-def _opened(run: Any) -> Opened:
+def _opened(run: Any, trust: bool) -> Opened:
     """A run's directory, or that of a result."""
     if isinstance(run, Opened):
         return run
     path = getattr(run, "run_dir", run)
     if path is None:
         raise ScenarioError("plot", "", "this result was kept nowhere (out=None)")
-    return opened.open(path)
+    return opened.open(path, trust=trust)

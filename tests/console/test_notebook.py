@@ -84,6 +84,18 @@ def test_a_run_that_somebody_edited_is_shown_as_text(result, tmp_path):
     assert "has no summary" in asyncnet.open(run.run_dir)._repr_html_()
 
 
+def test_curves_of_results_are_a_figure_and_a_file(result, tmp_path):
+    figure = asyncnet.plot(result, asyncnet.open(result.run_dir), result.run_dir, to=tmp_path / "three.pdf")
+    (axes,) = figure.axes
+    assert axes.get_xlabel() == "decisions"
+    assert max(line.get_xdata()[-1] for line in axes.lines) == 400
+    assert (tmp_path / "three.pdf").read_bytes()[:5] == b"%PDF-"
+    with pytest.raises(asyncnet.ScenarioError, match="kept nowhere"):
+        asyncnet.plot(asyncnet.run(result.scenario, out=None))
+    with pytest.raises(asyncnet.ScenarioError, match="is not the directory of a run"):
+        asyncnet.plot(tmp_path)
+
+
 def test_a_scenario_says_what_was_changed():
     scenario = asyncnet.load("cartpole-free", under="stale-reward").replace({"rule.credit": "trace", "task.episodes": 12}, seed=4)
     told = dict(cells(scenario._repr_html_()))
