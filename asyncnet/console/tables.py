@@ -16,7 +16,9 @@ def show_summary(summary: dict[str, Any]) -> None:
     """The end of a run as a table on standard output."""
     console, shown = output(), ended(summary)
     width = min(max(len(name) for name, _ in shown), console.width // 2)
-    console.print(pairs(shown, width))
+    for name, value in shown:
+        line = text(f"{name:{width}}  {value}")
+        console.print(line if line.cell_len <= console.width and len(name) <= width else pairs([(name, value)], width))
     if summary["run_dir"]:  # in one line, which a narrow window wraps itself: it can be copied whole
         console.print(text(f"{'run':{width}}  {summary['run_dir']}"), soft_wrap=True)
 
