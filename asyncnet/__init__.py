@@ -21,15 +21,18 @@ _WHERE = {
     "list_studies": "api",
     "load": "api",
     "evaluate": "runs.evaluation",
+    "explain": "studies.frames",
     "new": "templates.new",
     "open": "runs.opened",
+    "plot": "studies.frames",
     "register": "scenario.outside",
     "replay": "api",
     "replicate": "runs.replicas",
-    "report": "studies.report",
+    "report": "studies.frames",
     "resume": "api",
     "run": "api",
     "sweep": "studies.frames",
+    "timeline": "api",
     "validate": "api",
     "verify": "api",
     "Result": "runs.result",
@@ -42,12 +45,14 @@ __all__ = [
     "Scenario",
     "ScenarioError",
     "evaluate",
+    "explain",
     "list_conditions",
     "list_scenarios",
     "list_studies",
     "load",
     "new",
     "open",
+    "plot",
     "register",
     "replay",
     "replicate",
@@ -55,12 +60,13 @@ __all__ = [
     "resume",
     "run",
     "sweep",
+    "timeline",
     "validate",
     "verify",
 ]
 
 if TYPE_CHECKING:
-    from asyncnet.api import list_conditions, list_scenarios, list_studies, load, replay, resume, run, validate, verify
+    from asyncnet.api import list_conditions, list_scenarios, list_studies, load, replay, resume, run, timeline, validate, verify
     from asyncnet.runs.evaluation import evaluate
     from asyncnet.runs.opened import open
     from asyncnet.runs.replicas import replicate
@@ -68,8 +74,7 @@ if TYPE_CHECKING:
     from asyncnet.scenario.mistakes import ScenarioError
     from asyncnet.scenario.outside import register
     from asyncnet.scenario.schema import Scenario
-    from asyncnet.studies.frames import sweep
-    from asyncnet.studies.report import report
+    from asyncnet.studies.frames import explain, plot, report, sweep
     from asyncnet.templates.new import new
 
 

@@ -6,22 +6,26 @@ import importlib
 import inspect
 import typing
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
 
 from asyncnet.kernels.kernel import telling
+from asyncnet.loggers.logger import Logger, Logs, made_of
 from asyncnet.runs import provenance, snapshot, stored
 from asyncnet.runs.checkpoint import Checkpoint
 from asyncnet.runs.checkpoint import load as load_checkpoint
-from asyncnet.runs.record import Record, Reporter
+from asyncnet.runs.record import Record, Reporter, begun
 from asyncnet.runs.result import Result, difference
 from asyncnet.runs.rundir import RunDirectory
 from asyncnet.scenario.mistakes import near
+from asyncnet.scenario.names import ConditionName, ScenarioName
 from asyncnet.scenario.reading import condition, conditions, find, read_toml, setting, several, shipped
 from asyncnet.scenario.schema import Scenario, ScenarioError, read
 from asyncnet.team.draw import plan
+from asyncnet.team.prospects import prospects
 from asyncnet.text import in_a_line
 
 if typing.TYPE_CHECKING:
@@ -55,7 +59,7 @@ def list_studies() -> dict[str, str]:
     return {name: str(read_toml(path).get("question", "")) for name, path in shipped("studies").items()}
 
 
-def load(name: str | Path, under: str | Iterable[str] = (), settings: str | Iterable[str] = ()) -> Scenario:
+def load(name: ScenarioName | str | Path, under: ConditionName | str | Iterable[ConditionName | str] = (), settings: str | Iterable[str] = ()) -> Scenario:
     """A scenario by shipped name or path of a TOML file, under conditions, with `key=value` settings; raises ScenarioError."""
     return read(find(str(name)), under, [setting(text) for text in several(settings)])
 
@@ -76,23 +80,24 @@ class Quiet:
 
 
 class _Both:
-    """A reporter that also keeps the rows in the run's directory."""
+    """A reporter that also keeps the rows in the run's directory, and logs them."""
 
-    def __init__(self, shown: Reporter, kept: RunDirectory | None) -> None:
-        self.note, self._shown, self._kept = shown.note, shown, kept
+    def __init__(self, shown: Reporter, kept: RunDirectory | None, logs: Logs) -> None:
+        self.note, self._shown, self._kept, self._logs = shown.note, shown, kept, logs
 
     def row(self, row: dict[str, Any]) -> None:
         if self._kept:
             self._kept.row(row)
+        self._logs.row(row)
         self._shown.row(row)
 
 
 def run(
-    scenario: Scenario | str | Path,
+    scenario: Scenario | ScenarioName | str | Path,
     engine: Engine = "embedded",
     *,
     seed: int | None = None,
-    under: str | Iterable[str] = (),
+    under: ConditionName | str | Iterable[ConditionName | str] = (),
     out: str | Path | None = "runs",
     checkpoint: float = 60.0,
     record: bool = True,
@@ -102,6 +107,8 @@ def run(
     on_progress: Callable[[Live], None] | None = None,
     every: int = 1000,
     probe: str | Iterable[str] = (),
+    loggers: str | Logger | Iterable[str | Logger] = (),
+    progress: bool = False,
     **options: Any,
 ) -> Result:
     """Run a scenario and return what came of it.
@@ -110,15 +117,25 @@ def run(
     the run's directory is made, None for none. In it a checkpoint is written every so many seconds (0: none), and in wall time with `record` what the nodes
     hear. `memory` is what the run may take, in GiB (None: a share of the machine's). `check_determinism` executes twice and fails if the second run ends in
     other bits; only simulated time has this property. Embedded, `on_progress` is called `every` so many decisions (or episodes, where the run's length is given
-    in these) with what it may look at (live.py), and `probe` names numbers that are written down then ("actor.1.weight_norm"). Raises ScenarioError for a bad
-    scenario, before anything starts. An interrupt (or KeyboardInterrupt) ends the run early and still returns its result (record.stopped is "interrupted").
+    in these) with what it may look at (live.py), and `probe` names numbers that are written down then ("actor.1.weight_norm"). `loggers` get every row of
+    progress: "tensorboard", "wandb", "csv" (in the run's directory), or objects such as Logger. `progress` shows how it is going, in a terminal or a notebook.
+    Raises ScenarioError for a bad scenario, before anything starts. An interrupt (or KeyboardInterrupt) ends the run early and still returns its result
+    (record.stopped is "interrupted").
     """
+    if progress and reporter is None:
+        from asyncnet.console import reporter as suitable
+
+        how: dict[str, Any] = {"seed": seed, "under": under, "out": out, "checkpoint": checkpoint, "record": record, "memory": memory}
+        how |= {"check_determinism": check_determinism, "on_progress": on_progress, "every": every, "probe": probe, "loggers": loggers}
+        with suitable() as live:
+            return run(scenario, engine, reporter=live, **how, **options)
     made = scenario if isinstance(scenario, Scenario) else load(scenario, under)
     if isinstance(scenario, Scenario) and under:
         made = made.under_layers(map(condition, several(under)))
     if seed is not None:
         made = made.replace(seed=seed)
     start = _engine(engine, made, options, memory)
+    logging = made_of(loggers, kept=out is not None)
     if check_determinism and _time(engine, options) != "virtual":
         raise ScenarioError("--check-determinism", "", "real clocks do not repeat; a recording can be replayed (asyncnet replay)")
     shown, probes = reporter or Quiet(), None
@@ -130,11 +147,22 @@ def run(
             raise ScenarioError("on_progress, probe", "", "are for the embedded engine")
         probes = Probes(made, several(probe)) if probe else None
         watched["watch"] = watch_of(every, [call for call in (probes, on_progress) if call is not None])
+    for line in prospects(made, plan(made)):
+        shown.note(line)
     if out is None:
-        first = start(made, shown, **watched)
-        return Result(made, engine, first, again=start(made, Quiet(), **options) if check_determinism else None, probes=probes.rows if probes else ())
-    with RunDirectory(Path(out), made, engine, options, every=checkpoint, recording=record) as kept:
-        first = start(made, _Both(shown, kept), kept=kept, **watched)
+        trouble: dict[str, str] = {}
+        with closing(Logs(logging, made, None, trouble)) as logs:
+            first = start(made, _Both(shown, None, logs), **watched)
+            again = start(made, Quiet(), **options) if check_determinism else None
+            result = Result(made, engine, first, again=again, trouble=trouble.values(), probes=probes.rows if probes else ())
+            logs.end(result.summary)
+            return result
+    with (
+        RunDirectory(Path(out), made, engine, options, every=checkpoint, recording=record) as kept,
+        closing(Logs(logging, made, kept.path, kept.trouble)) as logs,
+    ):
+        begun(shown, _title(made), kept.path)
+        first = start(made, _Both(shown, kept, logs), kept=kept, **watched)
         again = None
         if check_determinism and first.stopped == "finished":
             shown.note("once more, to compare")
@@ -142,6 +170,7 @@ def run(
             if again.digest == first.digest:
                 shown.note(f"identical: digest {first.digest[:16]} twice")
         result = Result(made, engine, first, kept.path, again=again, trouble=kept.trouble.values(), probes=probes.rows if probes else ())
+        logs.end(result.summary)
         kept.finish(result)
         return result
 
@@ -156,6 +185,7 @@ def resume(
     trust: bool = False,
     set: Mapping[str, Any] | str | Iterable[str] = (),
     reporter: Reporter | None = None,
+    loggers: str | Logger | Iterable[str | Logger] = (),
     **options: Any,
 ) -> Result:
     """Go on with a run from its last checkpoint, in its own directory, and return what came of the whole.
@@ -163,9 +193,10 @@ def resume(
     `set` gives it another length, {"task.episodes": 2000}, and so one that has finished can go on too: to the end of a run that had been asked for it at once.
     In simulated time the end is that of a run never interrupted, to the bit, and `engine` and `options` may be others than before. In wall time nothing is lost
     but the time since the checkpoint; the run goes on from there as good as before, not in the same bits. What it needs from outside the package is
-    what the directory holds; `trust` lets it run code that was never brought on this machine. Raises ScenarioError where there is nothing to go on from.
+    what the directory holds; `trust` lets it run code that was never brought on this machine. `loggers` as in run: they go on with what they had written.
+    Raises ScenarioError where there is nothing to go on from.
     """
-    path, shown = stored.find(run_dir), reporter or Quiet()
+    path, shown, logging = stored.find(run_dir), reporter or Quiet(), made_of(loggers, kept=True)
     with RunDirectory.again(path, every=checkpoint, recording=record, trust=trust) as kept:
         about, made = kept.about, kept.scenario
         from asyncnet.runs import extension
@@ -199,9 +230,12 @@ def resume(
         kept.go_on(state.about["score"]["rows"], stored.Part(at=state.about["now"], how=how, engine=engine, before=length), made)
         if record and _time(engine, chosen) == "wall":
             kept.beginning(state)
-        ended = start(made, _Both(shown, kept), kept=kept, begin=state, **chosen)
-        result = Result(made, engine, ended, path, resumed=how, begun=state.about["decisions"], trouble=kept.trouble.values())
-        kept.finish(result)
+        begun(shown, _title(made), path)
+        with closing(Logs(logging, made, path, kept.trouble, state.about["decisions"])) as logs:
+            ended = start(made, _Both(shown, kept, logs), kept=kept, begin=state, **chosen)
+            result = Result(made, engine, ended, path, resumed=how, begun=state.about["decisions"], trouble=kept.trouble.values())
+            logs.end(result.summary)
+            kept.finish(result)
         return result
 
 
@@ -296,6 +330,11 @@ def timeline(run_dir: str | Path, to: str | Path | None = None, *, events: int =
     except OSError as error:
         raise ScenarioError(str(target), "", in_a_line(error)) from None
     return f"{target}: {found.heard:,} events of {len(found.plan.nodes)} nodes, {found.arrows:,} messages delivered, {found.lost:,} not{told}"
+
+
+def _title(made: Scenario) -> str:
+    """What is run, for whoever watches."""
+    return ", ".join([made.name, *made.under, f"seed {made.seed}"])
 
 
 def _newest(path: Path, known: Iterable[Scenario], about: stored.About, shown: Reporter) -> tuple[Checkpoint, Scenario]:

@@ -5,12 +5,14 @@ import os
 import re
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
 import tomli_w
 
 import asyncnet
+from asyncnet.scenario import names
 from asyncnet.scenario.schema import check
 from asyncnet.team import draw as team
 from support.places import ROOT
@@ -55,6 +57,33 @@ def test_the_public_surface_is_typed_and_a_callers_mistake_is_found_by_its_types
     program.write_text('import asyncnet\n\nresult = asyncnet.run(asyncnet.load("cartpole-free"), engine="rya")\nprint(result.summery())\n')
     found = checked("--config-file", str(ROOT / "pyproject.toml"), str(program)).stdout
     assert [found.count(f"program.py:{line}: error") for line in (1, 3, 4)] == [0, 1, 1], found
+
+
+NAMES = {"": names.ScenarioName, "conditions": names.ConditionName, "studies": names.StudyName}
+
+
+@pytest.mark.parametrize("folder", NAMES)
+def test_the_names_that_editors_complete_are_those_that_ship(folder):
+    ships = sorted(path.stem for path in (ROOT / "scenarios" / folder).glob("*.toml"))
+    assert list(typing.get_args(NAMES[folder])) == ships, f"asyncnet/scenario/names.py: {', '.join(map(repr, ships))}"
+
+
+COMPLETE = """
+function=$(complete -p asyncnet | grep -o -e '-F [^ ]*')
+ask() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMP_LINE="$*"; COMP_POINT=${#COMP_LINE}; COMPREPLY=(); ${function#-F }; echo "${COMPREPLY[@]}"; }
+ask asyncnet ti; ask asyncnet run x --lo; ask asyncnet run x --log t
+"""
+
+
+def test_a_shell_completes_verbs_options_and_choices():
+    words = [sys.executable, "-m", "asyncnet", "--tyro-print-completion", "bash"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    told = subprocess.run(["bash", "-c", done.stdout + COMPLETE], capture_output=True, text=True, timeout=60, check=False)
+    verbs, options, choices = (set(line.split()) for line in told.stdout.splitlines())
+    assert "timeline" in verbs, told
+    assert {"--log", "--loop"} <= options
+    assert "tensorboard" in choices
 
 
 def test_public_names_can_be_listed_before_they_are_used_and_are_typed():

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from asyncnet import api
-from asyncnet.commands.shared import EXIT, Brings, Conditions, Flag, Gib, Settings, Trusts, say
+from asyncnet.commands.shared import EXIT, Brings, Conditions, Flag, Gib, Loggers, Settings, Trusts, say, say_how_to_go_on
 from asyncnet.interrupts import INTERRUPTED
 from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.scenario.reading import Layer, find, setting
@@ -57,6 +57,8 @@ class Run(Brings):
     """Embedded: write a number down now and then (probes.csv, .parquet): the mean of a node's array, as actor.1.activity, or its norm, actor.1.weight_norm."""
     probe_every: int = 1000
     """Decisions between probes, or episodes where the run's length is given in these."""
+    log: Loggers = field(default_factory=list)
+    """Write progress for a tracker too, into the run's directory: csv (log.csv), tensorboard (tb/), wandb (wandb/, offline); may be given several times."""
     check_determinism: Flag = False
     """Simulated time: execute twice, and fail if the second run ends in other bits."""
     json: Flag = False
@@ -80,7 +82,13 @@ class Run(Brings):
             options["time"] = self.time
         if not 0.0 <= self.checkpoint <= 1e9:
             raise ScenarioError("--checkpoint", "", f"seconds, or 0 for none; got {self.checkpoint}")
-        options |= {"checkpoint": self.checkpoint, "record": self.record, "check_determinism": self.check_determinism, "memory": self.memory}
+        options |= {
+            "checkpoint": self.checkpoint,
+            "record": self.record,
+            "check_determinism": self.check_determinism,
+            "memory": self.memory,
+            "loggers": self.log,
+        }
         for name, number in (("--seeds", self.seeds), ("--workers", self.workers)):
             if number < 1:
                 raise ScenarioError(name, "", f"at least 1, got {number}")
@@ -88,7 +96,7 @@ class Run(Brings):
             return self._replicate(scenario, options)
         with reporter() as shown:
             result = api.run(scenario, self.engine, out=self.out, reporter=shown, probe=self.probe, every=self.probe_every, **options)
-        return say(result, self.json)
+        return say(result, self.json, again(self.address, self.log))
 
     def _replicate(self, scenario: api.Scenario, options: dict[str, Any]) -> int:
         from asyncnet.console import reporter, show_replicas
@@ -100,6 +108,7 @@ class Run(Brings):
         if results:
             summary = summarize(results)
             print(as_json(summary)) if self.json else show_replicas(summary)
+        say_how_to_go_on(results, again(None, self.log))
         if len(results) < self.seeds or any(result.record.stopped == "interrupted" for result in results):
             return INTERRUPTED
         verdicts = {result.verdict()[0] for result in results}
@@ -130,6 +139,8 @@ class Resume(Trusts):
     """Real time: write down what every node hears."""
     memory: Gib = None
     """Most memory that the run may take; default: four fifths of this machine's."""
+    log: Loggers = field(default_factory=list)
+    """Write progress for a tracker too, after what it had written: csv, tensorboard, wandb; may be given several times."""
     json: Flag = False
     """Print the summary as one JSON object on standard output, and nothing else there."""
 
@@ -140,5 +151,10 @@ class Resume(Trusts):
         options = {name: value for name, value in given.items() if value is not None}
         with reporter() as shown:
             how = {"checkpoint": self.checkpoint, "record": self.record, "memory": self.memory, "trust": self.trust}
-            result = api.resume(self.run, self.engine, reporter=shown, **how, **options)
-        return say(result, self.json)
+            result = api.resume(self.run, self.engine, reporter=shown, loggers=self.log, **how, **options)
+        return say(result, self.json, again(self.address, self.log))
+
+
+def again(address: str | None, loggers: list[str]) -> list[str]:
+    """The options that a run which goes on has to be given again, for its directory does not say them."""
+    return [*(["--address", address] if address else []), *(word for logger in loggers for word in ("--log", logger))]

@@ -38,35 +38,23 @@ class Show:
 
 @dataclass(frozen=True)
 class Plot(Trusts):
-    """Save the learning curves of runs as a figure: runs that differ in their seed alone are one line with a band."""
+    """Save a figure: of runs their learning curves, those that differ in their seed alone as one line with a band; of a study any picture of its report."""
 
-    runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Directories of runs, such as runs/latest."""
+    paths: tyro.conf.Positional[tuple[Path, ...]]
+    """Directories of runs, such as runs/latest; or the folder of one study."""
     to: Path = Path("curves.svg")
     """The file; the end of its name says which format: .svg, .pdf or .png."""
+    picture: str = ""
+    """Which picture of the report; default: the learning curves of runs, the first picture of a study."""
     outcome: str = ""
     """The figure whose curve it is, such as mean_reward; default: what the tasks are scored by."""
     columns: Literal[1, 2] = 1
     """How many columns of a paper it is wide."""
 
     def __call__(self) -> int:
-        from asyncnet.runs import opened
-        from asyncnet.studies import sweep
+        from asyncnet.studies.frames import plot
 
-        if not self.runs:
-            raise ScenarioError("plot", "", "of which runs?")
-        sweep.needs()
-        from asyncnet.studies import cases, figures, table
-        from asyncnet.studies.pictures import learning
-
-        if self.outcome and self.outcome not in table.FIGURES:
-            raise ScenarioError("--outcome", "", f"no figure {self.outcome}; {near(self.outcome, table.FIGURES)}")
-        runs = [opened.open(run, trust=self.trust) for run in self.runs]
-        outcome = self.outcome or cases.outcome_of(runs)
-        picture = learning.curves(cases.of_runs(runs, outcome), outcome)
-        if picture is None:
-            raise ScenarioError("plot", "", "none of these runs has two rows of progress")
-        figures.save(picture.drawn(figures.COLUMN if self.columns == 1 else figures.PAGE), self.to)
+        plot(*self.paths, to=self.to, picture=self.picture, outcome=self.outcome, columns=self.columns, trust=self.trust)
         print(printable(str(self.to)))
         return 0
 

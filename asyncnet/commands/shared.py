@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from asyncnet.interrupts import INTERRUPTED
-from asyncnet.text import as_json
+from asyncnet.text import as_json, printable
 
 if TYPE_CHECKING:
     from asyncnet.runs.result import Result
-
-if TYPE_CHECKING:
-    pass
 
 EXIT = {"pass": 0, "fail": 1, "unknown": 2}
 USAGE = 64
@@ -22,6 +22,7 @@ USAGE = 64
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 Conditions = Annotated[tyro.conf.UseAppendAction[list[str]], tyro.conf.arg(metavar="CONDITION")]
 Settings = Annotated[tyro.conf.UseAppendAction[list[str]], tyro.conf.arg(metavar="KEY=VALUE")]
+Loggers = Annotated[tyro.conf.UseAppendAction[list[Literal["csv", "tensorboard", "wandb"]]], tyro.conf.arg(metavar="LOGGER")]
 Gib = Annotated[float | None, tyro.conf.arg(metavar="GIB")]
 
 
@@ -52,8 +53,23 @@ class Trusts(Brings):
     """Run the code that the directory holds (outside/: rules and the like) though it was never run on this machine."""
 
 
-def say(result: Result, in_json: bool) -> int:
-    """Print a run's summary, and return the exit code that its verdict asks for."""
+def go_on(result: Result, options: Sequence[str] = ()) -> str:
+    """The command that goes on with a run, with these options; "" if it has finished, or left nothing to go on from."""
+    folder = result.run_dir
+    if result.record.stopped == "finished" or folder is None or not any((folder / "checkpoints").glob("[!.]*")):
+        return ""
+    return shlex.join(["asyncnet", "resume", str(folder), *options])
+
+
+def say_how_to_go_on(results: Sequence[Result], options: Sequence[str] = ()) -> None:
+    """Print, on standard error, the command for each run that can be gone on with: alone in its line, to be copied."""
+    commands = [command for result in results if (command := go_on(result, options))]
+    if commands:
+        print("not finished; to go on:", *map(printable, commands), sep="\n", file=sys.stderr, flush=True)
+
+
+def say(result: Result, in_json: bool, options: Sequence[str] = ()) -> int:
+    """Print a run's summary and, of one that has not finished, how to go on (with `options`); return the exit code that its verdict asks for."""
     from asyncnet.console import show_summary
 
     summary = result.summary()
@@ -61,4 +77,5 @@ def say(result: Result, in_json: bool) -> int:
         print(as_json(summary))
     else:
         show_summary(summary)
+    say_how_to_go_on([result], options)
     return INTERRUPTED if result.record.stopped == "interrupted" else EXIT[summary["verdict"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,8 @@ import tyro
 
 from asyncnet.commands.shared import EXIT, Brings, Conditions, Flag, Gib, Settings, Trusts
 from asyncnet.interrupts import INTERRUPTED
-from asyncnet.scenario.mistakes import ScenarioError, near
+from asyncnet.runs.provenance import arguments
+from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.scenario.reading import find, setting
 from asyncnet.scenario.schema import read
 from asyncnet.text import as_json, printable
@@ -71,8 +73,7 @@ class Sweep(Brings):
             trials=self.search,
             name=self.name,
         )
-        if self.outcome and self.outcome not in table.FIGURES:
-            raise ScenarioError("--outcome", "", f"no figure {self.outcome}; {near(self.outcome, table.FIGURES)}")
+        table.check(self.outcome)
         how = {"out": self.out, "engine": self.engine, "workers": self.workers, "address": self.address, "memory": self.memory, "beside": beside}
         with reporter() as shown:
             swept = run_study(study, **how, shown=shown) if study.search is None else run_search(study, **how, shown=shown)
@@ -91,7 +92,7 @@ class Sweep(Brings):
         if swept.rows:
             print(f"{swept.folder / 'table.csv'}", file=sys.stderr)
         if swept.interrupted:
-            print("interrupted; the same command goes on with what is left", file=sys.stderr)
+            print("interrupted; the same command goes on with what is left:", shlex.join(["asyncnet", *arguments()[1:]]), sep="\n", file=sys.stderr)
             return INTERRUPTED
         lost = swept.failed() or (isinstance(swept, Searched) and swept.best is None)
         return EXIT["fail" if lost else "pass"]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import functools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from asyncnet.runs import checkpoint, stored, weights
+from asyncnet.runs import checkpoint, durable, stored, weights
 from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.scenario.schema import Scenario
 from asyncnet.text import in_a_line
+
+LARGEST = 1 << 28  # bytes of returns.csv, rewards.csv
 
 
 class Kept:
@@ -37,6 +40,24 @@ class Opened:
 
     def __repr__(self) -> str:
         return f"<run {self.scenario.name}, {self.path}>"
+
+    def _repr_html_(self) -> str:
+        """A small table and a curve, for notebooks; of a run without a summary how it stands."""
+        from asyncnet.console.html import of_summary, table
+
+        try:
+            return of_summary(self.summary, self._values())
+        except ScenarioError as error:
+            return table([("run", str(self.path)), ("", error.why)], self.scenario.name)
+
+    def _values(self) -> list[float]:
+        """Returns, or binned rewards, without pandas."""
+        name, column = ("returns.csv", "return") if (self.path / "returns.csv").is_file() else ("rewards.csv", "reward")
+        try:
+            lines = durable.read(self.path / name, LARGEST).decode().splitlines()
+            return [float(row[column]) for row in csv.DictReader(lines)]
+        except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+            raise ScenarioError(str(self.path / name), "", in_a_line(error)) from None
 
     @functools.cached_property
     def summary(self) -> dict[str, Any]:

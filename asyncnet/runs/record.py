@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +19,13 @@ class Reporter(Protocol):
 
     def row(self, row: dict[str, Any]) -> None:
         """One row of progress (metrics.Score.row)."""
+
+
+def begun(reporter: Reporter, title: str, place: Path) -> None:
+    """Tell a reporter that has `begin` what begins, and in which directory it is kept."""
+    tell = getattr(reporter, "begin", None)
+    if tell is not None:
+        tell(title, place)
 
 
 class Keeper(Protocol):

@@ -21,6 +21,7 @@ from asyncnet.kernels.kernel import telling
 from asyncnet.runs.embedded import loop_of
 from asyncnet.runs.memory import GIB, check
 from asyncnet.runs.record import Reporter
+from asyncnet.scenario.names import ScenarioName
 from asyncnet.scenario.schema import Scenario
 
 FIGURES = (
@@ -36,7 +37,7 @@ FIGURES = (
 
 
 def replicate(
-    scenario: Scenario | str | Path,
+    scenario: Scenario | ScenarioName | str | Path,
     seeds: Iterable[int],
     *,
     workers: int = 1,
@@ -98,8 +99,15 @@ class _Shared:
     """What the replicas' reporters share: how far each is, and whether they are to stop."""
 
     def __init__(self, shown: Reporter, count: int) -> None:
-        self.shown, self.done = shown, [0.0] * count
-        self.lock, self.stopping = threading.Lock(), threading.Event()
+        self.shown, self.done, self.decisions = shown, [0.0] * count, [0] * count
+        self.lock, self.stopping, self.said = threading.Lock(), threading.Event(), set[str]()
+
+    def note(self, text: str) -> None:
+        """Say once what each of them says."""
+        with self.lock:
+            if text not in self.said:
+                self.said.add(text)
+                self.shown.note(text)
 
 
 class _One:
@@ -109,12 +117,12 @@ class _One:
         self._shared, self._place = shared, place
 
     def note(self, text: str) -> None:
-        self._shared.shown.note(text)
+        self._shared.note(text)
 
     def row(self, row: dict[str, Any]) -> None:
         shared = self._shared
         if shared.stopping.is_set():
             raise KeyboardInterrupt  # to one that was not told, for it was just beginning: the run ends and its result is kept
         with shared.lock:
-            shared.done[self._place] = row["done"]
-            shared.shown.row(row | {"done": sum(shared.done) / len(shared.done)})
+            shared.done[self._place], shared.decisions[self._place] = row["done"], row["decisions"]
+            shared.shown.row(row | {"done": sum(shared.done) / len(shared.done), "decisions": sum(shared.decisions)})

@@ -42,6 +42,13 @@ class Result:
         shown = ", ".join([f"{score['decisions']:,} decisions", *figures[:1], self.verdict()[0], f"digest {self.record.digest[:16]}"])
         return f"<Result {self.scenario.name}: {shown}>"
 
+    def _repr_html_(self) -> str:
+        """A small table and a curve, for notebooks."""
+        from asyncnet.console.html import of_summary
+
+        record = self.record
+        return of_summary(self.summary(), record.returns or [reward for _, reward in record.rewards])
+
     def verdict(self) -> tuple[str, list[str]]:
         """("pass" | "unknown" | "fail", reasons), as verdict.assess says it; never a pass if something was not kept."""
         fails, unknown = assess(self.scenario, self.record)

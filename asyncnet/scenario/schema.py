@@ -61,6 +61,31 @@ class Scenario(Model):
         """A variant: with layers of plain data laid over it; raises ScenarioError."""
         return laid(Layer("", self.data()), layers)
 
+    def __repr__(self) -> str:
+        return f"<Scenario {self.name}: {', '.join(f'{name} {value}' for name, value in self._told() if value and name != 'question')}>"
+
+    def _repr_html_(self) -> str:
+        """What it asks and what was changed, as a table for notebooks."""
+        from asyncnet.console.html import table
+
+        return table([(name, value) for name, value in self._told() if value], self.name)
+
+    def _told(self) -> list[tuple[str, str]]:
+        """What tells it from others, as names and values: what it is about, and what it says otherwise than the one that ships under its name."""
+        task, critic = self.task, f", critic {self.critic.name}" if self.critic else ""
+        length = f"{task.decisions:,} decisions" if task.decisions else f"{task.episodes:,} episodes" if task.episodes else ""
+        told = [
+            ("question", self.question),
+            ("task", ", ".join(filter(None, [getattr(task, "id", "") or task.name, length]))),
+            ("rule", f"{self.rule.name}{critic}"),
+            ("under", ", ".join(self.under)),
+            ("seed", str(self.seed)),
+        ]
+        changed = changes(self)
+        if changed is None:
+            return [*told, ("changed", "not known: no scenario of that name ships")]
+        return [*told, *((key, f"{here} (ships with {there})") for key, (there, here) in changed.items() if key != "under")]
+
     def data(self) -> dict[str, Any]:
         """The scenario as plain data: what a file would say, with every default written out."""
         return as_lists(self.model_dump(exclude_none=True))

@@ -22,7 +22,8 @@ from asyncnet.studies.study import Study, cells
 from asyncnet.team import network
 from asyncnet.team.draw import plan
 from asyncnet.team.lateness import archives, clock_of
-from asyncnet.team.network import CHANNEL, Plan
+from asyncnet.team.network import Plan
+from asyncnet.team.prospects import prospects
 
 DECISIONS = 300  # that a brief run takes
 
@@ -39,7 +40,7 @@ def explained(scenario: Scenario, decisions: int = DECISIONS) -> dict[str, Any]:
         "archives": _archives(scenario, team),
         "world": watched.world(),
         "times": watched.times(),
-        "warnings": [*_sums(scenario), *_unused(scenario, team), *watched.warnings()],
+        "warnings": [*_sums(scenario), *prospects(scenario, team), *watched.warnings()],
     }
 
 
@@ -112,14 +113,6 @@ def _sums(scenario: Scenario) -> list[str]:
             parts = " + ".join(what.removeprefix("delay ").partition(" (")[0] for what in conditions(scenario, channel) if what.startswith("delay "))
             out.append(f"links.{channel}: its delay adds to that of links.default: {parts} ticks; --set links.default=[] leaves every channel only its own")
     return out
-
-
-def _unused(scenario: Scenario, team: Plan) -> list[str]:
-    """Conditions of channels on which nobody says anything."""
-    used = {CHANNEL_NAMES[channel] for channel in team.links[:, CHANNEL].tolist()}
-    why = f"rule {scenario.rule.name}{'' if scenario.critic else ', no critic'}"
-    unused = [channel for channel in CHANNEL_NAMES.values() if getattr(scenario.links, channel) and channel not in used]
-    return [f"links.{channel}: nobody says anything on it ({why}), so it cannot matter" for channel in unused]
 
 
 class Watched:

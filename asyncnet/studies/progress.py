@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Protocol
 
+from asyncnet.runs.record import begun
 from asyncnet.scenario.schema import Scenario
 
 
@@ -28,8 +30,13 @@ class Progress:
 
     def __init__(self, shown: Shown | None, total: int, work: float) -> None:
         self._shown, self._total, self._work = shown, total, work
-        self._began, self._ended, self._done = time.monotonic(), 0, 0.0
+        self._began, self._ended, self._failed, self._done = time.monotonic(), 0, 0, 0.0
         self._running: dict[int, tuple[float, float]] = {}
+
+    def begin(self, name: str, folder: Path) -> None:
+        """Say what begins, and where it is kept."""
+        if self._shown is not None:
+            begun(self._shown, name, folder)
 
     def note(self, text: str) -> None:
         """Say something."""
@@ -41,8 +48,9 @@ class Progress:
         self._ended += runs
         self._work -= work
 
-    def reached(self, number: int, share: float, work: float, text: str = "") -> None:
-        """A run, `work` long, has got so far; 1: it has ended."""
+    def reached(self, number: int, share: float, work: float, failed: str = "") -> None:
+        """A run, `work` long, has got so far; 1: it has ended, and why it failed if it did."""
+        self._failed += bool(failed)
         self._running[number] = share, work
         if share >= 1.0:
             del self._running[number]
@@ -51,8 +59,10 @@ class Progress:
         if self._shown is not None:
             done = min(1.0, (self._done + sum(part * whole for part, whole in self._running.values())) / max(self._work, 1e-9))
             took = time.monotonic() - self._began
-            left = f", about {_minutes(took / done * (1.0 - done))} left" if done > 0.02 and self._ended < self._total else ""
-            self._shown.study(done, f"{self._ended:,} of {self._total:,} runs{left}{text}")
+            words = [f"{self._ended:,} of {self._total:,} runs"]
+            words += [f"{count:,} {what}" for count, what in ((len(self._running), "under way"), (self._failed, "failed")) if count]
+            words += [f"about {_minutes(took / done * (1.0 - done))} left"] if done > 0.02 and self._ended < self._total else []
+            self._shown.study(done, ", ".join(words) + (f"; run {number} failed: {failed}" if failed else ""))
 
 
 def _minutes(seconds: float) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from asyncnet.runs import durable, opened
 from asyncnet.runs.opened import Opened
-from asyncnet.scenario.mistakes import ScenarioError, near
+from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.studies import cases as made_of
 from asyncnet.studies import comparisons, figures, happened, sweep, table
 from asyncnet.studies.cases import Case, outcome_of
@@ -36,11 +36,10 @@ def report(*paths: str | Path, outcome: str = "", threshold: float | None = None
     about, by default what the tasks are scored by; `threshold` a score to be reached. `trust` as in resume. Raises ScenarioError.
     """
     sweep.needs()
-    if outcome and outcome not in table.FIGURES:
-        raise ScenarioError("--outcome", "", f"no figure {outcome}; {near(outcome, table.FIGURES)}")
+    table.check(outcome)
     studies, runs = [], []
     for path in map(Path, paths):
-        if (path / "index.json").is_file():
+        if is_study(path):
             studies.append(sweep.load(path))
         elif (path / "run.json").is_file():
             runs.append(opened.open(path, trust=trust))
@@ -53,6 +52,18 @@ def report(*paths: str | Path, outcome: str = "", threshold: float | None = None
     several = len(studies) + bool(runs) > 1 or len(runs) > 1
     folder = Path(to) if to is not None else Path("report") if several else studies[0].folder if studies else runs[0].path
     return _written(folder, studies, runs, outcome, threshold)
+
+
+def is_study(path: Path) -> bool:
+    """Whether a folder is that of a study."""
+    return (path / "index.json").is_file()
+
+
+def curves_of(runs: Sequence[Opened], outcome: str = "") -> list[Picture]:
+    """The learning curves of runs, if they have any."""
+    asked = outcome or outcome_of(runs)
+    picture = learning.curves(made_of.of_runs(runs, asked), asked)
+    return [] if picture is None else [picture]
 
 
 def _written(folder: Path, studies: Sequence[Swept], runs: Sequence[Opened], outcome: str, threshold: float | None) -> Path:

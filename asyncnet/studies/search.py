@@ -91,7 +91,8 @@ def run_search(
         runs = search.trials * len(search.seeds) + 2 * len(report)
         work = search.trials * len(search.seeds) * length(plan.tuning.scenario) + 2 * sum(length(cell.scenario) for cell in report)
         progress = Progress(shown, runs, work)
-        progress.note(f"{search.trials} trials of {study.name}; {plan.words}; in {folder}")
+        progress.note(f"{search.trials} trials of {study.name}; {plan.words}")
+        progress.begin(study.name, folder)
         trials, interrupted = _tuned(plan, runner, progress, folder)
         best = _best(search, trials)
         found: dict[int, dict[str, Any]] = {}

@@ -127,7 +127,8 @@ class Runner:
         works = {number: length(made[number].scenario) for number in once}
         if name and orders:
             again = f", {len(found):,} of them there already" if found else ""
-            progress.note(f"{len(made):,} runs of {name}{again}; {f'{at_once} at a time' if self._local else 'Ray tasks'}; in {self._folder}")
+            progress.note(f"{len(made):,} runs of {name}{again}; {f'{at_once} at a time' if self._local else 'Ray tasks'}")
+            progress.begin(name, self._folder)
         progress.passed(len(made) - len(once), sum(length(cell.scenario) for cell in made) - sum(works.values()))
         if not orders:
             return found, False
@@ -235,7 +236,7 @@ def _keep(words: Any, works: Mapping[int, float], entries: Sequence[Entry], foun
                         trouble = f"runs could not be kept: {in_a_line(error)}"
                     came = {"summary": json.loads(text)["summary"]}  # as whoever reads it again has it
                 found |= dict.fromkeys(numbers[seal], came)
-                progress.reached(number, 1.0, works[number], f"; run {number} failed: {came['failed']}" if "failed" in came else "")
+                progress.reached(number, 1.0, works[number], came.get("failed", ""))
     except KeyboardInterrupt:
         found |= _found(folder, entries)  # one may just have been kept
         return True

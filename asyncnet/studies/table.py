@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from asyncnet.runs import durable
+from asyncnet.scenario.mistakes import ScenarioError, near
 from asyncnet.studies.study import Entry, Study
 
 # Figures of a run's summary, in the order of columns; one that no run has is left out.
@@ -28,6 +29,12 @@ FIGURES = (
     "action_delay",
 )
 OUTCOMES = ("last_mean_return", "last_mean_squared_error", "last_mean_reward")  # what a study is about, if it does not say: the first that its runs have
+
+
+def check(outcome: str) -> None:
+    """Refuse, with a ScenarioError, a figure that is none; "" is whatever the task is scored by."""
+    if outcome and outcome not in FIGURES:
+        raise ScenarioError("--outcome", "", f"no figure {outcome}; {near(outcome, FIGURES)}")
 
 
 def rows(study: Study, entries: Sequence[Entry], found: Mapping[int, Mapping[str, Any]]) -> list[dict[str, Any]]:
