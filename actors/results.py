@@ -67,6 +67,7 @@ def whole(left: Record, plan: Plan, handed: list[dict[str, Any]], tick: int | No
         ledger=table,
         fields={name: digests for result in handed for name, digests in result["fields"].items()},
         measured=measured,
+        elapsed=elapsed,
     )
 
 

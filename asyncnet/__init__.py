@@ -30,6 +30,7 @@ _WHERE = {
     "sweep": "studies.frames",
     "validate": "api",
     "verify": "api",
+    "watch": "viewer.serving",
     "Result": "runs.result",
     "Scenario": "scenario.schema",
     "ScenarioError": "scenario.mistakes",
@@ -53,6 +54,7 @@ __all__ = [
     "sweep",
     "validate",
     "verify",
+    "watch",
 ]
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from asyncnet.scenario.outside import register
     from asyncnet.scenario.schema import Scenario
     from asyncnet.studies.frames import sweep
+    from asyncnet.viewer.serving import watch
 
 
 def __getattr__(name: str) -> object:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from asyncnet.loop.counts import Counts
 from asyncnet.runs.checkpoint import Checkpoint
 
 
@@ -32,6 +33,9 @@ class Keeper(Protocol):
     def segment(self, loop: str, data: bytes) -> None:
         """Keep the next segment of a loop's recording (journal.py)."""
 
+    def traffic(self, counts: Counts) -> None:
+        """Keep what was counted so far, as it is shown to whoever watches (picture.py)."""
+
 
 @dataclass(frozen=True)
 class Record:
@@ -49,3 +53,4 @@ class Record:
     fields: dict[str, str]  # node name -> a digest of each field of its state (recorder.digest_of), in hexadecimal
     rewards: list[tuple[int, float]] = field(default_factory=list)  # metrics.Score.binned
     measured: dict[str, Any] = field(default_factory=dict)  # what only real clocks have
+    elapsed: int = 0  # microseconds of the run at its end, simulated or real
