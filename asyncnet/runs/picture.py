@@ -8,7 +8,7 @@ from asyncnet.loop import clock, ledger
 from asyncnet.loop.counts import ARRAYS, Counts
 from asyncnet.loop.message import CHANNEL_NAMES
 from asyncnet.runs.record import Record
-from asyncnet.runs.traffic import MOST_LINKS, MOST_NODES, Row, ShownChannel, ShownLayer, ShownNode, Team
+from asyncnet.runs.traffic import MOST_LINKS, MOST_NODES, Row, ShownChannel, ShownLayer, ShownLinks, ShownNode, Team
 from asyncnet.scenario.links import Links
 from asyncnet.scenario.schema import Scenario
 from asyncnet.team.build import clock_of
@@ -41,11 +41,10 @@ class Picture:
         by_layer = not whole or len(ends) > MOST_LINKS
         if by_layer:
             ends[:, 1:] = layer[ends[:, 1:]]
-        lines, link = np.unique(ends, axis=0, return_inverse=True)
-        codes = sorted(CHANNEL_NAMES)
-        lines[:, 0] -= codes[0]
+        codes, count = sorted(CHANNEL_NAMES), 1 + int(ends[:, 1:].max(initial=0))
+        keys, link = np.unique(((ends[:, 0] - codes[0]) * count + ends[:, 1]) * count + ends[:, 2], return_inverse=True)
         self._names = [node.name for node in drawn.nodes]
-        self._node, self._link = (np.arange(len(layer)) if whole else layer), link.ravel()
+        self._node, self._link = (np.arange(len(layer)) if whole else layer), link
         firsts = range(len(drawn.nodes)) if whole else [int(np.argmax(layer == number)) for number in range(len(drawn.layers))]
         periods = [clock.mean_period(clock_of(scenario, drawn.nodes[i])) if i else float("inf") for i in firsts]
         self.team = Team(
@@ -65,14 +64,14 @@ class Picture:
                 for name in (CHANNEL_NAMES[code] for code in codes)
             ],
             by_layer=by_layer,
-            links=[tuple(line) for line in lines.tolist()],
+            links=ShownLinks(channel=(keys // count**2).tolist(), src=(keys // count % count).tolist(), dst=(keys % count).tolist()),
         )
 
     def _by_node(self, column: np.ndarray) -> np.ndarray:
         return np.bincount(self._node, column, len(self.team.nodes)).astype(np.int64)
 
     def _by_link(self, column: np.ndarray) -> np.ndarray:
-        return np.bincount(self._link, column, len(self.team.links)).astype(np.int64)
+        return np.bincount(self._link, column, len(self.team.links.channel)).astype(np.int64)
 
     def shown(self, counts: Counts) -> Counts:
         """What was counted, added up as it is shown."""

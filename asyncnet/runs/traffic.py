@@ -46,23 +46,31 @@ class ShownChannel(Model):
     loss: Share
 
 
+class ShownLinks(Model):
+    """A column each, all equally long: places among the channels, and for both ends among the nodes, or among the layers."""
+
+    channel: Totals
+    src: Totals
+    dst: Totals
+
+
 class Team(Model):
-    """The first line. A link is (channel, sender, receiver), places among `channels` and `nodes`, or among `layers` if `by_layer`."""
+    """The first line. The ends of links are nodes, or layers if `by_layer`."""
 
     format: Literal[1] = 1
     layers: Annotated[list[ShownLayer], Field(min_length=1, max_length=MOST_NODES)]
     nodes: Annotated[list[ShownNode], Field(min_length=1, max_length=MOST_NODES)]
     channels: Annotated[list[ShownChannel], Field(max_length=len(CHANNEL_NAMES))]
     by_layer: bool
-    links: Annotated[list[tuple[Total, Total, Total]], Field(max_length=MOST_LINKS)]
+    links: ShownLinks
 
     @property
     def sound(self) -> bool:
         """Whether every place is one."""
-        ends = len(self.layers if self.by_layer else self.nodes)
-        return all(node.layer < len(self.layers) for node in self.nodes) and all(
-            channel < len(self.channels) and src < ends and dst < ends for channel, src, dst in self.links
-        )
+        channel, *ends = columns = self.links.channel, self.links.src, self.links.dst
+        known = len(self.layers if self.by_layer else self.nodes)
+        sound = len({len(column) for column in columns}) == 1 and max(node.layer for node in self.nodes) < len(self.layers)
+        return sound and max(channel, default=-1) < len(self.channels) and all(max(column, default=-1) < known for column in ends)
 
 
 class Row(Model):
@@ -86,7 +94,7 @@ class Row(Model):
     def fits(self, team: Team) -> bool:
         """Whether it is of that team."""
         by_link = (self.sent, self.delivered, self.lost, self.duplicated, self.refused, self.expired, self.in_flight)
-        nodes, links = len(team.nodes), len(team.links)
+        nodes, links = len(team.nodes), len(team.links.channel)
         return len(self.ticks) == len(self.learned) == nodes and all(column is None or len(column) == links for column in by_link)
 
 

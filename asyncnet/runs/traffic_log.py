@@ -29,10 +29,11 @@ def noted(loop: Loop, note: Callable[[Counts], None]) -> Iterator[None]:
     over = Event()
 
     def work() -> None:
-        picture, wait = None, FIRST
+        if over.wait(FIRST):
+            return
+        picture, wait = Picture(loop.scenario), 0.0
         while not over.wait(wait):
             began = time.thread_time()
-            picture = picture or Picture(loop.scenario)
             note(picture.shown(counted(loop)))
             wait = max(EVERY, (time.thread_time() - began) / SHARE)
 

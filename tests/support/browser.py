@@ -1,11 +1,13 @@
 """A headless Chromium that a test speaks to over a pipe (the DevTools protocol: JSON with a zero byte behind each message)."""
 
 import base64
+import fcntl
 import json
 import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from contextlib import contextmanager
 
@@ -94,15 +96,21 @@ class Page:
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
 
 
+def _above_the_protocols_places(descriptor):
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10)
+    os.close(descriptor)
+    return moved
+
+
 @contextmanager
 def browser(folder, *words):
     """A page of a browser whose files are in `folder`; it is gone at the end."""
-    there, to = os.pipe()
-    back, here = os.pipe()
+    (there, to), (back, here) = os.pipe(), os.pipe()
+    there, here = _above_the_protocols_places(there), _above_the_protocols_places(here)
     command = [CHROMIUM, "--headless=new", *QUIET, "--remote-debugging-pipe", f"--user-data-dir={folder / 'profile'}", *words]
-    shell = f'exec "$@" 3<&{there} 4>&{here}'  # the protocol's places
+    places = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
     process = subprocess.Popen(
-        ["/bin/sh", "-c", shell, "sh", *command],
+        [sys.executable, "-c", places, str(there), str(here), *command],
         pass_fds=(there, here),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

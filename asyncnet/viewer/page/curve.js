@@ -3,7 +3,7 @@
 import { round125, theme, whole } from "./theme.js";
 
 const KINDS = [["mean_return", "return, mean of the last 100 episodes"], ["mean_squared_error", "mean squared error lately"], ["mean_reward", "reward lately"]];
-const SIDE = { left: 58, right: 16, top: 20, bottom: 20 };
+const SIDE = { left: 58, right: 30, top: 20, bottom: 20 };
 
 export class Curve {
   constructor(canvas) {
@@ -73,17 +73,25 @@ export class Curve {
   }
 
   line(pen, y, bottom, cursor) {
-    pen.beginPath();
-    this.points.forEach(([x, value], i) => (i ? pen.lineTo(this.x(x), y(value)) : pen.moveTo(this.x(x), y(value))));
-    pen.strokeStyle = theme.activity;
+    const path = new Path2D(), area = new Path2D();
+    this.points.forEach(([x, value], i) => path[i ? "lineTo" : "moveTo"](this.x(x), y(value)));
+    area.addPath(path);
+    area.lineTo(this.x(this.points.at(-1)[0]), bottom);
+    area.lineTo(this.x(this.points[0][0]), bottom);
+    pen.strokeStyle = pen.fillStyle = theme.activity;
     pen.lineWidth = 2;
     pen.lineJoin = "round";
-    pen.stroke();
-    pen.lineTo(this.x(this.points.at(-1)[0]), bottom);
-    pen.lineTo(this.x(this.points[0][0]), bottom);
-    pen.globalAlpha = 0.1;
-    pen.fillStyle = theme.activity;
-    pen.fill();
+    pen.globalAlpha = 0.35; // what is still to come
+    pen.stroke(path);
+    pen.save();
+    pen.beginPath();
+    pen.rect(0, 0, cursor === null ? this.width : this.x(cursor) + 1, bottom + SIDE.bottom);
+    pen.clip();
+    pen.globalAlpha = 1;
+    pen.stroke(path);
+    pen.globalAlpha = 0.12;
+    pen.fill(area);
+    pen.restore();
     pen.globalAlpha = 1;
     if (cursor === null) return;
     const x = Math.min(this.x(cursor), this.x(this.goal));

@@ -37,9 +37,15 @@ export class Feed {
     const other = answer.generation !== this.generation;
     if (other) this.reset(answer.generation);
     this.about = answer.about;
-    if (answer.team) this.team = answer.team;
+    if (answer.team) {
+      const { channel, src, dst } = answer.team.links;
+      this.team = { ...answer.team, links: channel.map((of, i) => [of, src[i], dst[i]]) };
+    }
     for (const row of answer.rows) {
       for (const name of COLUMNS) if (row[name]) row[name] = Float64Array.from(row[name]);
+      this.team.nodes.forEach((node, i) => {
+        if (this.team.layers[node.layer].team === "world") row.ticks[i] = row.decisions; // it has no clock: its pulse is a decision
+      });
       this.rows.push(row);
     }
     this.progress.push(...answer.progress);

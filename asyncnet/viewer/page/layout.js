@@ -1,6 +1,6 @@
 // Where nodes stand and how links run: the world at the left, the actor's layers as columns from left to right, the critic's below them.
 
-const SIDE = { left: 86, right: 74, top: 74, bottom: 58 };
+const SIDE = { left: 86, right: 92, top: 74, bottom: 58 };
 const GAP = 54; // between actor and critic
 const CLOSE = 15; // pixels between two nodes of a column, at least; else it becomes several
 
@@ -45,7 +45,10 @@ export function place(team, width, height) {
       column(byLayer[layer], x, top, tall, Math.max(24, step * 0.62));
       const nodesHere = byLayer[layer].reduce((sum, node) => sum + node.nodes, 0), units = byLayer[layer].reduce((sum, node) => sum + node.units, 0);
       const highest = Math.min(...byLayer[layer].map((node) => node.y - node.r));
-      labels.push({ x, y: highest - 13, name: team.layers[layer].name, more: layers === band.actor || team.layers[layer].team === "critic" ? counted(nodesHere, units) : "" });
+      const label = { name: team.layers[layer].name, more: team.layers[layer].team === "dopamine" ? "" : counted(nodesHere, units) };
+      const [only] = byLayer[layer];
+      if (i === layers.length - 1 && byLayer[layer].length === 1) labels.push({ ...label, x: only.x + only.r + 9, y: only.y + (label.more ? 11 : 4), beside: true });
+      else labels.push({ ...label, x, y: highest - 13 });
     });
   };
   row(band.actor, band.top, band.upper);
@@ -53,8 +56,8 @@ export function place(team, width, height) {
   for (const node of byLayer.flatMap((each, i) => (team.layers[i].team === "world" ? each : []))) {
     node.x = SIDE.left * 0.62;
     node.y = band.critic.length ? band.top + band.upper + GAP / 2 - 8 : band.top + band.upper / 2;
-    node.r = 24;
-    labels.push({ x: node.x, y: node.y + node.r + 16, name: "world", more: "" });
+    node.r = 27;
+    labels.push({ x: node.x, y: node.y + 4, name: "world", more: "" });
   }
   const extent = { top: Math.min(...nodes.map((node) => node.y - node.r)), bottom: Math.max(...nodes.map((node) => node.y + node.r)) };
   const floor = { actor: band.top + band.upper, critic: extent.bottom };
@@ -65,6 +68,7 @@ export function place(team, width, height) {
     channel: team.channels[channel].name,
     curve: run(team.channels[channel].name, ends[src], ends[dst], extent, floor),
   }));
+  for (const link of links) link.box = box(link.curve);
   return { nodes, links, labels };
 }
 
@@ -104,6 +108,14 @@ export function at(curve, t) {
   return [a * curve[0] + b * curve[2] + c * curve[4] + d * curve[6], a * curve[1] + b * curve[3] + c * curve[5] + d * curve[7]];
 }
 
+const within = ([left, top, right, bottom], x, y) => x > left - 6 && x < right + 6 && y > top - 6 && y < bottom + 6;
+
+// A rectangle that holds a curve: that of its four points.
+function box(curve) {
+  const xs = curve.filter((_, i) => i % 2 === 0), ys = curve.filter((_, i) => i % 2);
+  return [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
+}
+
 // The node under a point, else the nearest link that is shown; null if there is nothing near.
 export function under(drawn, x, y, shown) {
   let found = null, least = Infinity;
@@ -114,7 +126,7 @@ export function under(drawn, x, y, shown) {
   if (found) return found;
   least = 6;
   for (const link of drawn.links) {
-    if (!shown.has(link.channel)) continue;
+    if (!shown.has(link.channel) || !within(link.box, x, y)) continue;
     for (let t = 0.04; t < 1; t += 0.04) {
       const [px, py] = at(link.curve, t);
       const away = Math.hypot(px - x, py - y);

@@ -57,7 +57,6 @@ function frame(now) {
       words();
     }
     traffic.step(timeline, seconds, passed, still.matches);
-    scene.settle();
     scene.frame(traffic, seconds);
   } else if (stale) {
     stale = false;

@@ -115,7 +115,7 @@ export class Panel {
     rows.push(["nodes", whole(team.nodes.reduce((total, node) => total + node.nodes, 0))], ["engine", about.engine ?? ""], ["seed", about.seed ?? ""]);
     if (about.summary && timeline.cursor >= timeline.end) rows.push(["digest", String(about.summary.digest ?? "").slice(0, 16)]);
     list($("figures"), rows);
-    said("scale", timeline.rows.length > 1 ? `a pulse: ${plural(traffic.perPulse, "tick")} · a dot: ${plural(traffic.perDot, "message")}` : "");
+    said("scale", timeline.rows.length > 1 ? `a pulse: ${plural(traffic.perPulse, "tick")}, of the world ${plural(traffic.perPulse, "decision")} · a dot: ${plural(traffic.perDot, "message")}` : "");
     said("clock", `${clock(timeline.cursor)} of ${clock(timeline.end)}`);
   }
 

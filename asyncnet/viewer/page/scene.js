@@ -1,10 +1,10 @@
-// The network on two canvases: links and nodes at rest below, drawn anew when figures have changed, a little in each frame; pulses and messages above, in every frame.
+// The network on two canvases: links and nodes at rest below, drawn by a worker (rest.js) when figures have changed; pulses and messages above, in every frame.
 
 import { at, place } from "./layout.js";
-import { mixed, theme } from "./theme.js";
+import { theme } from "./theme.js";
 
-const BUDGET = 2.5; // milliseconds of a frame for drawing links anew
 const CHANNELS = ["reward", "transition", "feedback", "activity"];
+const IDLE = 5; // times what a drawing has taken, until the next
 
 function fitted(canvas) {
   const ratio = Math.min(2, window.devicePixelRatio || 1);
@@ -29,11 +29,14 @@ function glow(color, core) {
 
 export class Scene {
   constructor(below, above) {
-    this.canvas = { below, above };
+    this.canvas = above;
     this.shown = new Set(CHANNELS);
     this.drawn = null;
-    this.work = null;
     this.near = null; // the node or link under the pointer
+    this.worker = new Worker("rest.js", { type: "module" });
+    this.worker.onmessage = ({ data }) => this.rested(data);
+    const canvas = below.transferControlToOffscreen();
+    this.worker.postMessage({ canvas }, [canvas]);
   }
 
   show(team) {
@@ -42,118 +45,26 @@ export class Scene {
   }
 
   resize() {
-    this.below = fitted(this.canvas.below);
-    this.above = fitted(this.canvas.above);
-    const { width, height, ratio } = this.below;
+    this.above = fitted(this.canvas);
+    const { width, height, ratio } = this.above;
     this.drawn = this.team && width > 60 ? place(this.team, width, height) : null;
-    this.aside = new OffscreenCanvas(Math.max(1, this.canvas.below.width), Math.max(1, this.canvas.below.height));
-    this.pen = this.aside.getContext("2d");
-    this.pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     this.sprites = Object.fromEntries(["world", "actor", "critic", "dopamine", ...CHANNELS, "loss"].map((name) => [name, [glow(theme[name], 0.05), glow(theme[name], 0.45)]]));
-    this.work = null;
+    this.worker.postMessage({ theme: { ...theme }, drawn: this.drawn, extent: { width, height, ratio } });
   }
 
-  // Begin to draw the links anew, from these rates: those that look alike in one stroke.
+  // Have links and nodes at rest drawn anew, from these rates: by a worker, which is given no more to do than leaves it idle most of the time.
   redraw(traffic) {
-    if (!this.drawn) return;
-    this.due = this.work ? traffic : null; // what is under way is finished first
-    if (this.work) return;
-    const groups = new Map();
-    const most = Math.max(...traffic.rate, 1e-12);
-    for (const link of this.drawn.links) {
-      if (!this.shown.has(link.channel)) continue;
-      const rate = traffic.rate[link.index], lost = rate > 0 ? traffic.lossRate[link.index] / rate : 0;
-      const wide = rate > 0 ? 1 + Math.round(5 * Math.sqrt(rate / most)) : 0, red = Math.round(10 * Math.sqrt(Math.min(1, lost)));
-      const key = `${CHANNELS.indexOf(link.channel)} ${red} ${wide}`;
-      if (!groups.has(key)) groups.set(key, { channel: link.channel, wide, red, links: [] });
-      groups.get(key).links.push(link);
-    }
-    const crowd = Math.min(1, Math.max(0.16, 9 / Math.sqrt(this.drawn.links.length)));
-    this.pen.clearRect(0, 0, this.below.width, this.below.height);
-    this.work = this.strokes([...groups.values()].sort((a, b) => CHANNELS.indexOf(a.channel) - CHANNELS.indexOf(b.channel)), crowd);
+    this.due = this.busy ? traffic : null;
+    if (this.busy || !this.drawn) return;
+    this.busy = true;
+    this.worker.postMessage({ rate: traffic.rate.slice(), lossRate: traffic.lossRate.slice(), shown: this.shown });
   }
 
-  *strokes(groups, crowd) {
-    const pen = this.pen;
-    for (const { channel, wide, red, links } of groups) {
-      for (let first = 0; first < links.length; first += 60) {
-        pen.strokeStyle = red ? mixed(theme[channel], theme.loss, Math.min(1, red / 6)) : theme[channel];
-        pen.globalAlpha = wide ? Math.min(0.9, crowd * (0.55 + 0.06 * red)) : crowd * 0.25;
-        pen.lineWidth = wide ? (0.5 + 0.45 * wide) * (0.55 + 0.45 * crowd) : 0.6;
-        pen.setLineDash(wide ? [] : [3, 4]);
-        pen.beginPath();
-        for (const { curve } of links.slice(first, first + 60)) {
-          pen.moveTo(curve[0], curve[1]);
-          pen.bezierCurveTo(curve[2], curve[3], curve[4], curve[5], curve[6], curve[7]);
-        }
-        pen.stroke();
-        yield;
-      }
-    }
-    pen.globalAlpha = 1;
-    pen.setLineDash([]);
-    for (const node of this.drawn.nodes) {
-      this.node(pen, node);
-      if (node.index % 20 === 19) yield;
-    }
-    this.labels(pen);
-  }
-
-  node(pen, { x, y, r, units, team }) {
-    pen.beginPath();
-    if (team === "world") pen.roundRect(x - r, y - r * 0.8, 2 * r, 1.6 * r, 7);
-    else pen.arc(x, y, r, 0, 2 * Math.PI);
-    pen.fillStyle = mixed(theme.paper, theme[team], 0.13);
-    pen.fill();
-    pen.lineWidth = r > 8 ? 1.8 : 1.2;
-    pen.strokeStyle = theme[team];
-    pen.stroke();
-    if (team === "world" || units < 2 || r < 9) return;
-    const seeds = Math.min(units, 180), inner = r - 4.5, size = Math.max(0.8, Math.min(2.2, (0.75 * inner) / Math.sqrt(seeds)));
-    pen.fillStyle = theme[team];
-    pen.globalAlpha = 0.75;
-    for (let i = 0; i < seeds; i++) {
-      const away = inner * Math.sqrt((i + 0.5) / seeds), angle = i * 2.399963229728653;
-      pen.beginPath();
-      pen.arc(x + away * Math.cos(angle), y + away * Math.sin(angle), size, 0, 2 * Math.PI);
-      pen.fill();
-    }
-    pen.globalAlpha = 1;
-  }
-
-  labels(pen) {
-    pen.textAlign = "center";
-    pen.textBaseline = "alphabetic";
-    pen.lineJoin = "round";
-    pen.lineWidth = 4;
-    pen.strokeStyle = theme.paper;
-    for (const { x, y, name, more } of this.drawn.labels) {
-      for (const [text, font, color, up] of [[name, "600 12.5px", theme.text, more ? 13 : 0], [more, "11.5px", theme.quiet, 0]]) {
-        pen.font = `${font} ${theme.font}`;
-        pen.strokeText(text, x, y - up);
-        pen.fillStyle = color;
-        pen.fillText(text, x, y - up);
-      }
-    }
-  }
-
-  // Go on with what `redraw` has begun; it is seen when all of it is there.
-  settle() {
-    if (!this.work) return;
-    const until = performance.now() + BUDGET;
-    while (performance.now() < until) {
-      if (this.work.next().done) {
-        this.work = null;
-        const { context } = this.below;
-        context.save();
-        context.setTransform(1, 0, 0, 1, 0, 0);
-        context.clearRect(0, 0, this.aside.width, this.aside.height);
-        context.drawImage(this.aside, 0, 0);
-        context.restore();
-        if (this.due) this.redraw(this.due);
-        return;
-      }
-    }
+  rested(took) {
+    setTimeout(() => {
+      this.busy = false;
+      if (this.due) this.redraw(this.due);
+    }, IDLE * took);
   }
 
   frame(traffic, now) {
