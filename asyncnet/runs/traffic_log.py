@@ -100,10 +100,10 @@ class Log:
         self._lines.add("".join(texts))
 
     def _thin(self) -> None:
-        """Leave out about half of the older rows, those that are closest to another."""
+        """Leave out about half of the older rows, those that are closest to the one before."""
         recent = min(LATELY, len(self._rows) // 4)
         older, lately = self._rows[: len(self._rows) - recent], self._rows[len(self._rows) - recent :]
-        least = 2.0 * (older[-1][0] - older[0][0]) / len(older)
+        least = 1.5 * (older[-1][0] - older[0][0]) / len(older)
         kept = older[:1]
         for row in older[1:]:
             if row[0] - kept[-1][0] >= least:

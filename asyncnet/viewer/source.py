@@ -155,7 +155,7 @@ class Source:
             "under": [printable(str(each))[:100] for each in scenario.get("under", ()) if isinstance(scenario.get("under"), list)][:20],
         }
         if self._unread:
-            told["trouble"] = f"{self._unread} lines of {TRAFFIC} and {METRICS} could not be read"
+            told["trouble"] = f"lines of {TRAFFIC} and {METRICS} that could not be read: {self._unread}"
         if about.status != "running" and self._summary[0] != about.status:  # that of a run that goes on is from before
             self._summary = about.status, self._summed(path)
         return told | ({} if about.status == "running" else self._summary[1])

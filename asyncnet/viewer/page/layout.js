@@ -1,6 +1,6 @@
 // Where nodes stand and how links run: the world at the left, the actor's layers as columns from left to right, the critic's below them.
 
-const SIDE = { left: 86, right: 92, top: 74, bottom: 58 };
+const SIDE = { left: 86, right: 104, top: 74, bottom: 58 };
 const GAP = 54; // between actor and critic
 const CLOSE = 15; // pixels between two nodes of a column, at least; else it becomes several
 
@@ -116,6 +116,18 @@ function box(curve) {
   return [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
 }
 
+// Pixels from a point to a curve, taken as sixteen straight pieces.
+function distance(curve, x, y) {
+  let least = Infinity, [ax, ay] = curve;
+  for (let piece = 1; piece <= 16; piece++) {
+    const [bx, by] = at(curve, piece / 16);
+    const dx = bx - ax, dy = by - ay, along = ((x - ax) * dx + (y - ay) * dy) / (dx * dx + dy * dy || 1), t = Math.min(1, Math.max(0, along));
+    least = Math.min(least, Math.hypot(ax + t * dx - x, ay + t * dy - y));
+    [ax, ay] = [bx, by];
+  }
+  return least;
+}
+
 // The node under a point, else the nearest link that is shown; null if there is nothing near.
 export function under(drawn, x, y, shown) {
   let found = null, least = Infinity;
@@ -127,11 +139,8 @@ export function under(drawn, x, y, shown) {
   least = 6;
   for (const link of drawn.links) {
     if (!shown.has(link.channel) || !within(link.box, x, y)) continue;
-    for (let t = 0.04; t < 1; t += 0.04) {
-      const [px, py] = at(link.curve, t);
-      const away = Math.hypot(px - x, py - y);
-      if (away < least) [found, least] = [{ link }, away];
-    }
+    const away = distance(link.curve, x, y);
+    if (away < least) [found, least] = [{ link }, away];
   }
   return found;
 }

@@ -41,7 +41,11 @@ const feed = new Feed((other) => {
   stale = true;
 });
 const timeline = new Timeline(feed);
-const page = (window.asyncnet = { feed, timeline, scene, frames: 0, busy: 0 }); // for whoever measures
+const page = (window.asyncnet = {
+  feed, timeline, scene,
+  frames: 0, busy: 0, // for whoever measures: how many, and milliseconds spent on them
+  moving: () => ({ dots: traffic?.dots.length ?? 0, pulse: Math.max(0, ...(traffic?.pulse ?? [])) }),
+});
 
 function frame(now) {
   const began = performance.now(), passed = Math.min(0.1, (now - last) / 1000);

@@ -110,10 +110,11 @@ export class Panel {
     if (figure("episodes") >= 1) rows.push(["episodes", whole(figure("episodes"))]);
     if (behind) rows.push(["actions on time", percent(behind.on_time ?? 0)]);
     rows.push([about.time === "wall" ? "the run's time" : "simulated time", `${(figure("now") / 1e6).toFixed(1)} s`]);
-    const before = timeline.rows[timeline.at], after = timeline.rows[timeline.at + 1];
-    if (after) rows.push(["decisions a second", whole((after.decisions - before.decisions) / Math.max(1e-9, after.seconds - before.seconds))]);
+    const before = timeline.rows[timeline.at], after = timeline.rows[timeline.at + 1], ended = about.summary && timeline.cursor >= timeline.end;
+    if (ended && about.summary.decisions_per_second) rows.push(["decisions a second", whole(about.summary.decisions_per_second)]);
+    else if (after) rows.push(["decisions a second", whole((after.decisions - before.decisions) / Math.max(1e-9, after.seconds - before.seconds))]);
     rows.push(["nodes", whole(team.nodes.reduce((total, node) => total + node.nodes, 0))], ["engine", about.engine ?? ""], ["seed", about.seed ?? ""]);
-    if (about.summary && timeline.cursor >= timeline.end) rows.push(["digest", String(about.summary.digest ?? "").slice(0, 16)]);
+    if (ended) rows.push(["digest", String(about.summary.digest ?? "").slice(0, 16)]);
     list($("figures"), rows);
     said("scale", timeline.rows.length > 1 ? `a pulse: ${plural(traffic.perPulse, "tick")}, of the world ${plural(traffic.perPulse, "decision")} · a dot: ${plural(traffic.perDot, "message")}` : "");
     said("clock", `${clock(timeline.cursor)} of ${clock(timeline.end)}`);

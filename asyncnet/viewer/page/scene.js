@@ -33,6 +33,7 @@ export class Scene {
     this.shown = new Set(CHANNELS);
     this.drawn = null;
     this.near = null; // the node or link under the pointer
+    this.rests = 0; // drawings that were finished
     this.worker = new Worker("rest.js", { type: "module" });
     this.worker.onmessage = ({ data }) => this.rested(data);
     const canvas = below.transferControlToOffscreen();
@@ -61,6 +62,7 @@ export class Scene {
   }
 
   rested(took) {
+    this.rests += 1;
     setTimeout(() => {
       this.busy = false;
       if (this.due) this.redraw(this.due);
