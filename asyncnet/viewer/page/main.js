@@ -52,7 +52,9 @@ function frame(now) {
   last = now;
   if (traffic && feed.rows.length) {
     const seconds = now / 1000;
+    const moved = timeline.moves;
     timeline.advance(passed);
+    if (moved && !timeline.moves) stale = true;
     if (stale || (timeline.moves && seconds - told > WORDS)) {
       told = seconds;
       stale = false;
