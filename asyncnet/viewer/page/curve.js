@@ -16,7 +16,7 @@ export class Curve {
     const by = kind === "mean_return" ? "episodes" : "decisions";
     this.points = kind ? progress.filter((row) => typeof row[kind] === "number").map((row) => [row[by] ?? 0, row[kind]]) : [];
     const last = progress.at(-1);
-    const goal = last?.done > 0.01 ? Math.round((last[by] ?? 0) / last.done) : 0;
+    const goal = last?.done > 0 ? Math.round((last[by] ?? 0) / last.done) : 0;
     Object.assign(this, { kind, title, by, goal: Math.max(goal, this.points.at(-1)?.[0] ?? 1, 1) });
   }
 
