@@ -127,20 +127,19 @@ def test_delays_and_losses_are_those_that_the_conditions_say():
     assert mean_delay(made.links, "reward", 10) == pytest.approx(30.0)
 
 
-def counts(made, number):
+def counts(team, number):
     """So much of everything."""
-    shown = Picture(made)
-    return Counts(number, number, 0, *[np.full(len(shown.team.nodes), number)] * 2, *[np.full(len(shown.team.links.channel), number)] * 3)
+    return Counts(number, number, 0, *[np.full(len(team.nodes), number)] * 2, *[np.full(len(team.links.channel), number)] * 3)
 
 
 def test_a_file_that_would_grow_too_large_loses_older_rows_evenly(monkeypatch, tmp_path):
     made, now = multiplexer(), [0.0]
     monkeypatch.setattr(traffic_log, "MOST_BYTES", 60_000)
     monkeypatch.setattr(traffic_log.time, "monotonic", lambda: now[0])
-    log = Log(tmp_path / TRAFFIC, made)
+    log, team = Log(tmp_path / TRAFFIC, made), Picture(made).team
     for number in range(1500):
         now[0] += 0.5
-        log.counts(counts(made, number))
+        log.counts(counts(team, number))
         assert (tmp_path / TRAFFIC).stat().st_size <= 60_000
     log.close()
     _, rows = read(tmp_path)
