@@ -23,7 +23,7 @@ MOST_BYTES = 8 << 20
 
 Name = Annotated[str, Field(max_length=200)]
 Total = Annotated[int, Field(ge=0, le=2**53)]
-Totals = Annotated[list[Total], Field(max_length=MOST_LINKS)]
+Totals = Annotated[list[Total], Field(max_length=2 * MOST_LINKS)]  # from layer to layer there may be somewhat more
 Seconds = Annotated[float, Field(ge=0.0, le=1e12)]
 
 
