@@ -17,7 +17,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection, Pipe
@@ -59,22 +59,30 @@ class Lost(Exception):
 
 
 def conduct(
-    scenario: Scenario, reporter: Reporter, *, address: str | None = None, kept: Keeper | None = None, begin: Checkpoint | None = None, **how: Any
+    scenario: Scenario,
+    reporter: Reporter,
+    *,
+    address: str | None = None,
+    token: Mapping[str, str] | None = None,
+    kept: Keeper | None = None,
+    begin: Checkpoint | None = None,
+    **how: Any,
 ) -> Record:
     """Run a scenario on Ray by a conductor; whatever happens to Ray there is a record, of what is known then.
 
-    Raises ScenarioError if a cluster cannot be joined, and RuntimeError, with the traceback, for a bug.
+    `token` are the variables with which it gets into the Ray at `address` if that is the one of this process. Raises ScenarioError if a cluster cannot be
+    joined, and RuntimeError, with the traceback, for a bug.
     """
     order = (
         outside.packed(scenario),
         scenario.data(),
-        address,
-        None if kept is None else (kept.every, kept.recording),
+        (address, token is not None),
+        None if kept is None else (kept.every, kept.recording, kept.name),
         None if begin is None else tuple(begin),
         how,
     )
     ending = threading.Event()
-    with interrupts.instead(ending.set), _process(address) as (process, link):
+    with interrupts.instead(ending.set), _process(address, token or {}) as (process, link):
         link.send(order)
         watch = _Watch(scenario, reporter, kept, process, link, address, ending)
         try:
@@ -84,7 +92,7 @@ def conduct(
 
 
 @contextmanager
-def _process(address: str | None) -> Iterator[tuple[subprocess.Popen[bytes], Connection]]:
+def _process(address: str | None, token: Mapping[str, str]) -> Iterator[tuple[subprocess.Popen[bytes], Connection]]:
     """The conductor and the pipe to it; at the end nothing is left of it, nor of a Ray of its own."""
     here, there = Pipe()
     with ExitStack() as stack:
@@ -98,7 +106,7 @@ def _process(address: str | None) -> Iterator[tuple[subprocess.Popen[bytes], Con
                 stderr=said,
                 pass_fds=[there.fileno()],
                 start_new_session=True,  # Ctrl-C is for whoever watches
-                env={**os.environ, **(CONTROL_TIMEOUT if base is None else base.environment)},
+                env={**os.environ, **(CONTROL_TIMEOUT | token if base is None else base.environment)},
             )
         stack.callback(_end, process)
         here.send(base)
@@ -322,9 +330,9 @@ class Eyes:
 class _Teller:
     """In the conductor: the run's Reporter and Keeper, which tell whoever watches."""
 
-    def __init__(self, link: Connection, keeping: tuple[float, bool]) -> None:
+    def __init__(self, link: Connection, keeping: tuple[float, bool, str]) -> None:
         self._link = link
-        self.every, self.recording = keeping
+        self.every, self.recording, self.name = keeping
 
     def tell(self, *word: Any) -> None:
         self._link.send(word)
@@ -349,13 +357,13 @@ def main(descriptor: int) -> None:
     """The conductor."""
     link = Connection(descriptor)
     base: Ground | None = link.recv()
-    given, data, address, keeping, begin, how = link.recv()
-    teller, stop = _Teller(link, keeping or (0.0, False)), threading.Event()
+    given, data, (address, ours), keeping, begin, how = link.recv()
+    teller, stop = _Teller(link, keeping or (0.0, False, "")), threading.Event()
     threading.Thread(target=_obey, args=(link, stop), name="orders", daemon=True).start()
     warnings.showwarning = lambda message, *_, **__: teller.tell("warning", str(message))
     try:
         outside.receive(given)
-        with joined(address) if base is None else _here(base) as held:
+        with joined(address, ours=ours) if base is None else _here(base) as held:
             _work(held, check(data, "scenario"), teller, stop, kept=teller if keeping else None, begin=None if begin is None else Checkpoint(*begin), **how)
     except ScenarioError as error:
         teller.tell("refused", error.where, error.key, error.why)

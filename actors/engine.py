@@ -12,6 +12,7 @@ from asyncnet.team.draw import plan
 
 from .conductor import conduct
 from .courier import COURIERS
+from .ray_internals import LOCAL, mine
 from .session import knock
 from .team import groups
 from .windows import reach
@@ -32,7 +33,7 @@ def check(scenario: Scenario, *, time: str = "wall", pack: int = 1, wire: str = 
         parts = groups(team, pack)
         where = {i: str(number) for number, part in enumerate(parts) for i in part}
         reach(team, {code: LinkModel(scenario.links, name, scenario.tick) for name, code in CHANNELS.items()}, where, sorted(set(where.values())))
-    if address is not None:
+    if address not in (None, LOCAL):
         knock(address)
 
 
@@ -50,8 +51,13 @@ def run(
     """Run a scenario on Ray actors, `pack` nodes in each, to its end or to KeyboardInterrupt, in a process of its own (conductor.py).
 
     A record comes back whatever happens: of a node's code that failed, of actors that are lost or frozen, of a Ray that is gone, with what is known then.
+    It joins the Ray at `address`, or else the one that this process has started or joined; without either, or with "local", it has one of its own.
     In "virtual" time the bits are those of the embedded engine, whatever the placement; in "wall" time every clock is real. `kept` takes checkpoints and,
     in wall time, the recording; `begin` is the state to go on from.
     """
     check(scenario, time=time, pack=pack, wire=wire)
-    return conduct(scenario, reporter, address=address, kept=kept, begin=begin, time=time, pack=pack, wire=wire)
+    token: dict[str, str] | None = None
+    if address is None and (found := mine()) is not None:
+        address, token = found
+        reporter.note(f"joining the Ray of this process, at {address}")
+    return conduct(scenario, reporter, address=None if address == LOCAL else address, token=token, kept=kept, begin=begin, time=time, pack=pack, wire=wire)

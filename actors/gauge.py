@@ -37,4 +37,14 @@ class Gauge:
         if not self.count:
             return None
         place = int(np.searchsorted(np.cumsum(self.bins), share * self.count))
-        return 2.0 ** ((place + 0.5) / PER_OCTAVE)
+        return _middle(place)
+
+    @staticmethod
+    def spread(bins: list[int]) -> list[tuple[float, int]]:
+        """(microseconds, how many) of each bin that is not empty."""
+        return [(round(_middle(place), 1), count) for place, count in enumerate(bins) if count]
+
+
+def _middle(place: int) -> float:
+    """The geometric middle of a bin."""
+    return 2.0 ** ((place + 0.5) / PER_OCTAVE)

@@ -32,6 +32,7 @@ from asyncnet.runs.checkpoint import Checkpoint
 from asyncnet.runs.picture import Picture
 from asyncnet.scenario import outside
 from asyncnet.scenario.schema import check
+from asyncnet.team.network import PORT
 
 from .courier import COURIERS
 from .standing import StandingLoop, at_time_of_day
@@ -82,6 +83,7 @@ class Host:
             self.recorder.watch(self.loop)
         self.loop.prepare(wired=True)
         self.loop.wire = self.courier = COURIERS[wire](address or _address(), self.loop.largest)
+        self._left: list[tuple[np.ndarray, np.ndarray]] = []  # what came after the loop's end
         self.failure: str | None = None
         self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
         self._told = 0
@@ -179,7 +181,11 @@ class Host:
         return -1 if made is None else made.about["now"]
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
-        """The complete state of its nodes: in virtual time at the last meeting, else as soon as the loop is between two events; None if there is none."""
+        """The complete state of its nodes: at the run's end, once its loop has ended there; in virtual time at the last meeting, else as soon as the loop is
+        between two events; None if there is none.
+        """
+        if self.loop.stopped == "finished" and not self._thread.is_alive():
+            return tuple(self._at_the_end())
         if isinstance(self.loop, WindowedLoop):
             return None if self.loop.at_meeting is None else tuple(self.loop.at_meeting)  # nothing is turned away there
         if self.loop.stopped is not None:
@@ -193,6 +199,21 @@ class Host:
             return None
         self._note_refused(state.arrays["ledger"])
         return tuple(state)
+
+    def _at_the_end(self) -> Checkpoint:
+        """The state of a loop that has ended, and what has come for it since: that is under way."""
+        self._drain()
+        state = snapshot.take(self.loop)
+        state.arrays["ledger"][IN_FLIGHT] = 0  # as for any state: what it holds is counted when it is
+        self._note_refused(state.arrays["ledger"])
+        rows, values = [state.arrays["agenda"]], [state.arrays["agenda/values"]]
+        for came, numbers in self._left:
+            for (at, code, seq, stamp, size), end in zip(came.tolist(), np.cumsum(came[:, 4]).tolist(), strict=True):
+                if (link := self._link(code)) is not None:
+                    rows.append(np.array([[at, *map(int, as_python(of_who)(np.int64(code))), seq, stamp, self.loop.plan.links[link, PORT], size]]))
+                    values.append(numbers[end - size : end])
+        arrays = {"agenda": np.concatenate(rows), "agenda/values": np.concatenate(values)}
+        return state._replace(arrays=state.arrays | arrays)
 
     def _note_refused(self, table: np.ndarray) -> np.ndarray:
         """The ledger, with the messages that found no room here."""
@@ -249,8 +270,10 @@ class Host:
         return {
             "score": loop.score.summary() if loop.score else None,
             "returns": loop.score.returns if loop.score else None,
+            "lengths": loop.score.lengths if loop.score else None,
+            "ends": loop.score.ends if loop.score else None,
             "rewards": loop.score.binned() if loop.score else None,
-            "states": {i: node.state.astype("<f8").tobytes() for i, node in loop.nodes.items()},
+            "states": {i: node.digested.astype("<f8").tobytes() for i, node in loop.nodes.items()},
             "weights": {n.name: {k: [list(a.shape), a.tobytes()] for k, a in n.learned().items()} for i, n in loop.nodes.items() if i},
             "nodes": nodes,
             "fields": {node.name: digest_of(node).hex() for node in loop.nodes.values()},
@@ -268,7 +291,8 @@ class Host:
         while quiet < 2:  # the first wait may end at once: `stop` has woken it
             came = self.courier.receive(DRAIN)
             quiet = 0 if came else quiet + 1
-            for rows, _ in came:
+            for rows, numbers in came:
+                self._left.append((rows, numbers))
                 for code in rows[:, 1].tolist():
                     link = self._link(code)
                     if link is not None:

@@ -1,7 +1,9 @@
 """What is taken from inside Ray: names without a promise, all in this file (tests/actors/test_ray_internals.py says which is gone or changed).
 
     ray._raylet.GcsClient                             `knock`: asks a cluster's control store, in a process of its own, whether it lets us in
-    ray._raylet.AuthenticationTokenLoader             `forget_token`: the token of the first session of a process is kept for good
+    ray._raylet.AuthenticationTokenLoader             `forget_token`: the token of the first session of a process is kept for good; `mine`: the token of a
+                                                      Ray that this process is in, for another process that is to join it
+    ray.util.client.ray.is_connected                  `mine`: whether it is in one by Ray's client, from afar
     ray._private.ray_constants.ENABLE_RAY_CLUSTER     `loopback`: the switch that keeps a local Ray on 127.0.0.1, on Linux too
     RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER                 `loopback`: the same for the processes it starts
     RAY_enable_worker_prestart, ...                   QUIET, CONTROL_TIMEOUT: settings of Ray's own processes (ray_config_def.h), and SPT_NOENV of setproctitle
@@ -39,6 +41,9 @@ CONTROL_TIMEOUT = {"RAY_gcs_rpc_server_reconnect_timeout_s": "20"}
 ESSENTIAL = {"raylet": "the raylet", "gcs_server": "the control store (gcs_server)"}
 """Processes without which a Ray is none, and what they are called here."""
 
+LOCAL = "local"
+"""The address that means a Ray of its own, as for ray.init."""
+
 ACTOR = "ray::"
 """How the name of an actor's process begins."""
 
@@ -65,6 +70,24 @@ def found(address: str) -> str:
         return Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster").read_text().strip()
     except OSError:
         raise ValueError("no cluster was started on this machine") from None
+
+
+def mine() -> tuple[str, dict[str, str]] | None:
+    """The address of the Ray that this process has started or joined, and the variables with which another one gets in; None if it is in none.
+
+    A Ray on the other side of Ray's client is none: no other process of this machine reaches its control store.
+    """
+    if sys.modules.get("ray") is None:
+        return None
+    import ray
+
+    if not ray.is_initialized() or ray.util.client.ray.is_connected():
+        return None
+    from ray._raylet import AuthenticationTokenLoader
+
+    header = AuthenticationTokenLoader.instance().get_token_for_http_header()
+    token = next((said.removeprefix("Bearer ") for said in header.values()), "")
+    return str(ray.get_runtime_context().gcs_address), {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token} if token else {}
 
 
 def forget_token() -> None:

@@ -16,6 +16,7 @@ from asyncnet.team.network import Plan
 
 from .gauge import Gauge
 
+MOST_NAMED = 64  # actors whose wires are told one by one
 BEHIND = 0.9  # a node with a smaller share of its ticks could not keep its clock
 
 
@@ -55,6 +56,8 @@ def whole(left: Record, plan: Plan, handed: list[dict[str, Any]], tick: int | No
         left,
         score=world["score"] if world else left.score,
         returns=world["returns"] if world else [],
+        lengths=world["lengths"] if world else [],
+        ends=world["ends"] if world else [],
         rewards=[tuple(row) for row in world["rewards"]] if world else [],
         digest=digest(states) if len(states) == len(plan.nodes) and "failures" not in measured else "",
         weights={
@@ -84,8 +87,16 @@ def _measured(plan: Plan, handed: list[dict[str, Any]], nodes: dict[str, dict[st
     measured = {name: sum(result[name] for result in handed) for name in ("refused_frames", "malformed_frames")}
     measured |= {"off_clock": off, "elapsed_s": elapsed / 1e6}
     if tick is not None:
-        measured["pauses"] = {", ".join(result["nodes"]) or plan.nodes[0].name: result["pauses"] for result in handed if result["pauses"]}
+        named = {", ".join(result["nodes"]) or plan.nodes[0].name: result for result in handed}
+        measured["pauses"] = {name: result["pauses"] for name, result in named.items() if result["pauses"]}
+        if len(named) <= MOST_NAMED:
+            measured["wire_us"] = {name: _spreads(result["measured"]) for name, result in named.items()}
     return measured
+
+
+def _spreads(measured: dict[str, Any]) -> dict[str, list[tuple[float, int]]]:
+    """How long messages took to an actor, by channel: (microseconds, messages) for each bin of its gauge that is not empty."""
+    return {channel: spread for channel, (bins, _) in measured.items() if (spread := Gauge.spread(bins))}
 
 
 def _links(team: Plan, table: np.ndarray, handed: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -14,7 +14,7 @@ import threading
 import uuid
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -170,14 +170,15 @@ def knock(address: str) -> None:
 
 
 @contextmanager
-def joined(address: str) -> Iterator[Session]:
-    """Join the cluster at this address, and leave it."""
+def joined(address: str, *, ours: bool = False) -> Iterator[Session]:
+    """Join the cluster at this address, and leave it; `ours`: another process of this machine is in it under that very address."""
     with _handlers_kept():
         import ray
 
     namespace = f"asyncnet-{uuid.uuid4().hex}"
     try:
-        with _handlers_kept():
+        # Of an address on the loopback interface Ray makes one of the network's otherwise, where a local Ray does not listen.
+        with _handlers_kept(), loopback() if ours and address.startswith("127.") else nullcontext():
             context = ray.init(
                 address=address,
                 namespace=namespace,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time as clock_time
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -32,6 +33,7 @@ from .windows import CHECKPOINT, STOP
 from .wire import MAX_WAITING
 
 POLL = 0.25  # seconds between looks at the world
+MOST_NAMED = 4  # nodes in the name of an actor
 LOOK = 2.0  # seconds between looks at everybody
 LEAD = 0.5  # seconds between the order to start and the start, so that all hosts have heard
 AGAIN = 0.1  # the same for standing still, and for going on after it
@@ -69,6 +71,11 @@ def groups(team: Plan, pack: int) -> list[list[int]]:
         else:
             others.append([node.index])
     return [[0], *([i for together in others[at : at + pack] for i in together] for at in range(0, len(others), pack))]
+
+
+def _in_short(nodes: list[str]) -> str:
+    """Who shares an actor, for Ray's own tools."""
+    return "+".join(nodes if len(nodes) <= MOST_NAMED else [*nodes[: MOST_NAMED - 1], f"{len(nodes) - MOST_NAMED + 1} more"])
 
 
 class Team:
@@ -113,9 +120,12 @@ class Team:
         self._carrying = SILENT
         self._told: dict[str, Any] = {}
         self._tell, self._interrupted = tell, interrupted or threading.Event()
+        run = kept.name.rpartition("__")[2] if kept is not None else uuid.uuid4().hex[:12]
         for (name, part), twist in zip(enumerate(parts), twists or [{}] * len(parts), strict=True):
             more = {key: value for key, value in twist.items() if key != "options"}
-            remote = ray.remote(Host).options(**options, **twist.get("options", {}))
+            whom = _in_short(names[str(name)])
+            kind = type(whom, (Host,), {"__module__": Host.__module__})  # Ray names an actor's process after its class
+            remote = ray.remote(kind).options(name=f"{whom} {run}", **options, **twist.get("options", {}))
             state = None if begin is None else tuple(snapshot.part(begin, self.plan, part))
             record = str(name) if self.recording else None
             self.hosts[str(name)] = remote.remote(data, part, wire, local, virtual=self.virtual, record=record, begin=state, given=given, **more)
@@ -224,12 +234,16 @@ class Team:
         """Write a checkpoint: in virtual time of the instant at which all met last, else of one at which all stand still and nothing is under way."""
         since = None if self.virtual else self._stand()
         if self.virtual or since is not None:
-            parts = [part for part in self.hosts.answers("state", timeout=self._carrying).values() if part is not None]
-            if len(parts) == len(self.hosts):
-                self.kept.checkpoint(snapshot.merge(Checkpoint(*part) for part in parts))
+            self._keep_states()
         if since is not None and not last:
             at = clock_time.time_ns() + int(AGAIN * 1e9)
             self.hosts.answers("go_on", lambda _: (since, at))
+
+    def _keep_states(self) -> None:
+        """Have a checkpoint of what all hosts say is their state, if all do."""
+        parts = [part for part in self.hosts.answers("state", timeout=self._carrying).values() if part is not None]
+        if len(parts) == len(self.hosts):
+            self.kept.checkpoint(snapshot.merge(Checkpoint(*part) for part in parts))
 
     def _stand(self) -> int | None:
         """In real time: have all loops stand still until nothing is under way between them; returns the run's time there, or None if they had to go on."""
@@ -266,6 +280,8 @@ class Team:
         self.hosts.answers("stop", lambda _: (stopped,))
         ended = self._await_ends()
         self._until_balanced(ended)
+        if stopped == "finished" and self.kept is not None and self.kept.every and len(ended) == len(self.hosts):
+            self._keep_states()  # it may be given another length
         handed = list(self.hosts.answers("result", of=ended, timeout=self._carrying).values())
         self._collect()
         if self.hosts.gone and stopped in ("finished", "interrupted"):

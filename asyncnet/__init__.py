@@ -21,10 +21,12 @@ _WHERE = {
     "list_studies": "api",
     "load": "api",
     "evaluate": "runs.evaluation",
+    "new": "templates.new",
     "open": "runs.opened",
     "register": "scenario.outside",
     "replay": "api",
     "replicate": "runs.replicas",
+    "report": "studies.report",
     "resume": "api",
     "run": "api",
     "sweep": "studies.frames",
@@ -45,10 +47,12 @@ __all__ = [
     "list_scenarios",
     "list_studies",
     "load",
+    "new",
     "open",
     "register",
     "replay",
     "replicate",
+    "report",
     "resume",
     "run",
     "sweep",
@@ -67,6 +71,8 @@ if TYPE_CHECKING:
     from asyncnet.scenario.outside import register
     from asyncnet.scenario.schema import Scenario
     from asyncnet.studies.frames import sweep
+    from asyncnet.studies.report import report
+    from asyncnet.templates.new import new
     from asyncnet.viewer.serving import watch
 
 

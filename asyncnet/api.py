@@ -25,6 +25,8 @@ from asyncnet.team.draw import plan
 from asyncnet.text import in_a_line
 
 if typing.TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from asyncnet.runs.live import Live
 
 # Engines are named by strings, so that naming one does not import it. Each has `run`, and `check`, which refuses what it cannot run before anything is made.
@@ -152,11 +154,13 @@ def resume(
     record: bool = True,
     memory: float | None = None,
     trust: bool = False,
+    set: Mapping[str, Any] | str | Iterable[str] = (),
     reporter: Reporter | None = None,
     **options: Any,
 ) -> Result:
     """Go on with a run from its last checkpoint, in its own directory, and return what came of the whole.
 
+    `set` gives it another length, {"task.episodes": 2000}, and so one that has finished can go on too: to the end of a run that had been asked for it at once.
     In simulated time the end is that of a run never interrupted, to the bit, and `engine` and `options` may be others than before. In wall time nothing is lost
     but the time since the checkpoint; the run goes on from there as good as before, not in the same bits. What it needs from outside the package is
     what the directory holds; `trust` lets it run code that was never brought on this machine. Raises ScenarioError where there is nothing to go on from.
@@ -164,14 +168,21 @@ def resume(
     path, shown = stored.find(run_dir), reporter or Quiet()
     with RunDirectory.again(path, every=checkpoint, recording=record, trust=trust) as kept:
         about, made = kept.about, kept.scenario
-        if about.status == "finished":
-            raise ScenarioError(str(run_dir), "", "this run has finished")
+        from asyncnet.runs import extension
+
+        over, unit = extension.layers(set), f"task.{extension.unit_of(made)}"
+        if about.status == "finished" and not over:
+            raise ScenarioError(str(run_dir), "", f"this run has finished; it goes on to another length with --set {unit}=N")
+        made = extension.asked(made, over)
         engine, before = engine or about.engine, _time(about.engine, about.how)
         chosen = {**(_kept_options(path, about) if engine == about.engine else {"time": before}), **options}
         at_once = before == "virtual" and all(part.how == "exactly" for part in about.resumed)
         exact = at_once and _time(engine, chosen) == "virtual"
         start = _engine(engine, made, chosen, memory)
-        state = _newest(path, made, shown)
+        state, whose = _newest(path, [made, kept.scenario, *stored.earlier(about, kept.scenario)], about, shown)
+        if over or whose != made:
+            state = extension.relaid(state, whose, made, over[-1].where if over else str(path), at_once=at_once)
+            shown.note(f"{unit} was {whose.task.decisions or whose.task.episodes:,}, is {made.task.decisions or made.task.episodes:,}")
         snapshot.prove(made, state, at_once=at_once)
         state = snapshot.balanced(state, plan(made))
         if about.status == "running":
@@ -184,7 +195,8 @@ def resume(
                 shown.note(f"{name} was {version}, is {here.get(name)}: the bits may differ")
         how = "exactly" if exact else "statistically: real clocks do not repeat"
         shown.note(f"going on at {state.about['now'] / 1e6:.3f} s, {how}")
-        kept.go_on(state.about["score"]["rows"], stored.Part(at=state.about["now"], how=how, engine=engine))
+        length = extension.length_of(kept.scenario) if made != kept.scenario else None
+        kept.go_on(state.about["score"]["rows"], stored.Part(at=state.about["now"], how=how, engine=engine, before=length), made)
         if record and _time(engine, chosen) == "wall":
             kept.beginning(state)
         ended = start(made, _Both(shown, kept), kept=kept, begin=state, **chosen)
@@ -231,10 +243,11 @@ def replay(run_dir: str | Path, before: Callable[..., bool] | None = None, repor
         raise ScenarioError(str(run_dir), "", "nothing was recorded; runs on real clocks are, unless told --no-record")
     lines, same = [], True
     for number, part in parts.items():
-        began = _beginning(part, made)
+        of = stored.of_part(about, made, number)
+        began = _beginning(part, of)
         if reporter is not None:
             reporter.note(f"replaying part {number + 1} of {last + 1}")
-        report = play(made, part, began, before)
+        report = play(of, part, began, before)
         same = same and report.difference is None and not report.damage
         lines.append(report.line)
         if report.stopped:
@@ -269,10 +282,11 @@ def timeline(run_dir: str | Path, to: str | Path | None = None, *, events: int =
     made = stored.scenario_of(path, about, trust)
     target = path / "trace.json" if to is None else Path(to)
     if _time(about.engine, about.how) == "wall":
-        part = next((part for k in reversed(range(len(about.resumed) + 1)) if (part := stored.recordings(path, k)).is_dir()), None)
-        if part is None:
+        number = next((k for k in reversed(range(len(about.resumed) + 1)) if stored.recordings(path, k).is_dir()), None)
+        if number is None:
             raise ScenarioError(str(run_dir), "", "nothing was recorded; runs on real clocks are, unless told --no-record")
-        found, report = made_of.replayed(made, part, _beginning(part, made), events)
+        part, of = stored.recordings(path, number), stored.of_part(about, made, number)
+        found, report = made_of.replayed(of, part, _beginning(part, of), events)
         told = f"; {report.line}"
     else:
         found, loop = made_of.executed(made, events)
@@ -284,27 +298,34 @@ def timeline(run_dir: str | Path, to: str | Path | None = None, *, events: int =
     return f"{target}: {found.heard:,} events of {len(found.plan.nodes)} nodes, {found.arrows:,} messages delivered, {found.lost:,} not{told}"
 
 
-def _newest(path: Path, made: Scenario, shown: Reporter) -> Checkpoint:
-    """The state from which a run can go on."""
+def _newest(path: Path, known: Iterable[Scenario], about: stored.About, shown: Reporter) -> tuple[Checkpoint, Scenario]:
+    """The state from which a run can go on, and which of the scenarios it is of: of the lengths that the run was given."""
     if not (path / "checkpoints").is_dir():
-        raise ScenarioError(str(path), "", "no checkpoint was written yet; start the run again with its config.toml")
+        why = "it kept no state to go on from (--checkpoint 0)" if about.status == "finished" else "no checkpoint was written yet"
+        raise ScenarioError(str(path), "", f"{why}; start the run again with its config.toml")
     state, damaged = load_checkpoint(path / "checkpoints")
     for line in damaged:
         shown.note(f"passed over {line}")
-    return _of(made, state, path / "checkpoints")
+    return state, _whose(known, state, path / "checkpoints")
 
 
 def _beginning(part: Path, made: Scenario) -> Checkpoint | None:
     """The state at which a recording begins; None: the run's own beginning."""
     folder = part / stored.BEGINNING
-    return _of(made, load_checkpoint(folder)[0], folder) if folder.is_dir() else None
-
-
-def _of(made: Scenario, state: Checkpoint, where: Path) -> Checkpoint:
-    """The state, if it is one of that scenario."""
-    if stored.marks(state, where).scenario != made.fingerprint():
-        raise ScenarioError(str(where), "", "is of another scenario than config.toml")
+    if not folder.is_dir():
+        return None
+    state = load_checkpoint(folder)[0]
+    _whose([made], state, folder)
     return state
+
+
+def _whose(known: Iterable[Scenario], state: Checkpoint, where: Path) -> Scenario:
+    """Which of the scenarios a state is of."""
+    mark = stored.marks(state, where).scenario
+    for made in known:
+        if made.fingerprint() == mark:
+            return made
+    raise ScenarioError(str(where), "", "is of another scenario than config.toml")
 
 
 def _kept_options(path: Path, about: stored.About) -> dict[str, Any]:
@@ -326,7 +347,7 @@ def _engine(name: str, scenario: Scenario, options: dict[str, Any], memory: floa
     check_options(name, options)
     module = importlib.import_module(ENGINES[name])
     module.check(scenario, **options)
-    if memory is not None or not options.get("address"):  # of other machines nothing is known
+    if memory is not None or options.get("address") in (None, "local"):  # of other machines nothing is known
         check(scenario, memory)
 
     def start(made: Scenario, shown: Reporter, **how: Any) -> Record:

@@ -10,6 +10,7 @@ import sys
 import tyro
 
 from asyncnet import __version__, interrupts
+from asyncnet.commands.beginning import New
 from asyncnet.commands.bench import Bench
 from asyncnet.commands.running import Resume, Run
 from asyncnet.commands.runs import Evaluate, Plot, Replay, Show, Timeline, Verify
@@ -26,6 +27,7 @@ from asyncnet.text import in_a_line, steady
 VERBS = (  # as --help lists them
     List,
     Keys,
+    New,
     Run,
     Sweep,
     Report,

@@ -54,7 +54,7 @@ class Run(Brings):
     memory: Gib = None
     """Most memory that the run may take; default: four fifths of this machine's."""
     probe: Annotated[tyro.conf.UseAppendAction[list[str]], tyro.conf.arg(metavar="NODE.FIELD")] = field(default_factory=list)
-    """Embedded: write down a number now and then, to probes.csv: the mean of a node's array, such as actor.1.activity, or its norm, actor.1.weight_norm."""
+    """Embedded: write a number down now and then (probes.csv, .parquet): the mean of a node's array, as actor.1.activity, or its norm, actor.1.weight_norm."""
     probe_every: int = 1000
     """Decisions between probes, or episodes where the run's length is given in these."""
     check_determinism: Flag = False
@@ -108,10 +108,12 @@ class Run(Brings):
 
 @dataclass(frozen=True)
 class Resume(Trusts):
-    """Go on with a run that was interrupted, from its last checkpoint: in simulated time to the very bits of a run that was not."""
+    """Go on with a run that was interrupted, or has finished and is given another length: in simulated time to the very bits of a run done at once."""
 
     run: tyro.conf.Positional[Path]
     """The run's directory, such as runs/latest."""
+    set: Settings = field(default_factory=list)
+    """Give it another length, such as task.episodes=2000 (or task.decisions); nothing else can be changed."""
     engine: Literal["embedded", "ray"] | None = None
     """Where to go on; default: where it was."""
     time: Literal["virtual", "wall"] | None = None
@@ -134,7 +136,7 @@ class Resume(Trusts):
     def __call__(self) -> int:
         from asyncnet.console import reporter
 
-        given = {"time": self.time, "pack": self.pack, "wire": self.wire, "address": self.address}
+        given = {"time": self.time, "pack": self.pack, "wire": self.wire, "address": self.address, "set": self.set or None}
         options = {name: value for name, value in given.items() if value is not None}
         with reporter() as shown:
             how = {"checkpoint": self.checkpoint, "record": self.record, "memory": self.memory, "trust": self.trust}

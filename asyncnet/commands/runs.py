@@ -6,7 +6,7 @@ import bdb
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -38,12 +38,16 @@ class Show:
 
 @dataclass(frozen=True)
 class Plot(Trusts):
-    """Save the learning curves of runs as a figure: SVG, PDF or PNG."""
+    """Save the learning curves of runs as a figure: runs that differ in their seed alone are one line with a band."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
     """Directories of runs, such as runs/latest."""
     to: Path = Path("curves.svg")
-    """The file; the end of its name says which format."""
+    """The file; the end of its name says which format: .svg, .pdf or .png."""
+    outcome: str = ""
+    """The figure whose curve it is, such as mean_reward; default: what the tasks are scored by."""
+    columns: Literal[1, 2] = 1
+    """How many columns of a paper it is wide."""
 
     def __call__(self) -> int:
         from asyncnet.runs import opened
@@ -52,9 +56,17 @@ class Plot(Trusts):
         if not self.runs:
             raise ScenarioError("plot", "", "of which runs?")
         sweep.needs()
-        from asyncnet.studies import figures
+        from asyncnet.studies import cases, figures, table
+        from asyncnet.studies.pictures import learning
 
-        figures.save(figures.of_runs([opened.open(run, trust=self.trust) for run in self.runs]), self.to)
+        if self.outcome and self.outcome not in table.FIGURES:
+            raise ScenarioError("--outcome", "", f"no figure {self.outcome}; {near(self.outcome, table.FIGURES)}")
+        runs = [opened.open(run, trust=self.trust) for run in self.runs]
+        outcome = self.outcome or cases.outcome_of(runs)
+        picture = learning.curves(cases.of_runs(runs, outcome), outcome)
+        if picture is None:
+            raise ScenarioError("plot", "", "none of these runs has two rows of progress")
+        figures.save(picture.drawn(figures.COLUMN if self.columns == 1 else figures.PAGE), self.to)
         print(printable(str(self.to)))
         return 0
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from asyncnet.commands.shared import EXIT, Brings, Conditions, Flag, Gib, Settings
+from asyncnet.commands.shared import EXIT, Brings, Conditions, Flag, Gib, Settings, Trusts
 from asyncnet.interrupts import INTERRUPTED
 from asyncnet.scenario.mistakes import ScenarioError, near
 from asyncnet.scenario.reading import find, setting
@@ -33,6 +33,8 @@ class Sweep(Brings):
     """Change one setting of all runs; may be given several times."""
     mode: Literal["grid", "zip"] | None = None
     """Every value with every other (default), or the first values of all, the second ones of all, and so on."""
+    search: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Search for a setting in N trials: the study has a [search] table, which says what is searched for, by which outcome, and on which seeds it is tuned."""
     outcome: str = ""
     """The figure that the table on standard output is about, such as on_time; default: what the task is scored by, at the end of a run."""
     name: str = ""
@@ -52,8 +54,10 @@ class Sweep(Brings):
 
     def __call__(self) -> int:
         from asyncnet.console import reporter, show_study
-        from asyncnet.studies import sweep, table
+        from asyncnet.studies import table
+        from asyncnet.studies.search import Searched, run_search
         from asyncnet.studies.study import asked
+        from asyncnet.studies.sweep import run_study
 
         if self.workers is not None and self.workers < 1:
             raise ScenarioError("--workers", "", f"at least 1, got {self.workers}")
@@ -64,52 +68,52 @@ class Sweep(Brings):
             under=self.under,
             settings=[*map(setting, self.set)],
             mode=self.mode,
+            trials=self.search,
             name=self.name,
         )
         if self.outcome and self.outcome not in table.FIGURES:
             raise ScenarioError("--outcome", "", f"no figure {self.outcome}; {near(self.outcome, table.FIGURES)}")
+        how = {"out": self.out, "engine": self.engine, "workers": self.workers, "address": self.address, "memory": self.memory, "beside": beside}
         with reporter() as shown:
-            swept = sweep.run_study(
-                study,
-                out=self.out,
-                engine=self.engine,
-                workers=self.workers,
-                address=self.address,
-                memory=self.memory,
-                beside=beside,
-                shown=shown,
-            )
+            swept = run_study(study, **how, shown=shown) if study.search is None else run_search(study, **how, shown=shown)
+        outcome = self.outcome or (study.search.outcome if study.search else "")
         if self.json:
             print(as_json(swept.rows))
-        else:
-            show_study(study, swept.rows, table.outcome(swept.rows, self.outcome))
-        for several in table.same(study, swept.rows):
-            print(f"made no difference (the same bits, seed by seed): {table.in_words(study, several)}", file=sys.stderr)
+        elif swept.rows:
+            show_study(swept.study, swept.rows, table.outcome(swept.rows, outcome))
+        for several in table.same(swept.study, swept.rows):
+            print(f"made no difference (the same bits, seed by seed): {table.in_words(swept.study, several)}", file=sys.stderr)
         for row in swept.failed()[:10]:
             print(f"run {row['run']} failed: {printable(row['reasons'])}", file=sys.stderr)
-        print(f"{swept.folder / 'table.csv'}", file=sys.stderr)
+        if isinstance(swept, Searched):
+            print(printable(swept.words), file=sys.stderr)
+            print(f"{swept.folder / 'search.csv'}", file=sys.stderr)
+        if swept.rows:
+            print(f"{swept.folder / 'table.csv'}", file=sys.stderr)
         if swept.interrupted:
             print("interrupted; the same command goes on with what is left", file=sys.stderr)
             return INTERRUPTED
-        return EXIT["fail"] if swept.failed() else EXIT["pass"]
+        lost = swept.failed() or (isinstance(swept, Searched) and swept.best is None)
+        return EXIT["fail" if lost else "pass"]
 
 
 @dataclass(frozen=True)
-class Report:
-    """Write a study's report: one page with pictures and statistics, and its figures as SVG, PDF and PNG."""
+class Report(Trusts):
+    """Write a report of studies and runs: one page with pictures and statistics, and its figures as SVG, PDF and PNG."""
 
-    study: tyro.conf.Positional[Path]
-    """The study's folder, such as sweeps/NAME."""
+    paths: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of studies, such as sweeps/NAME, and directories of runs, such as runs/latest."""
     outcome: str = ""
     """The figure that it is about, such as on_time; default: what the task is scored by, at the end of a run."""
+    threshold: float | None = None
+    """A score of which it says when runs reached it; default: half way from where runs begin to where the best end."""
+    to: Path | None = None
+    """The folder for report.html and figures/; default: that of the one study or run, or report where there are several."""
 
     def __call__(self) -> int:
-        from asyncnet.studies import report, sweep, table
+        from asyncnet.studies.report import report
 
-        if self.outcome and self.outcome not in table.FIGURES:
-            raise ScenarioError("--outcome", "", f"no figure {self.outcome}; {near(self.outcome, table.FIGURES)}")
-        sweep.needs()
-        print(report.write(sweep.load(self.study), self.outcome))
+        print(printable(str(report(*self.paths, outcome=self.outcome, threshold=self.threshold, to=self.to, trust=self.trust))))
         return 0
 
 

@@ -36,11 +36,13 @@ class Field(NamedTuple):
     `holds` says what a state from outside may have there (sound.py), for whatever a kernel uses as an index, a count or a time: "fixed", nothing but what a
     node just built has; "0..C", whole numbers between bounds that are sums of numbers, dimension letters, names of settings, `now` and `decision` (no upper
     one: whatever is exact); "any", which is also what a field holds that says nothing. Several words are for the columns, the last one for all that follow.
+    One that is not `digested` only waits for Python to take it, and is no part of what two runs are compared by.
     """
 
     name: str
     shape: str
     holds: str = "any"
+    digested: bool = True
 
     def sizes(self, dims: Mapping[str, int]) -> tuple[int, ...]:
         for d in self.shape.split():

@@ -280,8 +280,8 @@ class Loop:
         return self.now, ticks, np.stack((self.sent, self.lost, self.delivered))
 
     def digest(self) -> str:
-        """A hash over every hosted node's full state, in the order of their numbers; equal exactly when two runs ended in the same bits."""
-        return digest({i: node.state for i, node in self.nodes.items()})
+        """A hash over every hosted node's state, in the order of their numbers; equal exactly when two runs ended in the same bits."""
+        return digest({i: node.digested for i, node in self.nodes.items()})
 
 
 def digest(states: dict[int, np.ndarray]) -> str:

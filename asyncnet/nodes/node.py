@@ -7,6 +7,7 @@ inbox, and on nothing else.
 from __future__ import annotations
 
 import functools
+from collections.abc import Collection
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -34,6 +35,11 @@ def shared(numbers: np.ndarray) -> np.ndarray:
 def _outbox(rows: int, numbers: int) -> tuple[np.ndarray, np.ndarray]:
     """An outbox for so many messages; nodes of one shape share it, for it is empty between two calls."""
     return np.zeros((rows + 1, COLUMNS), dtype=np.int64), np.zeros(numbers)
+
+
+def learned(places: Collection[str]) -> list[str]:
+    """Which of a node's fields are learned: those that have an optimiser's slots beside them, and biases."""
+    return [name for name in places if name == "bias" or f"slots_{name}" in places]
 
 
 class Node:
@@ -87,13 +93,19 @@ class Node:
             kind, port, seq, stamp, payload = TICK, ticked, 0, 0, _NO_PAYLOAD
         return messages or _NOTHING
 
+    @property
+    def digested(self) -> np.ndarray:
+        """What two runs are compared by: the state without the fields that only wait for Python to take them."""
+        passing = [slice(*self.places[field.name][:2]) for field in self.bound.fields if not field.digested]
+        return np.delete(self.state, np.r_[tuple(passing)]) if passing else self.state
+
     def step(self) -> None:
         """Do what the node's kernels leave to Python; only the world's do."""
         raise NotImplementedError
 
     def learned(self) -> dict[str, np.ndarray]:
         """Copies of what is learned, by name: the arrays that have an optimiser's slots beside them, and biases."""
-        return {name: getattr(self.view, name).copy() for name in self.places if name == "bias" or f"slots_{name}" in self.places}
+        return {name: getattr(self.view, name).copy() for name in learned(self.places)}
 
     def counts(self) -> dict[str, int]:
         """What the node passed over and did, by name."""

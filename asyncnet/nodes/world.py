@@ -73,6 +73,8 @@ FIELDS = (
     Field("return_count", "1", "0..W"),
     Field("return_log", "W"),
     Field("look_at", "1", "0.."),  # the decision or episode at which Python wants to look
+    Field("begun", "B", "0..", digested=False),  # after how many decisions each stream's episode began
+    Field("episode_log", "W 2", "0..", digested=False),  # beside each return: how many decisions the episode took, after how many of the run it ended
 )
 SETTINGS = (
     ("seed", int),
@@ -248,6 +250,16 @@ def note(log, count, value):
 
 
 @kernel
+def note_episode(v, b):
+    """Add the episode of a stream, which ends with the open decision, to the log."""
+    n, ended = int(v.return_count[0]), v.counts[DECISIONS] + 1.0
+    if n < v.return_log.size:
+        v.episode_log[n, 0] = ended - v.begun[b]
+        v.episode_log[n, 1] = ended
+    note(v.return_log, v.return_count, v.total[b])
+
+
+@kernel
 def close_decision(v, c, out, numbers):
     """Draw up what the decision led to, episodes and the log, and say it; returns LOOK if the score is to be looked at."""
     credited = v.used[0]
@@ -265,11 +277,12 @@ def close_decision(v, c, out, numbers):
             v.reward[b] = 0.0
             v.over[b] = 0.0
             v.episode[b] += 1.0
+            v.begun[b] = v.counts[DECISIONS] + 1.0
         else:
             v.total[b] += v.reward[b]
             if v.ended[b] > 0.0:
                 v.over[b] = 1.0
-                note(v.return_log, v.return_count, v.total[b])
+                note_episode(v, b)
                 v.counts[EPISODES] += 1.0
                 v.total[b] = 0.0
                 if v.ended[b] == TERMINATED:

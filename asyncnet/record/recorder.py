@@ -28,7 +28,7 @@ LEISURE = 100  # a second of digests every hundred seconds
 
 def fields_of(node: Node) -> list[str]:
     """The names of a node's fields, in the order of their digests."""
-    return [field.name for field in node.bound.fields]
+    return [field.name for field in node.bound.fields if field.digested]
 
 
 def digest_of(node: Node) -> bytes:

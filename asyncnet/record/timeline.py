@@ -2,8 +2,8 @@
 
     slice      a tick, a turn of the world, a message taken in; with stamp and sequence number
     arrow      from the event that sent a message to the event that took it in
-    instant    at the sender: a message that was lost, or was still under way at the end
-    counter    mean reward and return, as in the rows of progress; messages under way
+    instant    at the sender: a reward (or TD error, the mean over streams); a message that was lost, or was still under way at the end
+    counter    mean reward and return, as in the rows of progress; messages under way, of those that arrived
 
 A run in simulated time is executed again, one on real clocks is replayed from its recording: both have each node hear the same at the same times as then.
 Format: Trace Event Format, JSON, times in microseconds of the run's time.
@@ -12,12 +12,13 @@ Format: Trace Event Format, JSON, times in microseconds of the run's time.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
 from asyncnet.loop.loop import Loop
-from asyncnet.loop.message import CHANNEL_NAMES, TURN
+from asyncnet.loop.message import CHANNEL_NAMES, REWARD, TURN
 from asyncnet.loop.timekeeper import Virtual
 from asyncnet.nodes.node import Node
 from asyncnet.record.playback import Report, replay
@@ -87,6 +88,9 @@ class Timeline:
         args = {**more, "sends": ", ".join(sorted({CHANNEL_NAMES[message.channel] for message in sent}))} if sent else more
         self.events.append({"ph": "X", "pid": PROCESS, "tid": node.index + 1, "ts": now, "dur": self._long, "name": name, "args": args})
         for message in sent:
+            if message.channel == REWARD:
+                value = {"stamp": int(message.stamp), "value": float(message.payload.mean())}
+                self.events.append({"ph": "i", "s": "t", "pid": PROCESS, "tid": node.index + 1, "ts": now, "name": "reward", "args": value})
             self._sequence[node.index, message.channel] += 1
             number = self._sequence[node.index, message.channel]
             links = self.plan.outgoing(node.index, message.channel)
@@ -114,8 +118,21 @@ class Timeline:
         for row in loop.score.rows if loop.score else ():
             for key in ("rollout/mean_reward", "rollout/ep_rew_mean"):
                 if key in row:
-                    at = round(row["time/simulated_s"] * 1e6)
-                    self.events.append({"ph": "C", "pid": PROCESS, "tid": 0, "ts": at, "name": key, "args": {"value": row[key]}})
+                    self._count(round(row["time/simulated_s"] * 1e6), key, row[key])
+        self._under_way()
+
+    def _under_way(self) -> None:
+        """Count messages that have left and not yet arrived: once a tick at the most, as it is at the tick's end."""
+        changes: Counter[int] = Counter()
+        for event in self.events:
+            changes[event["ts"] // self.scenario.tick] += {"s": 1, "f": -1}.get(event["ph"], 0)
+        held = 0
+        for tick in sorted(changes):
+            held += changes[tick]
+            self._count(tick * self.scenario.tick, "messages under way", held)
+
+    def _count(self, at: int, name: str, value: float) -> None:
+        self.events.append({"ph": "C", "pid": PROCESS, "tid": 0, "ts": at, "name": name, "args": {"value": value}})
 
     def write(self, path: Path) -> None:
         """Write the file: whole, or not at all."""

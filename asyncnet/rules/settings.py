@@ -20,7 +20,7 @@ def _several(value: object) -> object:
 Size = Annotated[int, Field(ge=1, le=65_536)]
 Rate = Annotated[float, Field(ge=0.0, le=1e3)]
 # One number for all layers or one for each, first to output.
-PerLayer = Annotated[tuple[Rate, ...], BeforeValidator(_several), Field(min_length=1)]
+PerLayer = Annotated[tuple[Rate, ...], BeforeValidator(_several, json_schema_input_type=Rate | tuple[Rate, ...]), Field(min_length=1)]
 
 
 class LearnerSettings(Model):
@@ -39,7 +39,7 @@ class LearnerSettings(Model):
 class CoagentSettings(LearnerSettings):
     """Stochastic units."""
 
-    temperature: PerLayer = (1.0,)
+    temperature: PerLayer = Field((1.0,), description="of stochastic units: their summed input is divided by it; one number: the same for all layers")
 
 
 class SettlingSettings(CoagentSettings):
@@ -70,9 +70,9 @@ class SettlingSettings(CoagentSettings):
 class ValueNetwork(Model):
     """What a critic that is a team of its own says of its network."""
 
-    hidden: Annotated[tuple[Size, ...], Field(min_length=1, max_length=64)] = (64, 32)
-    units: Literal["softplus", "relu", "linear"] = "softplus"
-    gate: Literal["inverse", "difference"] = "inverse"
+    hidden: Annotated[tuple[Size, ...], Field(min_length=1, max_length=64)] = Field((64, 32), description="units of each hidden layer, first to last")
+    units: Literal["softplus", "relu", "linear"] = Field("softplus", description="hidden units: Gaussian about a softplus, ReLU or linear mean")
+    gate: Literal["inverse", "difference"] = Field("inverse", description="1 / (A - mean) after settling as released, or A - mean before it")
 
 
 def per_layer(values: tuple[float, ...], layer: int) -> float:

@@ -52,7 +52,7 @@ AT_A_TIME = 512  # weights whose gradient and step follow each other while they 
 
 class Critic(LearnerSettings):
     name: Literal["backprop"] = "backprop"
-    hidden: Annotated[tuple[Size, ...], Setting(min_length=1, max_length=16)] = (64, 32)
+    hidden: Annotated[tuple[Size, ...], Setting(min_length=1, max_length=16)] = Setting((64, 32), description="units of each hidden layer, first to last")
     units: Literal["softplus", "relu"] = Setting("softplus", description="hidden units of the value network")
 
 

@@ -1,6 +1,7 @@
 """Complete states on disk, from which a run can go on.
 
     000000012000/state.safetensors     every array
+    000000012000/weights.safetensors   what was learned, by name (weights.py); for others, it is not read again
     000000012000/manifest.json         version, number, size and SHA-256 of the state, dtype and shape of each array, plain data; SHA-256 of all this
 
 A checkpoint has its name when it is whole (durable.py), and the last two stay. Loading one executes nothing and trusts nothing: sizes are checked before
@@ -14,6 +15,7 @@ import json
 import math
 import os
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -63,15 +65,15 @@ class _Manifest(Model):
     about: dict[str, Any]
 
 
-def save(folder: Path, number: int, checkpoint: Checkpoint) -> Path:
+def save(folder: Path, number: int, checkpoint: Checkpoint, more: Mapping[str, bytes] | None = None) -> Path:
     """Write a checkpoint, of a larger number than those before it, and drop all that are older than the last KEPT whole ones.
 
-    A whole one of that number stays as it is. ValueError: an array of another dtype, or data that JSON cannot hold.
+    `more` are files beside it. A whole one of that number stays as it is. ValueError: an array of another dtype, or data that JSON cannot hold.
     """
     durable.make(folder)
     path = folder / f"{number:012d}"
     if not _whole(path):
-        files = _files(number, checkpoint)
+        files = {**(more or {}), **_files(number, checkpoint)}
         if os.path.lexists(path):
             durable.vanish(path)
         durable.appear(path, files)
@@ -96,6 +98,16 @@ def load(folder: Path) -> tuple[Checkpoint, list[str]]:
         except _BAD as error:
             passed.append(f"{path}: {' '.join(str(error).split())[:200] or type(error).__name__}")
     raise ScenarioError(str(folder), "", "; ".join(["no whole checkpoint", *passed]))
+
+
+def listed(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Every checkpoint whose manifest is whole, the oldest first, with its plain data; their states are not looked at."""
+    for path in reversed([] if folder.is_symlink() else _newest_first(folder)):
+        try:
+            about = _manifest(path).about
+        except _BAD:
+            continue
+        yield path, about
 
 
 def _newest_first(folder: Path) -> list[Path]:

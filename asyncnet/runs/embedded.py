@@ -93,6 +93,8 @@ def run(
                 reporter.row(running.score.rows[-1])
             if watch is not None and running.score.called:
                 watch.call(live)
+                if running.stopped == "interrupted":
+                    interrupted()
         except KeyboardInterrupt:
             interrupted()
         if kept is not None and kept.every and clock_time.perf_counter() - saved > kept.every:
@@ -109,6 +111,8 @@ def run(
             made.run(progress)
             if recorder is not None:
                 recorder.finish()
+            if made.stopped == "finished" and kept is not None and kept.every:
+                save()  # it may be given another length
     except KeyboardInterrupt:  # a second one, which may have come in the middle of an event: nothing more is kept of it
         made.stop("interrupted")
     seconds = clock_time.perf_counter() - began
@@ -118,6 +122,8 @@ def run(
         stopped=made.stopped or "interrupted",
         score=made.score.summary(),
         returns=made.score.returns,
+        lengths=made.score.lengths,
+        ends=made.score.ends,
         rewards=made.score.binned(),
         digest=made.digest(),
         seconds=seconds,

@@ -22,12 +22,16 @@ class Score:
         self.goal_decisions, self.goal_episodes = decisions, episodes
         self.rewards = array("d")  # mean over streams, for each decision
         self.returns: list[float] = []
+        self.lengths: list[int] = []  # decisions that each episode took
+        self.ends: list[int] = []  # after how many decisions of the run it ended
+        self._ahead = [0, 0]  # rewards and returns that were taken and are still in the world's log
         self.on_time = self.late = self.missing = self.repeated = 0
         self.revised = 0  # decisions that used an action before its final version
-        self.lateness: list[float] = []  # decisions whose action was so many decisions late
+        self.lateness: list[float] = []  # decisions whose action was so many decisions late; the last counts all that were later still
+        self.now = 0  # microseconds of the run's time
         self.rows: list[dict[str, Any]] = []
-        self._every = max(1, (decisions or episodes or 1) // rows)
-        self.look_at = self._every  # the decision or episode at which the next row is due
+        self.every = max(1, (decisions or episodes or 1) // rows)  # decisions or episodes between rows
+        self.look_at = self.every  # the decision or episode at which the next row is due
         self._calls, self._call_at = 0, 0
         self.called = False  # whether somebody who watches is due to be called
 
@@ -44,20 +48,35 @@ class Score:
 
     def take(self, v: Views, now: int) -> None:
         """Take what the world (world.py) has logged since the last time, and write a row if one is due; `now` in microseconds."""
-        for log, count, kept in ((v.log, v.log_count, self.rewards), (v.return_log, v.return_count, self.returns)):
-            kept.extend(log[: int(count[0])].tolist())
-            count[0] = 0.0
+        self._copy(v)
         self._count(v)
+        self.now = now
         unit = self.decisions if self.goal_decisions is not None else self.episodes
         self.called = bool(self._calls) and unit >= self._call_at
+        if not self.called or unit >= self.look_at or full(v):  # the log of a run that is watched is emptied when that of any other would be
+            self._ahead = [0, 0]
+            v.log_count[0] = v.return_count[0] = 0.0
         if unit >= self.look_at or self.called:
             goal = self.goal_decisions or self.goal_episodes
             if unit >= self.look_at:
                 self.rows.append(self.row(now))
-                self.look_at = min((unit // self._every + 1) * self._every, max(unit + 1, goal))
+                self.look_at = self.after(unit)
             if self.called:
                 self._call_at = (unit // self._calls + 1) * self._calls
             v.look_at[0] = min(self.look_at, self._call_at) if self._calls and unit < goal else self.look_at
+
+    def after(self, unit: int) -> int:
+        """The decision or episode at which a row is due, after one at `unit`."""
+        return min((unit // self.every + 1) * self.every, max(unit + 1, self.goal_decisions or self.goal_episodes))
+
+    def _copy(self, v: Views) -> None:
+        """Take what is new in the world's log, and leave it there."""
+        (first, other), rewards, returns = self._ahead, int(v.log_count[0]), int(v.return_count[0])
+        self.rewards.extend(v.log[first:rewards].tolist())
+        self.returns.extend(v.return_log[other:returns].tolist())
+        self.lengths.extend(v.episode_log[other:returns, 0].astype(int).tolist())
+        self.ends.extend(v.episode_log[other:returns, 1].astype(int).tolist())
+        self._ahead = [rewards, returns]
 
     def _count(self, v: Views) -> None:
         self.decisions, self.episodes, self.on_time, self.late, self.missing, self.repeated, self.revised = v.counts[:7].astype(int).tolist()
@@ -70,14 +89,18 @@ class Score:
         v.look_at[0] = min(self.look_at, self._call_at)
 
     def saved(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """All that was taken so far, as plain data and arrays."""
-        return {"rows": list(self.rows), "look_at": self.look_at}, {"rewards": np.array(self.rewards), "returns": np.array(self.returns)}
+        """All that was taken so far and is no longer in the world's log, as plain data and arrays."""
+        rewards, returns = len(self.rewards) - self._ahead[0], len(self.returns) - self._ahead[1]
+        arrays = {"rewards": np.array(self.rewards)[:rewards], "returns": np.array(self.returns, dtype=float)[:returns]}
+        arrays["episodes"] = np.array([self.lengths[:returns], self.ends[:returns]], dtype=np.int64)
+        return {"rows": list(self.rows), "look_at": self.look_at}, arrays
 
     def restore(self, v: Views, about: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Go on from what `saved` gave; what the world counts itself comes with its state."""
         self._count(v)
         self.rows, self.look_at = list(about["rows"]), about["look_at"]
         self.rewards, self.returns = array("d", arrays["rewards"]), arrays["returns"].tolist()
+        self.lengths, self.ends = arrays["episodes"].tolist()
 
     def row(self, now: int) -> dict[str, Any]:
         """Progress so far; names as in Stable-Baselines3 where it has one."""
@@ -116,7 +139,14 @@ class Score:
             "missing": self.missing / max(1, self.decisions),
             "final": 1.0 - self.revised / max(1, self.decisions),
             "action_delay": float(np.dot(self.lateness, np.arange(len(self.lateness)))) / used if used else None,
+            "lateness": np.trim_zeros(np.array(self.lateness, dtype=int), "b").tolist(),
+            "simulated_s": self.now / 1e6,
         }
+
+
+def full(v: Views) -> bool:
+    """Whether the world's log has to be emptied (world.close_decision asks the same)."""
+    return bool(v.log_count[0] == v.log.size or v.return_count[0] + v.over.size > v.return_log.size)
 
 
 def _best_window(values: list[float], width: int) -> float | None:

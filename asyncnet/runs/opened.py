@@ -7,15 +7,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
-from safetensors import SafetensorError
 
-from asyncnet.runs import durable, stored
+from asyncnet.runs import checkpoint, stored, weights
 from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.scenario.schema import Scenario
 from asyncnet.text import in_a_line
 
-LARGEST = 4 << 30  # bytes of weights
+
+class Kept:
+    """A state that a run has kept: `at` is its time in seconds of the run, simulated or real, `decisions` how many had been taken."""
+
+    def __init__(self, path: Path, at: float, decisions: int) -> None:
+        self.path, self.at, self.decisions = path, at, decisions
+
+    def __repr__(self) -> str:
+        return f"<checkpoint after {self.decisions:,} decisions, {self.path}>"
+
+    @functools.cached_property
+    def weights(self) -> dict[str, np.ndarray]:
+        """What had been learned then, as Opened.weights; raises ScenarioError where it is not there or cannot be read."""
+        return weights.read(self.path / weights.FILE)
 
 
 class Opened:
@@ -35,17 +46,30 @@ class Opened:
     @functools.cached_property
     def weights(self) -> dict[str, np.ndarray]:
         """What was learned: "actor.1/weight" (inputs, units), "actor.1/bias" (units,), ..."""
-        file = self.path / "weights.safetensors"
-        try:
-            return safetensors.numpy.load(durable.read(file, LARGEST))
-        except (OSError, ValueError, SafetensorError) as error:
-            raise ScenarioError(str(file), "", in_a_line(error)) from None
+        return weights.read(self.path / weights.FILE)
+
+    @property
+    def checkpoints(self) -> list[Kept]:
+        """The states that the run has kept, the oldest first; also those of a run that was killed."""
+        found = checkpoint.listed(self.path / "checkpoints")
+        return [Kept(path, int(path.name) / 1e6, stored.marks(checkpoint.Checkpoint(about, {}), path).decisions) for path, about in found]
 
     @functools.cached_property
     def returns(self) -> Any:
         """Every episode's return, as a pandas series by episode; of a task without episodes mean rewards, by decision."""
-        name, index = ("returns.csv", "episode") if (self.path / "returns.csv").is_file() else ("rewards.csv", "decisions")
-        return self._frame(name).set_index(index).iloc[:, 0]
+        if (self.path / "returns.csv").is_file():
+            return self.episodes["return"]
+        return self._frame("rewards.csv").set_index("decisions").iloc[:, 0]
+
+    @functools.cached_property
+    def episodes(self) -> Any:
+        """Every episode as a pandas frame: its return, its length in decisions, and `decisions`, after how many of the run it ended."""
+        return self._frame("returns.csv").set_index("episode")
+
+    @functools.cached_property
+    def probes(self) -> Any:
+        """What was probed, a row each time, as a pandas frame by decision."""
+        return self._frame("probes.csv").set_index("decisions")
 
     @functools.cached_property
     def progress(self) -> Any:
@@ -56,7 +80,7 @@ class Opened:
         import pandas
 
         try:
-            return pandas.read_csv(self.path / name)
+            return pandas.read_csv(self.path / name, float_precision="round_trip")
         except (OSError, ValueError) as error:
             raise ScenarioError(str(self.path / name), "", in_a_line(error)) from None
 

@@ -25,6 +25,7 @@ class Keeper(Protocol):
     """Where a running engine keeps what a later one can go on from (rundir.py)."""
 
     every: float  # seconds between checkpoints; 0: none
+    name: str  # of the run
     recording: bool  # whether a run on real clocks writes down what its nodes hear
 
     def checkpoint(self, state: Checkpoint) -> None:
@@ -51,6 +52,8 @@ class Record:
     links: dict[str, dict[str, Any]]  # channel -> ledger, measured delay
     ledger: np.ndarray  # (columns, links) of ledger.py; (columns, 0) if nothing is known of the messages
     fields: dict[str, str]  # node name -> a digest of each field of its state (recorder.digest_of), in hexadecimal
+    lengths: list[int] = field(default_factory=list)  # decisions that each episode took
+    ends: list[int] = field(default_factory=list)  # after how many decisions of the run it ended
     rewards: list[tuple[int, float]] = field(default_factory=list)  # metrics.Score.binned
     measured: dict[str, Any] = field(default_factory=dict)  # what only real clocks have
     elapsed: int = 0  # microseconds of the run at its end, simulated or real

@@ -34,7 +34,7 @@ class Result:
         Of a resumed run `resumed` says how it went on, `begun` after how many decisions; `seconds` and `decisions_per_second` are those of its last part.
         """
         self.scenario, self.engine, self.record, self.run_dir = scenario, engine, record, run_dir
-        self.again, self.resumed, self.begun, self.trouble, self.probes = again, resumed, begun, trouble, probes
+        self.again, self.resumed, self.begun, self.trouble, self.probe_rows = again, resumed, begun, trouble, probes
 
     def __repr__(self) -> str:
         score = self.record.score
@@ -49,6 +49,13 @@ class Result:
             fails.append(f"not deterministic: {why}")
         unknown += self.trouble
         return ("fail" if fails else "unknown" if unknown else "pass"), fails + unknown
+
+    @property
+    def probes(self) -> Any:
+        """What was probed, a row each time, as a pandas frame by decision."""
+        import pandas
+
+        return pandas.DataFrame(list(self.probe_rows), columns=None if self.probe_rows else ["decisions"]).set_index("decisions")
 
     def summary(self) -> dict[str, Any]:
         """The dict that --json prints and summary.json holds."""

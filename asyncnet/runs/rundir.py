@@ -2,12 +2,13 @@
 
     config.toml      the scenario with every default written out         run.json       versions, machine, arguments, status
     metrics.jsonl    one flushed line for each row of progress           progress.csv   the same rows, flat
-    returns.csv      every episode's return                              summary.json   what --json prints
+    returns.csv      every episode: return, length, at which decision    summary.json   what --json prints
     rewards.csv      without episodes: mean rewards                      weights.safetensors    what was learned, by node: actor.1/weight
     probes.csv       numbers of nodes, where some were asked for            traffic.jsonl  ticks and messages as it goes, for asyncnet watch (traffic.py)
     ledger.csv       what became of the messages of every link           digests.json   a digest of every field of every node
-    checkpoints/     complete states, the last two (checkpoint.py)       record/        what nodes heard on real clocks (journal.py)
+    checkpoints/     complete states and weights, the last two (checkpoint.py)       record/        what nodes heard on real clocks (journal.py)
     outside/         the text of rules and tasks from outside the package (outside.py)
+    probes.parquet   the numbers of probes.csv, where pyarrow is installed
 
 It appears under its name complete (made aside and renamed), is never overwritten, and `latest` beside it points to the newest.
 """
@@ -17,6 +18,8 @@ from __future__ import annotations
 import csv
 import datetime
 import fcntl
+import functools
+import importlib.util
 import io
 import os
 import secrets
@@ -25,12 +28,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import safetensors.numpy
-
 from asyncnet.loop import ledger
 from asyncnet.loop.counts import Counts
 from asyncnet.record.journal import Writer
-from asyncnet.runs import durable, provenance, stored
+from asyncnet.runs import durable, provenance, stored, weights
 from asyncnet.runs.checkpoint import Checkpoint, save
 from asyncnet.runs.result import Result
 from asyncnet.runs.stored import BEGINNING, OUTSIDE, About, Digests, Part, Process
@@ -38,11 +39,12 @@ from asyncnet.runs.traffic import TRAFFIC
 from asyncnet.runs.traffic_log import Log
 from asyncnet.scenario import outside
 from asyncnet.scenario.model import as_lists
-from asyncnet.scenario.schema import Scenario, ScenarioError, changes
+from asyncnet.scenario.schema import Scenario, ScenarioError, changes, read
 from asyncnet.team.draw import plan
 from asyncnet.text import as_json, in_a_line
 
 METRICS = "metrics.jsonl"
+EPISODES = ("episode", "return", "length", "decisions")  # the last: after how many of the run it ended
 
 
 class RunDirectory:
@@ -58,7 +60,7 @@ class RunDirectory:
         name = f"{made.task.name}__{made.rule.name}__{made.name}__s{made.seed}__{stamp}-{secrets.token_hex(3)}"
         about = {"status": "running", "engine": engine, "how": {key: value for key, value in how.items() if key != "address"}, "started": stamp}
         about |= {
-            "joined": how.get("address") is not None,
+            "joined": how.get("address") not in (None, "local"),  # which is a Ray of its own
             "argv": provenance.arguments(),
             "resumed": [],
             "scenario": made.data(),
@@ -115,6 +117,11 @@ class RunDirectory:
         self._traffic: Log | None = None
         self.trouble: dict[str, str] = {}  # what could not be kept, and why
 
+    @property
+    def name(self) -> str:
+        """What tells the run from all others: its directory's name."""
+        return self.path.name
+
     def _let_go(self) -> None:
         for held in (self._lines, self._journal, self._traffic):
             if held is not None:
@@ -150,13 +157,20 @@ class RunDirectory:
         self.about = self.about.model_copy(update={"status": status})
         self._replace("run.json", self._as_json())
 
-    def go_on(self, rows: list[dict[str, Any]], part: Part) -> None:
-        """Go on after these rows of progress; `part` is noted in run.json. Raises ScenarioError, and nothing is lost, if that cannot be written."""
-        self.about = self.about.model_copy(
-            update={"status": "running", "resumed": [*self.about.resumed, part], "process": Process(**provenance.this_process())}
-        )
+    def go_on(self, rows: list[dict[str, Any]], part: Part, made: Scenario) -> None:
+        """Go on after these rows of progress, as `made`, the same of another length or not; `part` is noted in run.json.
+
+        Raises ScenarioError, and nothing is lost, if that cannot be written.
+        """
+        self.scenario = made
+        said = {"status": "running", "resumed": [*self.about.resumed, part], "process": Process(**provenance.this_process())}
+        said |= {"scenario": made.data(), "changes": as_lists(changes(made))} if part.before else {}
+        self.about = self.about.model_copy(update=said)
         try:
             durable.replace(self.path / "run.json", self._as_json())
+            if read(self.path / "config.toml") != made:  # its length, then: stored.scenario_of has seen to it
+                durable.replace(self.path / "config.toml", made.toml().encode())
+                (self.path / "digests.json").unlink(missing_ok=True)  # of another length
             self._lines = durable.Lines(self.path / METRICS)
         except OSError as error:
             raise ScenarioError(str(self.path), "", f"nothing can be written there: {in_a_line(error)}") from None
@@ -171,7 +185,14 @@ class RunDirectory:
     def checkpoint(self, state: Checkpoint) -> None:
         """Keep a complete state; the last two are kept."""
         now = state.about["now"]
-        self._keep("checkpoint", lambda: save(self.path / "checkpoints", now, self._marked(state)), f"no checkpoint could be written at {now / 1e6:.3f} s")
+        named = {weights.FILE: weights.packed(weights.of_state(state, self._learned), self.scenario)}
+        self._keep(
+            "checkpoint", lambda: save(self.path / "checkpoints", now, self._marked(state), named), f"no checkpoint could be written at {now / 1e6:.3f} s"
+        )
+
+    @functools.cached_property
+    def _learned(self) -> weights.Places:
+        return weights.places(self.scenario)
 
     def segment(self, loop: str, data: bytes) -> None:
         """Keep the next segment of a loop's recording; after one that could not be written there are no more."""
@@ -205,15 +226,17 @@ class RunDirectory:
         if self._rows:
             columns = list(dict.fromkeys(key for row in self._rows for key in row))
             self._replace("progress.csv", _csv(columns, ([row.get(key, "") for key in columns] for row in self._rows)))
-        if result.probes:
-            self._replace("probes.csv", _csv(tuple(result.probes[0]), (row.values() for row in result.probes)))
+        if probes := result.probe_rows:
+            self._replace("probes.csv", _csv(tuple(probes[0]), (row.values() for row in probes)))
+            if importlib.util.find_spec("pyarrow") is not None:
+                self._replace("probes.parquet", _parquet({name: [row[name] for row in probes] for name in probes[0]}))
         if record.returns:
-            self._replace("returns.csv", _csv(("episode", "return"), enumerate(record.returns, 1)))
+            self._replace("returns.csv", _csv(EPISODES, zip(range(1, len(record.returns) + 1), record.returns, record.lengths, record.ends, strict=True)))
         elif record.rewards:
             self._replace("rewards.csv", _csv(("decisions", "mean_reward"), record.rewards))
         if record.weights:
             named = {f"{node}/{key}": array for node, arrays in record.weights.items() for key, array in arrays.items()}
-            self._replace("weights.safetensors", safetensors.numpy.save(named, {"scenario": self.scenario.fingerprint()}))
+            self._replace(weights.FILE, weights.packed(named, self.scenario))
         if record.ledger.size:
             links = zip(ledger.names(plan(self.scenario)), record.ledger.T.tolist(), strict=True)
             self._replace("ledger.csv", _csv(("link", *ledger.COLUMNS), ((name, *row) for name, row in links)))
@@ -239,6 +262,15 @@ def _csv(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> bytes:
     writer.writerow(columns)
     writer.writerows(rows)
     return text.getvalue().encode()
+
+
+def _parquet(columns: dict[str, list[float]]) -> bytes:
+    import pyarrow
+    import pyarrow.parquet
+
+    out = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table(columns), out)
+    return out.getvalue()
 
 
 def _locked(path: Path) -> int:

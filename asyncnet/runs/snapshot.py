@@ -40,6 +40,7 @@ def take(loop: Loop) -> Checkpoint:
     if 0 in loop.nodes:
         about["decisions"] = int(loop.nodes[0].view.counts[DECISIONS])  # the score may not have looked lately
         about["score"], more = loop.score.saved()
+        arrays[f"node/{loop.nodes[0].name}"][loop.nodes[0].view.place("look_at")] = loop.score.look_at  # also where somebody else wants to look before
         arrays |= {f"score/{name}": array for name, array in more.items()}
         if loop.nodes[0].outside is not None:
             about["task"], more = loop.nodes[0].outside.saved()

@@ -116,6 +116,10 @@ class _Check:
         for kind, logged, counted in (("rewards", "log_count", world.DECISIONS), ("returns", "return_count", world.EPISODES)):
             known = len(self._array(f"score/{kind}", np.float64, None)) + view[logged][0]
             self._demand(known == view["counts"][counted], f"score/{kind}", f"{known:g} are known of {view['counts'][counted]:g}")
+        episodes = self._array("score/episodes", np.int64, 2, len(self.whole.arrays["score/returns"]))
+        self._within("score/episodes", episodes, 1, int(view["counts"][world.DECISIONS]))
+        ends = np.concatenate((episodes[1], view["episode_log"][1 : 2 * int(view["return_count"][0]) : 2]))
+        self._demand((np.diff(ends) >= 0).all() and (ends <= view["counts"][world.DECISIONS]).all(), "score/episodes", "episodes that ended in no order")
 
     def _node(self, node: Node) -> None:
         name = f"node/{node.name}"

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -41,6 +42,7 @@ class Part(Model):
     at: int
     how: str
     engine: Literal["embedded", "ray"]
+    before: dict[Literal["decisions", "episodes"], Annotated[int, Field(ge=1)]] | None = None  # the run's length until then, where it was given another
 
 
 class About(Model):
@@ -124,8 +126,34 @@ def scenario_of(path: Path, told: About, trust: bool = False) -> Scenario:
     _bring_back(path, told, trust)
     made = schema.read(path / "config.toml")
     if told.scenario is not None and told.scenario != made.data():
-        raise ScenarioError(str(path / "config.toml"), schema.differing(told.scenario, made.data()), "is not what this run was started with (run.json)")
+        given = _given_another_length(told, made, path / "run.json")
+        if given is None:
+            raise ScenarioError(str(path / "config.toml"), schema.differing(told.scenario, made.data()), "is not what this run was started with (run.json)")
+        return given
     return made
+
+
+def _given_another_length(told: About, made: Scenario, where: Path) -> Scenario | None:
+    """The scenario of run.json, if config.toml differs in a length only that the run had before: it was broken off while it was given another."""
+    if not any(part.before for part in told.resumed):
+        return None
+    given = schema.check(told.scenario, str(where))
+    return given if made in earlier(told, given) else None
+
+
+def earlier(told: About, made: Scenario) -> list[Scenario]:
+    """The scenario with each length that the run had before, the first first."""
+    return [of_length(made, part.before) for part in told.resumed if part.before]
+
+
+def of_part(told: About, made: Scenario, number: int) -> Scenario:
+    """The scenario with the length that the run had in its part of that number: 0 is its beginning, each time that it was resumed begins another."""
+    return next((of_length(made, part.before) for part in told.resumed[number:] if part.before), made)
+
+
+def of_length(scenario: Scenario, length: Mapping[str, int]) -> Scenario:
+    """The same scenario of another length."""
+    return scenario.replace({f"task.{unit}": count for unit, count in length.items()})
 
 
 def standing(told: About, held: bool | None) -> str:
@@ -193,6 +221,11 @@ class Summed(Model, extra="allow"):
     reasons: list[str]
     run_dir: str | None
     links: dict[str, dict[str, float | int | None]]
+    nodes: dict[str, dict[str, float | int | None]] = {}
+    ledger: dict[str, dict[str, int]] = {}
+    lateness: list[Annotated[int, Field(ge=0)]] | None = None
+    simulated_s: Annotated[float, Field(ge=0)] | None = None
+    measured: dict[str, Any] = {}
 
 
 def summary(path: Path) -> dict[str, Any]:

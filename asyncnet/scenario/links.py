@@ -35,10 +35,13 @@ def _plain_delay(value: object) -> object:
     return {"kind": "constant", "value": value} if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
+Delay = Annotated[Constant | Uniform | Exponential | Lognormal, Field(discriminator="kind")]
+
+
 class Condition(Model):
     """One hardship of a link; several of them compose."""
 
-    delay: Annotated[Constant | Uniform | Exponential | Lognormal, Field(discriminator="kind"), BeforeValidator(_plain_delay)] | None = Field(
+    delay: Annotated[Delay, BeforeValidator(_plain_delay, json_schema_input_type=Ticks | Delay)] | None = Field(
         None, description="ticks that a message takes; a number is a constant; adds to that of links.default"
     )
     loss: Share | None = Field(None, description="share of the messages that are lost")
@@ -46,7 +49,11 @@ class Condition(Model):
     stale: Annotated[int, Field(ge=0, le=4000)] | None = Field(None, description="held back until so many later ones were sent")
 
 
-Conditions = Annotated[tuple[Condition, ...], BeforeValidator(lambda value: (value,) if isinstance(value, dict) else value), Field(max_length=32)]
+def _in_a_list(value: object) -> object:
+    return (value,) if isinstance(value, dict) else value
+
+
+Conditions = Annotated[tuple[Condition, ...], BeforeValidator(_in_a_list, json_schema_input_type=Condition | tuple[Condition, ...]), Field(max_length=32)]
 
 
 class Links(Model):

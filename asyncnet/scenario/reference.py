@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from pydantic import BaseModel
+
 from asyncnet.scenario.schema import Scenario
 
 ALTERNATIVES = ("kind", "name")  # keys by which a table says which of several it is
@@ -21,13 +23,15 @@ class Key(NamedTuple):
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of a scenario, for editors; rules and tasks as far as they are registered."""
-    return Scenario.model_json_schema(by_alias=True)
+    """The JSON Schema of a scenario's file, for editors: it takes what a file may leave out or write shortly; rules and tasks as far as they are registered."""
+    whole = Scenario.model_json_schema(by_alias=True)
+    whole["required"].remove("name")  # it is the file's
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}
 
 
-def keys() -> Iterator[Key]:
+def keys(model: type[BaseModel] = Scenario) -> Iterator[Key]:
     """All keys, in the order of the model; one that several kinds of a table share stands once, with all their names, or with none if all share it."""
-    whole = json_schema()
+    whole = model.model_json_schema(by_alias=True, mode="serialization")  # of what may be written in several ways, the one that all become
     found: dict[Key, list[str]] = {}
     for key in _table(whole, whole, "", ""):
         found.setdefault(key._replace(of=""), []).append(key.of)

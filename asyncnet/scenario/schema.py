@@ -41,16 +41,16 @@ class Scenario(Model):
     Task, rule and critic are of the settings that their names stand for, as far as rules and tasks are registered (`follow`).
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")] = Field(description="what it is called; absent in a file: as the file is")
     question: str = Field("", description="what is asked")
     seed: Annotated[int, Field(ge=0, lt=2**53)] = Field(description="of every draw: weights, samples, delays, losses, clocks, task")
     tick: Annotated[int, Field(ge=1, le=10**6)] = Field(description="microseconds of one tick")
-    task: Task
-    network: Network
-    rule: LearnerSettings
-    critic: LearnerSettings | None = None
-    clocks: dict[str, Clock] = {"default": OnArrival(kind="on-arrival")}
-    links: Links = Links()
+    task: Task = Field(description="what is learned, for how long, and whether the world waits")
+    network: Network = Field(description="units and layers, and what is a node of its own")
+    rule: LearnerSettings = Field(description="how they learn")
+    critic: LearnerSettings | None = Field(None, description="who predicts the return, where reward comes late; absent: the reward itself is the credit")
+    clocks: dict[str, Clock] = Field({"default": OnArrival(kind="on-arrival")}, description='when nodes act: of all ("default"), or of one by its name')
+    links: Links = Field(Links(), description="what messages go through, channel by channel")
     under: tuple[str, ...] = Field((), description="the conditions laid over it, for the record")
 
     def replace(self, changes: Mapping[str, Any] | None = None, /, **more: Any) -> Scenario:

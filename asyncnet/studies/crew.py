@@ -74,46 +74,57 @@ class Member:
         return f"its process was ended by {signal.Signals(-code).name}" if code < 0 else f"its process ended with exit code {code}"
 
 
-def worked_off(
-    orders: Mapping[int, Mapping[str, Any]], workers: int, *, module: str = "asyncnet.studies.worker", arguments: Iterable[str] = (), at_once: int = 1
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Run all cells and give what is said of each: {"done": share}, and at last {"result": ...} or {"failed": why}.
+class Crew:
+    """Up to `workers` processes of a module, each of which takes `at_once` cells; they are started when there is work, and stay until the crew leaves."""
 
-    `workers` processes of that module take `at_once` cells each. Closing the generator, or an exception where it is used, ends them all.
-    """
-    waiting, words = deque(orders), queue.Queue()
-    crew: list[Member] = []
-    try:
-        left = len(waiting)
+    def __init__(self, workers: int, *, module: str = "asyncnet.studies.worker", arguments: Iterable[str] = (), at_once: int = 1) -> None:
+        self._workers, self._module, self._arguments, self._at_once = workers, module, tuple(arguments), at_once
+        self._words: queue.Queue[tuple[Member, dict[str, Any]]] = queue.Queue()
+        self._members: list[Member] = []
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """End all processes."""
+        while self._members:
+            self._members.pop().leave()
+
+    def work_off(self, orders: Mapping[int, Mapping[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Run all cells and give what is said of each: {"done": share}, and at last {"result": ...} or {"failed": why}; who stops listening has them leave."""
+        waiting, left = deque(orders), len(orders)
         while left:
-            while waiting and len(crew) < workers:
-                crew.append(Member(module, arguments, words))
-            for member in crew:
-                while waiting and len(member.at_work) < at_once:
+            while waiting and len(self._members) < min(self._workers, left):
+                self._members.append(Member(self._module, self._arguments, self._words))
+            for member in self._members:
+                while waiting and len(member.at_work) < self._at_once:
                     cell = waiting.popleft()
                     member.give(cell, orders[cell])
             try:
-                member, word = words.get(timeout=LOOK)
+                member, word = self._words.get(timeout=LOOK)
             except queue.Empty:
                 continue
-            if ENDED in word:
-                if member not in crew:
-                    continue
-                crew.remove(member)
-                why = member.how_it_ended()
-                member.leave()
-                lost = sorted(member.at_work)
-            else:
+            if ENDED not in word:
                 cell = word.pop("cell")
                 yield cell, word
-                if "done" in word:
-                    continue
-                member.at_work.discard(cell)
-                left -= 1
+                if "done" not in word:
+                    member.at_work.discard(cell)
+                    left -= 1
                 continue
-            for cell in lost:
+            if member not in self._members:
+                continue
+            self._members.remove(member)
+            why = member.how_it_ended()
+            member.leave()
+            for cell in sorted(member.at_work):
                 left -= 1
                 yield cell, {"failed": why}
-    finally:
-        for member in crew:
-            member.leave()
+
+
+def worked_off(orders: Mapping[int, Mapping[str, Any]], workers: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Run all cells with `workers` processes of this machine; closing the generator, or an exception where it is used, ends them all."""
+    with Crew(workers) as crew:
+        yield from crew.work_off(orders)

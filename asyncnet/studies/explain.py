@@ -50,13 +50,13 @@ def _layer(scenario: Scenario, layer: network.Layer) -> dict[str, Any]:
         acts = f"{world.interval:g} ticks after an action has come" if world.waits else f"every {world.interval:g} ticks"
         return row | {"layer": "world", "acts": acts, "machine": "world", "rule": "", "credit": ""}
     key, clock = clock_of(scenario, layer.name)
-    row["acts"] = _clock(clock) + (f" ({key})" if key != "clocks.default" else "")
+    row["acts"] = clock_words(clock) + (f" ({key})" if key != "clocks.default" else "")
     learner = network.learner_of(scenario, layer) if layer.learns else None
     row["machine"] = layer.kind.machine.rpartition(".")[2]
     return row | {"rule": learner.name if learner else "", "credit": f"{learner.credit}, lambda {learner.lambda_:g}" if learner else ""}
 
 
-def _clock(clock: Any) -> str:
+def clock_words(clock: Any) -> str:
     if clock is None or clock.kind == "on-arrival":
         return "when a message comes"
     more = [f"{name} {getattr(clock, name):g}" for name in ("jitter", "drift") if getattr(clock, name, 0.0)]

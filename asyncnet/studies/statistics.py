@@ -5,7 +5,7 @@
     paired                mean of the differences of runs that share a seed, with its interval
     improvement           P(X > Y) + P(X = Y) / 2 over all pairs of runs (Mann-Whitney's U / nm; rliable's probability of improvement)
     profile               share of runs with a score above tau, for each tau (rliable's performance profile)
-    to_threshold          decisions, or episodes, until the running mean first reaches a score; infinite for a run that never does
+    to_threshold          decisions, or episodes, until the running mean first reaches a score, and stays there; infinite for a run that never does
 
 Sources: Agarwal et al. 2021 (Deep RL at the edge of the statistical precipice); Efron 1979.
 """
@@ -86,6 +86,7 @@ def profile(values: Sequence[float], taus: Sequence[float]) -> np.ndarray:
     return (np.asarray(values, dtype=float)[:, None] > np.asarray(taus, dtype=float)).mean(axis=0)
 
 
-def to_threshold(curve: Sequence[tuple[float, float]], threshold: float) -> float:
-    """Where a curve of (decisions or episodes, score) first reaches the threshold."""
-    return next((float(at) for at, score in curve if score >= threshold), float("inf"))
+def to_threshold(curve: Sequence[tuple[float, float]], threshold: float, stay: int = 1) -> float:
+    """Where a curve of (decisions or episodes, score) first reaches the threshold, and is not below it for `stay` points (or to its end)."""
+    above = [score >= threshold for _, score in curve]
+    return next((float(at) for number, (at, _) in enumerate(curve) if all(above[number : number + stay])), float("inf"))

@@ -3,7 +3,8 @@
     grid    every value of each varied setting with every value of the others        zip    the first values of all, the second ones, ...
 
 A setting is a dotted key, as for `--set`. Two names are no settings: `scenario` varies what all starts from, `under` the conditions laid over it. Variants are
-named sets of settings that belong together (a rule and its step size). Each combination is run with every seed.
+named sets of settings that belong together (a rule and its step size); factors are more of them, each a dimension of its own under a name of its own. Each
+combination is run with every seed.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ from asyncnet.scenario.model import Model, as_lists, as_tuples
 from asyncnet.scenario.outside import needed, raised_in
 from asyncnet.scenario.reading import Layer, change, find, read_toml, shipped
 from asyncnet.scenario.schema import Scenario, read
+from asyncnet.studies.space import Search
 
 MOST_CELLS = 100_000
+# Columns of every table, and figures that a factor could be called like.
+FIXED = frozenset({"run", "scenario", "rule", "under", "variant", "seed", "decisions", "episodes", "missing", "final", "verdict", "reasons", "digest"})
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value)]
 
 
@@ -47,9 +51,13 @@ class Study(Model):
     vary: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field({}, description="values of each varied setting; also of scenario and under")
     mode: Literal["grid", "zip"] = Field("grid", description="every value with every other, or the first of all, the second of all, ...")
     variants: tuple[Variant, ...] = Field((), description="named sets of settings, a dimension of their own")
+    factors: dict[Annotated[str, Field(pattern=r"^[a-z][a-z -]{0,39}$")], Annotated[tuple[Variant, ...], Field(min_length=1)]] = Field(
+        {}, description="more dimensions of that kind, each with a name: its levels are variants"
+    )
     seeds: Annotated[int, Field(ge=1, le=MOST_CELLS)] | Annotated[tuple[Annotated[int, Field(ge=0, lt=2**53)], ...], Field(min_length=1)] = Field(
         10, description="how many, from the scenario's own on; or which"
     )
+    search: Search | None = Field(None, description="what is searched for, in place of what is varied; the study's seeds are those that it is reported on")
 
     def data(self) -> dict[str, Any]:
         """The study as plain data: what a file would say."""
@@ -60,7 +68,11 @@ class Study(Model):
 
     def columns(self) -> list[str]:
         """What tells one cell from another, beside the seed."""
-        return [*(key for key in ("scenario", "under") if key in self.vary), *(["variant"] if self.variants else []), *self.settings()]
+        return [*(key for key in ("scenario", "under") if key in self.vary), *self.named(), *self.settings()]
+
+    def named(self) -> dict[str, tuple[Variant, ...]]:
+        """The dimensions of named sets of settings, by column."""
+        return {**({"variant": self.variants} if self.variants else {}), **self.factors}
 
     def settings(self) -> list[str]:
         """The varied settings."""
@@ -74,8 +86,8 @@ class Study(Model):
             raise ScenarioError(self.name, "vary", f"a zip needs as many values of each: {counts}")
         together = zip(*self.vary.values(), strict=True) if self.mode == "zip" and self.vary else itertools.product(*self.vary.values())
         for values in together:
-            for variant in self.variants or (None,):
-                yield dict(zip(self.vary, values, strict=True)) | ({"variant": variant} if variant else {})
+            for levels in itertools.product(*self.named().values()):
+                yield dict(zip(self.vary, values, strict=True)) | dict(zip(self.named(), levels, strict=True))
 
 
 class Cell(NamedTuple):
@@ -85,6 +97,7 @@ class Cell(NamedTuple):
     seed: int
     scenario: Scenario | None
     why: str = ""
+    key: str = ""  # at which key that was noticed
 
     def entry(self) -> Entry:
         """The same as plain data, for whoever looks at the study later."""
@@ -114,7 +127,7 @@ class Entry(Model):
 
 def cells(study: Study, beside: Path | None = None) -> list[Cell]:
     """All runs of a study, in order; scenario files are looked for `beside` it. Raises ScenarioError if none can be run, with the reason of the first."""
-    made = [cell for values in study.combinations() for cell in _of(study, values, beside)]
+    made = each(study, beside)
     if all(cell.scenario is None for cell in made):
         raise ScenarioError(study.name, "", made[0].why)
     if len(made) > MOST_CELLS:
@@ -122,20 +135,26 @@ def cells(study: Study, beside: Path | None = None) -> list[Cell]:
     return made
 
 
+def each(study: Study, beside: Path | None = None) -> list[Cell]:
+    """The same of a study of which it may be that none can be run."""
+    return [cell for values in study.combinations() for cell in _of(study, values, beside)]
+
+
 def _of(study: Study, values: Mapping[str, Any], beside: Path | None) -> Iterator[Cell]:
-    variant = values.get("variant")
+    levels = [values[column] for column in study.named()]
     labels = {column: shown(values[column]) for column in study.columns()}
-    under = [*study.under, *(names(values["under"]) if "under" in values else ()), *(variant.under if variant else ())]
-    layers = [change(f"set {short(key)}", key, value) for key, value in [*study.set.items(), *(variant.set.items() if variant else ())]]
+    under = [*study.under, *(names(values["under"]) if "under" in values else ()), *itertools.chain.from_iterable(level.under for level in levels)]
+    layers = [change(f"set {short(key)}", key, value) for settings in (study, *levels) for key, value in settings.set.items()]
     layers += [change(f"vary {short(key)}={short(str(values[key]))}", key, values[key]) for key in study.settings()]
+    start = next((level.scenario for level in reversed(levels) if level.scenario), values.get("scenario", study.scenario))
     try:
-        base = read(_file((variant.scenario if variant else "") or values.get("scenario", study.scenario), beside), under, layers)
+        base = read(_file(start, beside), under, layers)
     except Exception as raised:
         error = raised if isinstance(raised, ScenarioError) else raised_in(raised)
         if error is None:
             raise
         seeds = study.seeds if isinstance(study.seeds, tuple) else range(study.seeds)
-        yield from (Cell(labels, seed, None, str(error)) for seed in seeds)
+        yield from (Cell(labels, seed, None, str(error), error.key) for seed in seeds)
         return
     seeds = study.seeds if isinstance(study.seeds, tuple) else range(base.seed, base.seed + study.seeds)
     for seed in seeds:
@@ -175,6 +194,8 @@ def read_study(path: Path) -> Study:
     data = read_toml(path)
     if isinstance(data.get("vary"), dict):
         data["vary"] = dict(_flat(data["vary"]))
+    if isinstance(data.get("search"), dict) and isinstance(data["search"].get("space"), dict):
+        data["search"] = {**data["search"], "space": dict(_flat(data["search"]["space"]))}
     return checked({"name": path.stem, **data}, str(path))
 
 
@@ -185,9 +206,13 @@ def checked(data: Mapping[str, Any], where: str) -> Study:
         made = Study.model_validate(frozen)
     except ValidationError as error:
         raise ScenarioError(where, *first(Study, error, frozen)) from None
-    several = [variant.name for variant in made.variants]
-    if twice := next((name for name in several if several.count(name) > 1), None):
-        raise ScenarioError(where, "variants", f"two of them are called {twice}")
+    for column in made.factors:
+        if column in FIXED or column in made.vary:
+            raise ScenarioError(where, f"factors.{column}", "the table has another column of that name")
+    for column, levels in made.named().items():
+        several = [level.name for level in levels]
+        if twice := next((name for name in several if several.count(name) > 1), None):
+            raise ScenarioError(where, "variants" if column == "variant" else f"factors.{column}", f"two of them are called {twice}")
     return made
 
 
@@ -234,6 +259,7 @@ def asked(
     under: Iterable[str] = (),
     settings: Iterable[Layer] = (),
     mode: str | None = None,
+    trials: int | None = None,
     **more: str,
 ) -> tuple[Study, Path | None]:
     """The study that a command asks for, and the folder beside which its scenario's file is: one of a file, with more laid over it, or of a scenario."""
@@ -246,6 +272,10 @@ def asked(
         data["seeds"] = _seeds(seeds)
     if mode:
         data["mode"] = mode
+    if trials is not None:
+        if not isinstance(data.get("search"), dict):
+            raise ScenarioError(str(path or what), "search", "missing: a search is for a study file with a table [search] of what is searched for")
+        data["search"] = {**data["search"], "trials": trials}
     data |= {key: value for key, value in more.items() if value}
     data.setdefault("name", "__".join([Path(what).stem, *(key.replace('"', "") for key in data["vary"])])[:128])
     return checked(data, str(path or what)), path.parent if path else None
@@ -281,9 +311,9 @@ def _leaves(data: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tup
 
 
 def _flat(data: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
-    """Tables within tables as dotted keys, down to the lists of values."""
+    """Tables within tables as dotted keys, down to the lists of values, and the tables of a range."""
     for key, value in data.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value and all(isinstance(item, (dict, list)) for item in value.values()):
             yield from _flat(value, (*path, f'"{key}"' if "." in key else key))
         else:
             yield ".".join((*path, key if not path or "." not in key else f'"{key}"')), value

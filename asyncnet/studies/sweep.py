@@ -12,11 +12,10 @@ import fcntl
 import importlib.util
 import json
 import os
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from asyncnet.interrupts import raised
 from asyncnet.kernels.kernel import telling
@@ -29,8 +28,9 @@ from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.scenario.model import Model
 from asyncnet.scenario.schema import Scenario
 from asyncnet.studies import table
-from asyncnet.studies.crew import worked_off
-from asyncnet.studies.study import Entry, Study, cells, read_study
+from asyncnet.studies.crew import Crew
+from asyncnet.studies.progress import Progress, Shown, length
+from asyncnet.studies.study import MOST_CELLS, Cell, Entry, Study, cells, read_study
 from asyncnet.text import as_json, in_a_line
 
 NEEDS = ("matplotlib", "pandas", "pyarrow", "scipy")
@@ -42,19 +42,10 @@ class Came(Model):
     """What came of a run, in its file."""
 
     id: str
+    scenario: dict[str, Any] | None = None
     summary: Summed
     rows: list[dict[str, float | int | None]]
     returns: list[float | None]
-
-
-class Shown(Protocol):
-    """Where a sweep says how it is going."""
-
-    def note(self, text: str) -> None:
-        """One line."""
-
-    def study(self, done: float, text: str) -> None:
-        """How far all is, as a share, and what has come of it."""
 
 
 class Swept:
@@ -65,7 +56,7 @@ class Swept:
         self.rows = table.rows(study, entries, found)
 
     def came(self, number: int) -> dict[str, Any] | None:
-        """All that came of a run: {"summary", "rows", "returns"}; None if it has not finished."""
+        """All that came of a run: {"scenario", "summary", "rows", "returns"}; None if it has not finished."""
         return kept(self.folder, self.entries[number].id)
 
     @property
@@ -97,36 +88,74 @@ def run_study(
     needs()
     importlib.import_module(ENGINES[engine]).check(address)
     made = cells(study, beside)
-    workers = workers or len(os.sched_getaffinity(0))
     folder = Path(out) / study.name
-    with _held(folder):
+    with held(folder):
         entries = [cell.entry() for cell in made]
-        with _no_room(folder):
-            durable.replace(folder / "study.toml", study.toml().encode())
-            durable.replace(folder / "index.json", (as_json([entry.model_dump() for entry in entries]) + "\n").encode())
-            _note_versions(folder)
-        found = _found(folder, entries)
-        asked = [number for number, entry in enumerate(entries) if entry.id and number not in found]
-        first = {entries[number].id: number for number in reversed(asked)}  # cells that are one and the same are run once
-        at_once = min(workers if engine == "local" else 1, max(1, len(first)))
-        orders = {number: _order(made[number].scenario, memory, at_once) for number in sorted(first.values())}
-        interrupted = False
-        if orders:
-            with telling(shown.note if shown else lambda _: None):
-                _compile([made[number].scenario for number in orders])
-            progress = _Progress(shown, len(entries), len(found), len(orders))
-            progress.note(study.name, f"{at_once} at a time" if engine == "local" else "Ray tasks", folder)
-            crew = {"workers": at_once} if engine == "local" else {"workers": 1, "at_once": len(orders)}
-            words = worked_off(orders, module=ENGINES[engine], arguments=("--address", address) if address else (), **crew)
-            interrupted = _keep(words, entries, found, folder, progress)
+        write_asked(folder, study, entries)
+        with Runner(folder, engine, workers, address, memory) as runner:
+            progress = Progress(shown, len(made), sum(length(cell.scenario) for cell in made))
+            found, interrupted = runner.run(made, entries, progress, study.name)
         swept = Swept(study, entries, found, folder, interrupted=interrupted)
-        with _no_room(folder):
+        with no_room(folder):
             table.write(folder, swept.rows)
     return swept
 
 
+class Runner:
+    """Runs cells into the folder of a study: what is there is not run again, what finishes is kept at once."""
+
+    def __init__(self, folder: Path, engine: Literal["local", "ray"], workers: int | None, address: str | None, memory: float | None) -> None:
+        self._folder, self._memory = folder, memory
+        self._local, self._workers = engine == "local", workers or len(os.sched_getaffinity(0))
+        size = {"workers": self._workers} if self._local else {"workers": 1, "at_once": MOST_CELLS}
+        self._crew = Crew(module=ENGINES[engine], arguments=("--address", address) if address else (), **size)
+
+    def __enter__(self) -> Runner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._crew.leave()
+
+    def run(self, made: Sequence[Cell], entries: Sequence[Entry], progress: Progress, name: str = "") -> tuple[dict[int, dict[str, Any]], bool]:
+        """What came of each cell, by number, and whether that was interrupted; says so of `name` before. Raises ScenarioError for one that is too large."""
+        found = _found(self._folder, entries)
+        asked = [number for number, entry in enumerate(entries) if entry.id and number not in found]
+        first = {entries[number].id: number for number in reversed(asked)}  # cells that are one and the same are run once
+        once = sorted(first.values())
+        at_once = min(self._workers if self._local else 1, max(1, len(once)))
+        orders = {number: _order(made[number].scenario, self._memory, at_once) for number in once}
+        works = {number: length(made[number].scenario) for number in once}
+        if name and orders:
+            again = f", {len(found):,} of them there already" if found else ""
+            progress.note(f"{len(made):,} runs of {name}{again}; {f'{at_once} at a time' if self._local else 'Ray tasks'}; in {self._folder}")
+        progress.passed(len(made) - len(once), sum(length(cell.scenario) for cell in made) - sum(works.values()))
+        if not orders:
+            return found, False
+        with telling(progress.note):
+            _compile([made[number].scenario for number in orders])
+        return found, _keep(self._crew.work_off(orders), works, entries, found, self._folder, progress)
+
+    def fitting(self, cell: Cell) -> Cell:
+        """The cell, as one that cannot be run if it alone needs more than the memory that there is."""
+        try:
+            if cell.scenario is not None:
+                _order(cell.scenario, self._memory, self._workers if self._local else 1)
+        except ScenarioError as error:
+            return cell._replace(scenario=None, why=str(error))
+        return cell
+
+
+def write_asked(folder: Path, study: Study, entries: Sequence[Entry], *, again: bool = False) -> None:
+    """Write what is asked into the folder of a study and, but if that is said `again` in one execution, with what it is run this time."""
+    with no_room(folder):
+        durable.replace(folder / "study.toml", study.toml().encode())
+        durable.replace(folder / "index.json", (as_json([entry.model_dump() for entry in entries]) + "\n").encode())
+        if not again:
+            _note_versions(folder)
+
+
 @contextmanager
-def _no_room(folder: Path) -> Iterator[None]:
+def no_room(folder: Path) -> Iterator[None]:
     """What a disk does not take is a line; runs that were kept before are there for the next time."""
     try:
         yield
@@ -134,11 +163,12 @@ def _no_room(folder: Path) -> Iterator[None]:
         raise ScenarioError(str(folder), "", f"nothing can be written there: {in_a_line(error)}") from None
 
 
-def needs() -> None:
-    """Raise ScenarioError if a library is missing that tables and statistics are made with."""
-    missing = [name for name in NEEDS if importlib.util.find_spec(name) is None]
+def needs(names: Sequence[str] = (), extra: str = "study") -> None:
+    """Raise ScenarioError if a library is missing: one of these, or (none given) of those that tables and statistics are made with."""
+    missing = [name for name in names or NEEDS if importlib.util.find_spec(name) is None]
     if missing:
-        raise ScenarioError(", ".join(missing), "", "not installed; studies need pip install 'asyncnet[study]'")
+        what = "a search needs" if extra == "search" else "studies need"
+        raise ScenarioError(", ".join(missing), "", f"not installed; {what} pip install 'asyncnet[{extra}]'")
 
 
 def load(folder: str | Path) -> Swept:
@@ -183,38 +213,7 @@ def _order(scenario: Scenario, memory: float | None, at_once: int) -> dict[str, 
     return {"scenario": scenario.data(), "outside": outside.packed(scenario), "memory": limit}
 
 
-class _Progress:
-    """How far a sweep is: of `total` runs `before` were there already, and `asked` are run now (twins are counted with the run that stands for them)."""
-
-    def __init__(self, shown: Shown | None, total: int, before: int, asked: int) -> None:
-        self._shown, self._total, self._before, self._asked = shown, total, before, asked
-        self._began, self._done, self._shares = time.monotonic(), 0, dict[int, float]()
-
-    def note(self, name: str, how: str, folder: Path) -> None:
-        """Say what begins."""
-        if self._shown is not None:
-            again = f", {self._before:,} of them there already" if self._before else ""
-            self._shown.note(f"{self._total:,} runs of {name}{again}; {how}; in {folder}")
-
-    def reached(self, number: int, share: float, text: str = "") -> None:
-        """A run has got so far; 1: it has ended."""
-        self._shares[number] = share
-        if share >= 1.0:
-            del self._shares[number]
-            self._done += 1
-        if self._shown is not None:
-            done = (self._done + sum(self._shares.values())) / self._asked
-            took = time.monotonic() - self._began
-            left = f", about {_minutes(took / done * (1.0 - done))} left" if done > 0.02 and self._done < self._asked else ""
-            self._shown.study(done, f"{self._before + self._done:,} of {self._total:,} runs{left}{text}")
-
-    def trouble(self, text: str) -> None:
-        """Say what is the matter."""
-        if self._shown is not None:
-            self._shown.note(text)
-
-
-def _keep(words: Any, entries: Sequence[Entry], found: dict[int, dict[str, Any]], folder: Path, progress: _Progress) -> bool:
+def _keep(words: Any, works: Mapping[int, float], entries: Sequence[Entry], found: dict[int, dict[str, Any]], folder: Path, progress: Progress) -> bool:
     """Keep what comes of each run, also for its twins, until all have ended; returns whether that was interrupted."""
     numbers: dict[str, list[int]] = {}
     for number, entry in enumerate(entries):
@@ -224,7 +223,7 @@ def _keep(words: Any, entries: Sequence[Entry], found: dict[int, dict[str, Any]]
         with raised():
             for number, word in words:
                 if "done" in word:
-                    progress.reached(number, min(word["done"], 0.99))
+                    progress.reached(number, min(word["done"], 0.99), works[number])
                     continue
                 seal = entries[number].id
                 came = {"failed": word["failed"]} if "failed" in word else word["result"]
@@ -236,13 +235,14 @@ def _keep(words: Any, entries: Sequence[Entry], found: dict[int, dict[str, Any]]
                         trouble = f"runs could not be kept: {in_a_line(error)}"
                     came = {"summary": json.loads(text)["summary"]}  # as whoever reads it again has it
                 found |= dict.fromkeys(numbers[seal], came)
-                progress.reached(number, 1.0, f"; run {number} failed: {came['failed']}" if "failed" in came else "")
+                progress.reached(number, 1.0, works[number], f"; run {number} failed: {came['failed']}" if "failed" in came else "")
     except KeyboardInterrupt:
+        found |= _found(folder, entries)  # one may just have been kept
         return True
     finally:
         words.close()
         if trouble:
-            progress.trouble(trouble)
+            progress.note(trouble)
     return False
 
 
@@ -252,10 +252,6 @@ def _compile(scenarios: Iterable[Scenario]) -> None:
 
     for scenario in scenarios:
         compile_ahead(scenario)
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def _note_versions(folder: Path) -> None:
@@ -270,7 +266,7 @@ def _note_versions(folder: Path) -> None:
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
+def held(folder: Path) -> Iterator[None]:
     """Hold the folder of a study against others; the system lets go of it when this process ends, however it ends."""
     try:
         (folder / "cells").mkdir(parents=True, exist_ok=True)

@@ -53,7 +53,7 @@ def _listen(orders: queue.Queue[dict[str, Any]]) -> None:
 
 
 def carried_out(order: Mapping[str, Any], progress: Callable[[float], None]) -> dict[str, Any]:
-    """What came of a cell: {"summary", "rows", "returns"}; raises what the run raised."""
+    """What came of a cell: {"scenario", "summary", "rows", "returns"}; raises what the run raised."""
     from asyncnet import api
     from asyncnet.scenario import outside
     from asyncnet.scenario.schema import check
@@ -61,7 +61,7 @@ def carried_out(order: Mapping[str, Any], progress: Callable[[float], None]) -> 
     outside.receive(order["outside"])
     shown = _Progress(progress)
     result = api.run(check(order["scenario"], "scenario"), out=None, memory=order["memory"], reporter=shown)
-    return {"summary": result.summary(), "rows": shown.rows, "returns": result.record.returns}
+    return {"scenario": order["scenario"], "summary": result.summary(), "rows": shown.rows, "returns": result.record.returns}
 
 
 class _Progress:

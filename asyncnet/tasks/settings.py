@@ -24,9 +24,9 @@ class World(Model):
 class Task(Model):
     streams: Annotated[int, Field(ge=1, le=4096)] = Field(1, description="parallel copies of the task in one message")
     gamma: Share = Field(1.0, description="discount")
-    decisions: Count | None = None
-    episodes: Count | None = None
-    world: World
+    decisions: Count | None = Field(None, description="length of a run in decisions; either this or episodes")
+    episodes: Count | None = Field(None, description="length of a run in episodes")
+    world: World = Field(description="how the task meets the team")
 
     def check(self, scenario: Scenario) -> tuple[str, str] | None:
         """What does not fit, in the settings themselves or with the rest of the scenario: (key, why)."""

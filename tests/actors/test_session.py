@@ -244,7 +244,7 @@ def test_a_process_with_a_ray_of_its_own_may_run_a_scenario_too(ray_session) -> 
     import ray
 
     assert ray.is_initialized()
-    result = asyncnet.run(asyncnet.load("multiplexer3-weight-max").replace({"task.decisions": 20}), "ray", out=None)
+    result = asyncnet.run(asyncnet.load("multiplexer3-weight-max").replace({"task.decisions": 20}), "ray", out=None, address="local")
     assert result.record.stopped == "finished"
     assert ray.is_initialized()
 

@@ -9,7 +9,6 @@ import asyncnet
 from asyncnet import api
 from asyncnet.loop import ledger
 from asyncnet.loop.compiled.compiled_loop import CompiledLoop
-from asyncnet.loop.loop import Loop
 from asyncnet.loop.timekeeper import Virtual
 from asyncnet.record import timeline
 from support.teams import FREE, multiplexer
@@ -45,14 +44,29 @@ def test_its_counts_are_those_of_the_ledger_and_of_the_events(run, tmp_path):
     table = run.record.ledger.sum(axis=1)
     assert table[ledger.LOST] > 50
     assert assert_arrows_join_slices(events) == table[ledger.DELIVERED]
-    kinds = Counter(event["ph"] for event in events)
+    said = Counter(event["name"].partition(":")[0] for event in events if event["ph"] in "iC")
     held = table[ledger.IN_FLIGHT]
-    assert table[ledger.LOST] < kinds["i"] <= table[ledger.LOST] + held, "what a stale link holds back has not left"
+    assert table[ledger.LOST] < said["not delivered"] <= table[ledger.LOST] + held, "what a stale link holds back has not left"
     named = {event["tid"]: event["args"]["name"] for event in events if event["name"] == "thread_name"}
     ticks = Counter(named[event["tid"]] for event in events if event["ph"] == "X" and event["name"] == "tick")
     assert ticks == {name: row["ticks"] for name, row in run.record.nodes.items()}
     assert f"{table[ledger.DELIVERED]:,} messages delivered" in line
-    assert kinds["C"] == len(run.record.score and Loop(run.scenario, Virtual()).score.rows) + 120
+    assert said["rollout/mean_reward"] == run.record.score["decisions"] == 120, "a row of progress each"
+
+
+def test_every_reward_is_an_instant_with_its_value_and_messages_under_way_are_counted(run, tmp_path):
+    api.timeline(run.run_dir, tmp_path / "trace.json")
+    events = events_of(tmp_path / "trace.json")
+    rewards = [event["args"]["value"] for event in events if event["name"] == "reward"]
+    every = [reward for _, reward in run.record.rewards]
+    assert run.record.score["missing"] * len(every) == pytest.approx(1.0)
+    assert any(rewards == [*every[:k], *every[k + 1 :]] for k in range(len(every))), "a decision without an action is not rewarded"
+    assert len(set(rewards)) > 1
+    counts = [(event["ts"], event["args"]["value"]) for event in events if event["name"] == "messages under way"]
+    ends = {ts + run.scenario.tick: value for ts, value in counts}
+    left, arrived = ([event["ts"] for event in events if event["ph"] == kind] for kind in "sf")
+    assert ends == {at: sum(ts < at for ts in left) - sum(ts < at for ts in arrived) for at in ends}
+    assert max(ends.values()) > 2
 
 
 def test_times_are_those_of_the_tape(run, tmp_path):

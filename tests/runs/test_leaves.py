@@ -2,13 +2,17 @@
 
 import csv
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import safetensors.numpy
 
 import asyncnet
-from asyncnet.runs import embedded, evaluation
+from asyncnet.loop.loop import Loop
+from asyncnet.loop.timekeeper import Virtual
+from asyncnet.runs import checkpoint, embedded, evaluation
 from asyncnet.runs.metrics import Score
 from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.scenario.schema import changes
@@ -78,6 +82,78 @@ def test_a_run_is_opened_with_its_scenario_summary_weights_and_returns(run, tmp_
     (cartpole.run_dir / "weights.safetensors").write_bytes(b"nothing")
     with pytest.raises(ScenarioError, match=r"weights\.safetensors"):
         _ = asyncnet.open(cartpole.run_dir).weights
+
+
+def test_weights_are_left_at_every_checkpoint_and_a_run_that_was_killed_can_be_looked_into(tmp_path):
+    killed = f"""
+import os, asyncnet
+made = asyncnet.load("multiplexer3-weight-max", settings=["task.decisions=4000"])
+def look(live):
+    if live.decisions >= 3000:
+        os.kill(os.getpid(), 9)
+asyncnet.run(made, out={str(tmp_path)!r}, checkpoint=1e-6, on_progress=look, every=100)
+"""
+    assert subprocess.run([sys.executable, "-c", killed], check=False).returncode == -9
+    found = asyncnet.open(tmp_path / "latest")
+    assert len(found.checkpoints) == checkpoint.KEPT
+    first, last = found.checkpoints
+    assert 0 < first.decisions < last.decisions <= 3000
+    assert first.at < last.at
+    assert not np.array_equal(first.weights["actor.1/weight"], last.weights["actor.1/weight"])
+    whole = Loop(found.scenario, Virtual())
+    whole.run(until=round(last.at * 1e6) + 1)
+    for name, array in last.weights.items():
+        node, key = name.split("/")
+        assert np.array_equal(array, next(one for one in whole.nodes.values() if one.name == node).learned()[key]), name
+    assert sorted(last.weights) == [f"actor.{n}/{name}" for n in (1, 2, 3) for name in ("bias", "weight")]
+    (last.path / "weights.safetensors").write_bytes(b"nothing")
+    (first.path / "manifest.json").write_bytes(b"{}")
+    (only,) = found.checkpoints
+    with pytest.raises(ScenarioError, match=r"weights\.safetensors"):
+        _ = only.weights
+
+
+def by_hand(rows, streams):
+    """Lengths and ends of episodes in the order of the run, from which streams ended an episode in each decision: a reset takes one more."""
+    begun, over, out = [0] * streams, [False] * streams, []
+    for number, ended in enumerate(rows, 1):
+        for b in range(streams):
+            if over[b]:
+                begun[b], over[b] = number, False
+            elif ended[b]:
+                out.append((number - begun[b], number))
+                over[b] = True
+    return out
+
+
+@pytest.mark.parametrize("loop", ["compiled", "readable"])
+def test_an_episode_of_cartpole_is_as_long_as_its_return(loop, tmp_path):
+    result = asyncnet.run(asyncnet.load("cartpole-free").replace({"task.episodes": 8}), out=tmp_path, loop=loop)
+    found = asyncnet.open(result.run_dir).episodes
+    assert found["length"].tolist() == found["return"].tolist() == result.record.lengths
+    assert len(set(found["length"])) > 1
+    assert found["decisions"].tolist() == [sum(result.record.lengths[: n + 1]) + n for n in range(len(found))], "a decision between two resets the world"
+    assert list(found.index) == list(range(1, len(found) + 1))
+
+
+def test_lengths_of_streams_side_by_side_are_those_that_the_environments_had(monkeypatch):
+    from asyncnet.tasks.gym import Gym
+
+    rows, move = [], Gym._move
+
+    def moved(self, v):
+        move(self, v)
+        rows.append(v.ended.copy() * (1 - v.over))
+
+    monkeypatch.setattr(Gym, "_move", moved)
+    limit = {"name": "time-limit", "steps": 20}  # stepped in Python, and some episodes end of themselves and some do not
+    made = asyncnet.load("cartpole-weight-max").replace({"task.wrappers": [limit], "task.streams": 3, "task.episodes": 20})
+    record = asyncnet.run(made, out=None).record
+    assert list(zip(record.lengths, record.ends, strict=True)) == by_hand(rows, 3)
+    assert len(record.lengths) == len(record.returns) >= 20
+    assert record.lengths == record.returns
+    assert 20 in record.lengths
+    assert min(record.lengths) < 20
 
 
 def test_what_was_learned_is_measured_with_learning_off(run):

@@ -1,10 +1,12 @@
 """A callback sees the run as it is, at the moments that were asked for; it can end it, and changes no bit of it. Probes are numbers that it writes down."""
 
 import csv
+import importlib.util
 from itertools import pairwise
 from statistics import median
 
 import numpy as np
+import pandas
 import pytest
 
 import asyncnet
@@ -27,6 +29,21 @@ def test_a_callback_is_called_when_it_was_asked_for_and_changes_no_bit(name, loo
     assert watched.record.digest == alone.record.digest
     assert watched.record.score == alone.record.score
     assert seen == ([5, 10] if by_episode else list(range(70, 900, 70)))
+
+
+@pytest.mark.parametrize("every", [998, 333, 7])
+def test_a_callback_between_the_last_two_rows_changes_no_bit_either(every):
+    scenario = SCENARIO.replace({"task.decisions": 1000})
+    assert asyncnet.run(scenario, out=None, on_progress=lambda _: None, every=every).record.digest == asyncnet.run(scenario, out=None).record.digest
+
+
+def test_a_run_that_was_watched_when_it_was_interrupted_is_resumed_to_the_same_bits(tmp_path):
+    stopped = asyncnet.run(SCENARIO, out=tmp_path, checkpoint=1e-6, on_progress=lambda live: live.stop() if live.decisions >= 999 else None, every=333)
+    assert stopped.record.stopped == "interrupted"
+    resumed = asyncnet.resume(stopped.run_dir)
+    expected = asyncnet.run(SCENARIO, out=None)
+    assert resumed.record.digest == expected.record.digest
+    assert resumed.record.score == expected.record.score
 
 
 def test_it_sees_weights_and_activities_as_they_are_now_and_cannot_change_them():
@@ -72,11 +89,21 @@ def test_probes_are_means_and_norms_at_the_moments_asked_for(tmp_path):
         wanted.append((live.decisions, np.linalg.norm(live.weights("actor.1")["weight"]), live.activity("actor.1").mean()))
 
     result = asyncnet.run(SCENARIO, out=tmp_path, on_progress=look, every=400, probe=["actor.1.weight_norm", "actor.1.activity"])
-    rows = [(row["decisions"], row["actor.1.weight_norm"], row["actor.1.activity"]) for row in result.probes]
+    rows = [(row["decisions"], row["actor.1.weight_norm"], row["actor.1.activity"]) for row in result.probe_rows]
     assert [row[0] for row in rows] == [400, 800, 1200, 1600, 2000]
     assert np.allclose(rows, wanted)
     with (result.run_dir / "probes.csv").open() as file:
         assert [float(row["actor.1.weight_norm"]) for row in csv.DictReader(file)] == [row[1] for row in rows]
+    for frame in (result.probes, asyncnet.open(result.run_dir).probes, pandas.read_parquet(result.run_dir / "probes.parquet").set_index("decisions")):
+        assert list(frame.columns) == ["episodes", "actor.1.weight_norm", "actor.1.activity"]
+        assert list(frame[["actor.1.weight_norm", "actor.1.activity"]].itertuples(name=None)) == rows
+
+
+def test_without_pyarrow_probes_are_a_csv_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: pytest.fail(name) if name != "pyarrow" else None)
+    result = asyncnet.run(SCENARIO.replace({"task.decisions": 100}), out=tmp_path, every=50, probe="actor.1.activity")
+    assert (result.run_dir / "probes.csv").is_file()
+    assert not (result.run_dir / "probes.parquet").exists()
 
 
 @pytest.mark.parametrize(

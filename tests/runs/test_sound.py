@@ -89,7 +89,7 @@ def test_every_number_that_a_field_may_not_hold_is_refused_by_its_name(number):
     assert seen > 60
 
 
-STATE = ("node/actor.2", "counts", "ledger", "agenda", "agenda/values", "held", "held/values", "score/rewards", "score/returns")
+STATE = ("node/actor.2", "counts", "ledger", "agenda", "agenda/values", "held", "held/values", "score/rewards", "score/returns", "score/episodes")
 
 
 @pytest.mark.parametrize("name", STATE)

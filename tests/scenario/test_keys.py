@@ -2,13 +2,14 @@
 
 import json
 
+import jsonschema
 import pytest
 
 import asyncnet
 from asyncnet.scenario import reference
-from asyncnet.scenario.schema import Scenario
+from asyncnet.scenario.reading import Layer, change, read_toml, shipped
 
-KEYS = list(reference.keys())
+KEYS, SCHEMA = list(reference.keys()), reference.json_schema()
 
 
 def leaves(data, path=()):
@@ -55,5 +56,26 @@ def test_the_command_lists_keys_and_prints_the_schema(command):
     assert [line.split()[0] for line in out.splitlines()] == ["key", "network.timeout"]
     assert "did you mean network.timeout?" in command("keys", "network.timeot")[2]
     schema = json.loads(command("keys", "--json")[1])
-    assert schema == json.loads(json.dumps(Scenario.model_json_schema(by_alias=True)))
+    assert schema == json.loads(json.dumps(reference.json_schema()))
     assert schema["properties"]["tick"]["maximum"] == 10**6
+
+
+def test_the_schema_for_editors_takes_every_file_that_ships_as_it_is_written():
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    editor = jsonschema.Draft202012Validator(SCHEMA)
+    wrong = {name: [error.message for error in editor.iter_errors(read_toml(path))] for name, path in shipped().items()}
+    assert {name: said for name, said in wrong.items() if said} == {}
+    assert len(wrong) > 20
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("task.k", "three"), ("task.kk", 3), ("links.default", 0.5), ("links.feedback.delay", -1), ("rule.learning_rate", ["fast"]), ("tick", 0)],
+)
+def test_the_schema_for_editors_refuses_what_a_run_would_refuse(key, value):
+    editor = jsonschema.Draft202012Validator(SCHEMA)
+    whole = Layer("", read_toml(shipped()["multiplexer3-weight-max"]))
+    assert editor.is_valid(whole.data)
+    assert not editor.is_valid(change("", key, value).over(whole.data))
+    with pytest.raises(asyncnet.ScenarioError):
+        asyncnet.load("multiplexer3-weight-max").replace({key: value})

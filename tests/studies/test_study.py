@@ -5,7 +5,8 @@ import pytest
 import asyncnet
 from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.scenario.reading import setting
-from asyncnet.studies.study import asked, cells, checked, read_study, varied
+from asyncnet.studies import table
+from asyncnet.studies.study import FIXED, asked, cells, checked, read_study, varied
 
 BASE = {"name": "s", "scenario": "multiplexer3-weight-max", "set": {"task.decisions": 100}, "seeds": 2}
 
@@ -45,6 +46,40 @@ def test_conditions_scenarios_and_variants_are_dimensions():
     assert {cell.labels["under"] for cell in made} == {"none", "lossy", "lossy+straggler"}
     last = made[-1]
     assert (last.scenario.name, last.scenario.under, last.scenario.rule.name) == ("multiplexer2-units", ("lossy", "straggler"), "reinforce")
+
+
+def test_a_factor_is_a_dimension_of_named_levels_between_variants_and_settings():
+    levels = [{"name": "none"}, {"name": "late", "set": {"links.feedback.delay": 3}}, {"name": "lossy", "under": "lossy"}]
+    starts = [{"name": "own"}, {"name": "units", "scenario": "multiplexer2-units"}]
+    made = study(variants=[{"name": "a"}, {"name": "b"}], factors={"hardship": levels, "team": starts}, vary={"task.world.interval": [8, 9]}, seeds=1)
+    found = cells(made)
+    assert list(found[0].labels) == ["variant", "hardship", "team", "task.world.interval"]
+    assert len({tuple(cell.labels.values()) for cell in found}) == len(found) == 2 * 3 * 2 * 2
+    last = found[-1]
+    assert list(last.labels.values()) == ["b", "lossy", "units", 9]
+    plain = asyncnet.load("multiplexer2-units", under="lossy", settings=["task.decisions=100", "task.world.interval=9"])
+    assert last.scenario == plain
+    late = next(cell for cell in found if cell.labels["hardship"] == "late")
+    assert late.scenario.links.feedback[0].delay.value == 3
+    assert found[0].scenario.links.feedback == ()
+    assert checked(made.data(), "again") == made
+
+
+@pytest.mark.parametrize("taken", sorted({*table.FIGURES, *FIXED, "same_bits_as"}))
+def test_a_factor_cannot_be_called_like_another_column_of_the_table(taken):
+    with pytest.raises(ScenarioError, match=r"factors"):
+        study(factors={taken: [{"name": "a"}]})
+
+
+def test_a_table_has_no_column_of_its_own_that_is_not_known_to_be_taken():
+    rows = table.rows(study(), [], {})
+    fixed = {*table.columns(study(), rows), "under", "variant"} - set(table.FIGURES) - {"same_bits_as"}
+    assert fixed <= FIXED
+
+
+def test_levels_of_a_factor_have_names_of_their_own():
+    with pytest.raises(ScenarioError, match=r"factors\.speed: two of them are called a"):
+        study(factors={"speed": [{"name": "a"}, {"name": "a"}]})
 
 
 def test_seeds_can_be_named():

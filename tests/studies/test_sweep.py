@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 import asyncnet
-from asyncnet.runs import embedded
+from asyncnet.runs import durable, embedded
 from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.studies import crew, sweep, table
 from asyncnet.studies.study import cells, checked
@@ -204,8 +204,22 @@ def test_a_process_that_dies_costs_its_cell_and_another_takes_its_place():
     assert ends[3]["result"]["summary"]["digest"] == wanted
 
 
+def test_a_run_that_was_just_kept_when_the_interrupt_came_is_in_the_table(tmp_path, monkeypatch):
+    replace = durable.replace
+
+    def and_then_interrupted(path, data):
+        replace(path, data)
+        if path.parent.name == "cells" and len(list(path.parent.iterdir())) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sweep.durable, "replace", and_then_interrupted)
+    swept = sweep.run_study(asked_for(), out=tmp_path, workers=1)
+    assert swept.interrupted
+    assert [row["verdict"] for row in swept.rows] == ["pass", "pass", "not run", "not run"]
+
+
 def test_two_processes_do_not_run_one_study(tmp_path):
-    with sweep._held(tmp_path / "s"), pytest.raises(ScenarioError, match="is being run by another process"):
+    with sweep.held(tmp_path / "s"), pytest.raises(ScenarioError, match="is being run by another process"):
         asyncnet.sweep(asked_for(), out=tmp_path)
 
 

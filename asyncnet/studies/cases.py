@@ -1,0 +1,151 @@
+"""What a report is about: cases, each the runs that differ in nothing but their seed, of a study or of run directories."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from asyncnet.runs import durable
+from asyncnet.runs.opened import Opened
+from asyncnet.scenario.mistakes import ScenarioError
+from asyncnet.scenario.schema import Scenario, check
+from asyncnet.studies import table
+from asyncnet.studies.sweep import Swept
+from asyncnet.text import in_a_line
+
+LARGEST = 64 << 20  # bytes of a ledger
+CASE = "case"  # the column that tells cases of run directories apart
+CURVES = {  # the figure of a row of progress that stands for an outcome, and its name
+    "return": ("rollout/ep_rew_mean", "mean return of the last 100 episodes"),
+    "error": ("rollout/mean_squared_error", "mean squared error lately"),
+    "reward": ("rollout/mean_reward", "mean reward lately"),
+}
+
+
+class Ran(NamedTuple):
+    """A finished run: its seed, its scenario (None where that is not known), its summary, the ledger of each link, and (decisions, score) as it learned."""
+
+    seed: int
+    scenario: Scenario | None
+    summary: Mapping[str, Any]
+    ledger: Mapping[str, Mapping[str, Any]]
+    curve: tuple[np.ndarray, np.ndarray]
+
+
+class Case(NamedTuple):
+    """Runs that differ in nothing but their seed: the values that tell this case from the others, in words, and its runs."""
+
+    values: tuple[Any, ...]
+    label: str
+    runs: Sequence[Ran]
+
+    def scores(self, outcome: str) -> list[float]:
+        """The outcome of each run that has one."""
+        return [run.summary[outcome] for run in self.runs if run.summary.get(outcome) is not None]
+
+    def by_seed(self, outcome: str) -> dict[int, float]:
+        """The same by seed."""
+        return {run.seed: run.summary[outcome] for run in self.runs if run.summary.get(outcome) is not None}
+
+
+def outcome_of(runs: Sequence[Opened]) -> str:
+    """What runs are scored by: the first of table.OUTCOMES that all of them have."""
+    return next((figure for figure in table.OUTCOMES if all(run.summary.get(figure) is not None for run in runs)), table.OUTCOMES[-1])
+
+
+def curve_name(outcome: str) -> tuple[str, str]:
+    """The figure of a row of progress that stands for an outcome, and its name in words."""
+    return next(found for word, found in CURVES.items() if word in outcome or word == "reward")
+
+
+def curve_of(outcome: str, rows: Iterable[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+    """(decisions, score) of a run's rows of progress."""
+    key = curve_name(outcome)[0]
+    known = [(row["decisions"], row[key]) for row in rows if row.get(key) is not None]
+    return np.array([at for at, _ in known], dtype=float), np.array([score for _, score in known], dtype=float)
+
+
+def labelled(names: Sequence[str], values: Sequence[Any], but: Sequence[str] = ()) -> str:
+    """Values in a few words, without those of the columns in `but`."""
+    plain = ("under", "variant", "scenario", "rule.name", "task.name", CASE)
+    named = [(name, value) for name, value in zip(names, values, strict=True) if name not in but]
+    return ", ".join(f"{value}" if name in plain else f"{name.rpartition('.')[2]} {value}" for name, value in named)
+
+
+def of_study(swept: Swept, outcome: str) -> list[Case]:
+    """The cases of a study that have finished runs, in its order."""
+    out = []
+    for values, rows in table.groups(swept.study, swept.rows).items():
+        runs = [_cell(row["seed"], came, outcome) for row in rows if row.get(outcome) is not None and (came := swept.came(row["run"])) is not None]
+        if runs:
+            out.append(Case(values, labelled(swept.study.columns(), values) or swept.study.name, runs))
+    return out
+
+
+def _cell(seed: int, came: Mapping[str, Any], outcome: str) -> Ran:
+    try:
+        scenario = check(came["scenario"], "scenario") if came.get("scenario") else None
+    except ScenarioError:  # a rule from outside that is not here: what needs the scenario is left out
+        scenario = None
+    books = came["summary"].get("ledger")
+    return Ran(seed, scenario, came["summary"], books if _whole(books) else {}, curve_of(outcome, came["rows"]))
+
+
+def of_runs(runs: Sequence[Opened], outcome: str) -> list[Case]:
+    """The cases that run directories belong to, in the order of their first runs."""
+    found: dict[str, list[Opened]] = {}
+    for run in runs:
+        found.setdefault(run.scenario.replace({"seed": 0}).fingerprint(), []).append(run)
+    names = _told_apart([several[0] for several in found.values()])
+    made = []
+    for name, several in zip(names, found.values(), strict=True):
+        rows = [row for run in several for row in (run.progress.to_dict("records"),)]
+        ran = [
+            Ran(run.scenario.seed, run.scenario, run.summary, _ledger(run.path), curve_of(outcome, _clean(row))) for run, row in zip(several, rows, strict=True)
+        ]
+        made.append(Case((name,) if len(names) > 1 else (), name, ran))
+    return made
+
+
+def _clean(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in row.items() if not math.isnan(value)} for row in rows]  # one that a row does not have
+
+
+def _told_apart(runs: Sequence[Opened]) -> list[str]:
+    """A name for each: its scenario, what was laid over it, and what was changed, as far as that tells them apart."""
+    plain = [run.scenario.name for run in runs]
+    said = [" + ".join((run.scenario.name, *run.scenario.under)) for run in runs]
+    rules = [f"{words}, {run.scenario.rule.name}" for words, run in zip(said, runs, strict=True)]
+    full = [f"{words}, {_changes(run)}" if _changes(run) else words for words, run in zip(said, runs, strict=True)]
+    for names in (plain, said, rules, full):
+        if len(set(names)) == len(names):
+            return names
+    return [f"{name} ({number})" for number, name in enumerate(full, 1)]
+
+
+def _changes(run: Opened) -> str:
+    changed = run.summary.get("changes")
+    pairs = changed.items() if isinstance(changed, dict) else ()
+    return ", ".join(f"{key.rpartition('.')[2]} {now[1] if isinstance(now, list) and len(now) == 2 else now}" for key, now in pairs)[:80]
+
+
+def _ledger(path: Path) -> dict[str, dict[str, Any]]:
+    """ledger.csv: what became of the messages of each link; nothing where there is none."""
+    file = path / "ledger.csv"
+    if not file.is_file():
+        return {}
+    try:
+        lines = durable.read(file, LARGEST).decode().splitlines()
+        return {row.pop("link"): {key: int(value) for key, value in row.items()} for row in csv.DictReader(lines)}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ScenarioError(str(file), "", f"cannot be read: {in_a_line(error)}") from None
+
+
+def _whole(books: Any) -> bool:
+    """Whether that is a ledger by link as summaries have it."""
+    return isinstance(books, dict) and all(isinstance(row, dict) and {"sent", "lost"} <= row.keys() for row in books.values())

@@ -1,0 +1,114 @@
+"""How long messages were on their way and which a condition struck, drawn again after the run.
+
+Each draw belongs to its message (loop/link.py), so what came of one need not be written down while the run goes: it follows from the scenario and from how
+many messages the ledger says were sent. On a channel that says one thing to all, message n of a link has number n; where each hearer is told something of
+its own, the numbers go round among the links. Where a node says both on one channel they do not follow, and nothing is said of those links; nor where the
+ledger counted more or fewer messages lost for good than are drawn again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from asyncnet.kernels.kernel import entry
+from asyncnet.loop.ledger import names
+from asyncnet.loop.link import CONSTANT, LOSS, outcome
+from asyncnet.loop.loop import LinkModel
+from asyncnet.loop.message import CHANNEL_NAMES
+from asyncnet.scenario.schema import Scenario
+from asyncnet.team import network
+from asyncnet.team.draw import plan
+from asyncnet.team.network import CHANNEL, DST, OUT, SRC
+
+MOST = 4_000_000  # messages of one run that are drawn again: the first ones of each link
+LOST = -1
+
+
+class Transit(NamedTuple):
+    """Of the links of one channel that lead to one layer: delays (messages,) in ticks of those that were delivered or are under way, and which were struck.
+
+    `drawn` messages of `carried` were looked at; of these `struck` lost their first try, and `lost` were lost for good.
+    """
+
+    delays: np.ndarray
+    drawn: int
+    carried: int
+    struck: int
+    lost: int
+
+
+@entry
+def outcomes(conditions, seed, src, dst, channel, first, step, retry, delays):
+    """Write the delays of messages first, first + step, ... in microseconds, LOST where one was lost; returns how many lost their first try."""
+    struck = 0
+    for n in range(delays.size):
+        seq = first + n * step
+        delay, copies = outcome(conditions, seed, src, dst, channel, seq, retry)
+        delays[n] = delay if copies else LOST
+        if copies == 0 or (retry >= 0.0 and outcome(conditions, seed, src, dst, channel, seq, -1.0)[1] == 0):
+            struck += 1
+    return struck
+
+
+def transits(scenario: Scenario, ledger: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], Transit]:
+    """By (channel, layer that hears): what came of the messages of a run with this ledger, link by link; without those of which it does not follow from it."""
+    team = plan(scenario)
+    named = list(names(team))
+    if any(name not in ledger for name in named):
+        return {}  # it was added up by layers, or nothing is known
+    models = {code: LinkModel(scenario.links, name, scenario.tick) for code, name in CHANNEL_NAMES.items()}
+    sent = [int(ledger[name]["sent"] or 0) for name in named]
+    share = min(1.0, MOST / max(1, sum(sent)))
+    parts: dict[tuple[str, str], list[tuple[np.ndarray, int, int]]] = {}
+    unknown = set()
+    for link, (name, count) in enumerate(zip(named, sent, strict=True)):
+        channel, dst = int(team.links[link, CHANNEL]), int(team.links[link, DST])
+        key = (CHANNEL_NAMES[channel], _layer(team, dst))
+        carried = max(0, count - models[channel].stale)  # a stale link holds the last ones back
+        delays = np.empty(int(carried * share), dtype=np.int64)
+        struck = _draw(scenario, team, link, models[channel], delays)
+        if struck is None or (delays.size == carried and int((delays == LOST).sum()) != int(ledger[name]["lost"] or 0)):
+            unknown.add(key)
+        else:
+            parts.setdefault(key, []).append((delays, carried, struck))
+    return {key: _together(found, scenario.tick) for key, found in parts.items() if key not in unknown}
+
+
+def _together(parts: Sequence[tuple[np.ndarray, int, int]], tick: int) -> Transit:
+    delays = np.concatenate([each for each, _, _ in parts])
+    lost = int((delays == LOST).sum())
+    return Transit(delays[delays != LOST] / tick, delays.size, sum(carried for _, carried, _ in parts), sum(struck for *_, struck in parts), lost)
+
+
+def _draw(scenario: Scenario, team: network.Plan, link: int, model: LinkModel, delays: np.ndarray) -> int | None:
+    """Draw the first messages of a link again; returns how many were struck, None if their numbers do not follow."""
+    if model.fixed >= 0:
+        delays[:] = model.fixed
+        return 0
+    channel, src, dst = (int(value) for value in team.links[link, [CHANNEL, SRC, DST]])
+    links = team.outgoing(src, channel)
+    if len(set(team.links[links, OUT].tolist())) > 1:
+        return None
+    apart = network.out_of(team, link).apart
+    first, step = (link - links.start + 1, len(links)) if apart else (1, 1)
+    ends = team.nodes[src].identity, team.nodes[dst].identity
+    return int(outcomes(model.conditions, scenario.seed, *ends, channel, first, step, model.retry, delays))
+
+
+def _layer(team: network.Plan, node: int) -> str:
+    return "world" if node == 0 else team.layer_of(node).name
+
+
+def asked_loss(scenario: Scenario, channel: str) -> float:
+    """The share of a channel's messages of which the first try is to be lost: one loss of several is enough."""
+    rows = LinkModel(scenario.links, channel, scenario.tick).conditions
+    return float(1.0 - np.prod(1.0 - rows[rows[:, 0] == LOSS, 1]))
+
+
+def random_delays(scenario: Scenario, channel: str) -> bool:
+    """Whether messages of a channel take times that are drawn."""
+    rows = LinkModel(scenario.links, channel, scenario.tick).conditions
+    return bool((~np.isin(rows[:, 0], (LOSS, CONSTANT))).any())

@@ -1,0 +1,146 @@
+"""Reports and curves of run directories: what each asked and did, what conditions struck, how late actions were, how nodes kept their clocks."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from studies.test_report import Page
+
+import asyncnet
+from asyncnet.scenario.mistakes import ScenarioError
+from asyncnet.studies import cases, figures, happened
+from asyncnet.studies.page import runs as page_of_runs
+from asyncnet.studies.pictures import traffic
+from asyncnet.studies.report import about_runs, report
+
+SHORT = {"task.decisions": 300}
+SLOW = {"kind": "straggler", "period": 1.0, "slow": 4.0, "start": 100.0, "stop": 1100.0}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two of one scenario that differ in their seed, and one of another."""
+    out = tmp_path_factory.mktemp("runs")
+    lossy = asyncnet.load("multiplexer3-weight-max", "lossy").replace({**SHORT, 'clocks."actor.1"': SLOW})
+    hasty = asyncnet.load("multiplexer3-weight-max").replace({**SHORT, "task.world.interval": 2.0})
+    return [asyncnet.run(scenario, out=out).run_dir for scenario in (lossy, lossy.replace({"seed": 2}), hasty)]
+
+
+@pytest.fixture(scope="module")
+def opened(runs):
+    return [asyncnet.open(run) for run in runs]
+
+
+def test_runs_that_differ_in_their_seed_are_one_case(opened):
+    several = cases.of_runs(opened, "last_mean_reward")
+    assert [len(case.runs) for case in several] == [2, 1]
+    assert [run.seed for run in several[0].runs] == [1, 2]
+    assert several[0].label == "multiplexer3-weight-max + lossy"
+    (alone,) = cases.of_runs(opened[:2], "last_mean_reward")
+    assert alone.values == ()
+
+
+def test_the_page_of_a_run_has_question_verdict_faults_scenario_versions_and_the_command(runs):
+    page = Page(report(runs[0]).read_text())
+    told = json.loads((runs[0] / "run.json").read_text())
+    assert opened_question() in page.words
+    assert "One run: pass" in page.words
+    with (runs[0] / "ledger.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["link"].startswith("reward")]
+    lost, sent = (sum(int(row[key]) for row in rows) for key in ("lost", "sent"))
+    assert lost > 0
+    assert f"{lost:,} of {sent:,} messages lost" in page.words
+    assert f"asyncnet run {runs[0] / 'config.toml'}" in page.words
+    assert f"asyncnet verify {runs[0]}" in page.words
+    assert f"numpy {told['versions']['numpy']}" in page.words
+    assert (runs[0] / "config.toml").read_text().splitlines()[0] in page.words
+    assert {figure["data-name"] for figure in page.figures} == {"learning", "rates"}
+    assert (runs[0] / "figures" / "learning-wide.pdf").is_file()
+
+
+def opened_question():
+    return asyncnet.load("multiplexer3-weight-max").question
+
+
+def test_a_slow_clock_is_told_with_the_ticks_that_it_missed(opened):
+    (case,) = cases.of_runs(opened[:1], "last_mean_reward")
+    found = {rate.node: rate for rate in happened.rates(case)}
+    elapsed = opened[0].summary["simulated_s"] * 1e6 / opened[0].scenario.tick
+    assert elapsed > 1100
+    assert found["actor.1"].asked == pytest.approx(elapsed - 1000 + 1000 / 4)
+    assert found["actor.1"].ticks == pytest.approx(found["actor.1"].asked, abs=6)
+    (slow,) = (firing for firing in happened.firings(case, {}) if firing.where == "actor.1")
+    assert slow.struck == f"{round(elapsed) - found['actor.1'].ticks:,} of {elapsed:,.0f} ticks missed"
+    assert slow.share == pytest.approx(slow.expected, abs=0.005)
+    picture = traffic.rates({"": list(found.values())})
+    assert [round(point.x, 2) for point in picture.lines[0].points] == [1.0, 1.0, 1.0]
+
+
+def test_late_actions_are_counted_decision_by_decision(opened):
+    summary = opened[2].summary
+    assert sum(summary["lateness"]) + round(summary["missing"] * 300) == 300
+    assert summary["lateness"][0] == round(summary["on_time"] * 300)
+    assert sum(summary["lateness"][1:]) > 20, "the world is faster than its team"
+    used = sum(summary["lateness"])
+    assert summary["action_delay"] == pytest.approx(np.dot(summary["lateness"], np.arange(len(summary["lateness"]))) / used)
+    case = cases.of_runs(opened[2:], "last_mean_reward")[0]
+    picture = traffic.lateness({"all": happened.late(case)})
+    assert [point.y for point in picture.lines[0].points] == pytest.approx([count / 300 for count in summary["lateness"]])
+    heights = [bar.get_height() for bar in picture.drawn(figures.COLUMN).axes[0].patches]
+    assert heights == pytest.approx([count / 300 for count in summary["lateness"]])
+
+
+def test_several_runs_and_cases_are_held_to_one_another_on_one_page(opened):
+    part = about_runs(opened)
+    assert "3 runs of 2 cases: " in part.head
+    names = [picture.name for picture in part.pictures]
+    assert {"intervals", "learning", "lateness"} <= set(names)
+    (learning,) = (picture for picture in part.pictures if picture.name == "learning")
+    assert [line.label for line in learning.lines] == [case.label for case in cases.of_runs(opened, "last_mean_reward")]
+    assert "Paired differences" in part.tail
+
+
+def test_what_the_wire_took_is_shown_by_actor_and_channel():
+    measured = {"world": {"activity": [(100.0, 3), (200.0, 1)]}, "actor.1": {"activity": [(50.0, 2)], "feedback": [(400.0, 8)]}}
+    picture = traffic.wire(measured)
+    assert [line.label for line in picture.lines] == ["activity to world", "activity to actor.1", "feedback to actor.1"]
+    for line in picture.lines:
+        assert sum(point.y for point in line.points) == pytest.approx(1.0)
+    assert max(point.y for point in picture.lines[0].points) == 0.75
+    assert len(picture.drawn(figures.PAGE).axes) == 2
+    assert traffic.wire({}) is None
+
+
+def test_a_damaged_summary_or_ledger_is_a_line(runs, tmp_path):
+    import shutil
+
+    for number, (file, text, why) in enumerate(
+        [("ledger.csv", "link,sent\nactivity world -> actor.1,many\n", "cannot be read"), ("summary.json", "[]", "summary.json")]
+    ):
+        run = shutil.copytree(runs[0], tmp_path / str(number))
+        (run / file).write_text(text)
+        with pytest.raises(ScenarioError, match=why):
+            report(run)
+    run = shutil.copytree(runs[0], tmp_path / "late")
+    summary = json.loads((run / "summary.json").read_text())
+    (run / "summary.json").write_text(json.dumps(summary | {"lateness": ["<b>", 2]}))
+    with pytest.raises(ScenarioError, match="lateness"):
+        report(run)
+
+
+def test_a_setting_that_was_changed_is_told_with_what_ships():
+    assert page_of_runs._changed("task.decisions", [50000, 300]) == "task.decisions = 300; as shipped: 50000"
+    assert page_of_runs._changed("clocks", [None, 1]) == "clocks = 1; as shipped: not set"
+
+
+def test_curves_of_runs_are_a_line_and_a_band_for_runs_that_differ_in_their_seed(runs, command, tmp_path):
+    code, out, err = command("plot", *runs, "--to", tmp_path / "all.svg")
+    assert (code, out) == (0, f"{tmp_path / 'all.svg'}\n"), err
+    text = (tmp_path / "all.svg").read_text()
+    assert ("line-0" in text, "line-1" in text, "line-2" in text, "band-0" in text) == (True, True, False, True)
+    assert command("plot", runs[0], "--to", tmp_path / "two.pdf", "--columns", "2")[0] == 0
+    assert (tmp_path / "two.pdf").read_bytes().startswith(b"%PDF")
+    assert command("plot", *runs, "--to", tmp_path / "two.gif")[2] == f"asyncnet: {tmp_path / 'two.gif'}: a figure is svg, pdf or png, by the end of its name\n"
+    assert "is not the directory of a run" in command("plot", tmp_path)[2]
+    assert "did you mean mean_reward?" in command("plot", runs[0], "--outcome", "mean_rewad")[2]
