@@ -26,6 +26,7 @@ from typing import Any
 import psutil
 
 from asyncnet import interrupts
+from asyncnet.loop.counts import Counts
 from asyncnet.runs.checkpoint import Checkpoint
 from asyncnet.runs.record import Keeper, Record, Reporter
 from asyncnet.scenario import outside
@@ -200,6 +201,8 @@ class _Watch:
             self._kept.checkpoint(Checkpoint(*what))
         elif kind == "segment":
             self._kept.segment(*what)
+        elif kind == "traffic":
+            self._kept.traffic(Counts(*what))
         elif kind == "warning":
             warnings.warn(what[0], RuntimeWarning, stacklevel=5)
         elif kind == "refused":
@@ -345,6 +348,9 @@ class _Teller:
 
     def segment(self, loop: str, data: bytes) -> None:
         self.tell("segment", loop, data)
+
+    def traffic(self, counts: Counts) -> None:
+        self.tell("traffic", *counts)
 
 
 def main(descriptor: int) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 from asyncnet.kernels.plain import as_python
 from asyncnet.loop import clock
 from asyncnet.loop.compiled.agenda import KIND_SHIFT, of_who
+from asyncnet.loop.counts import counted
 from asyncnet.loop.ledger import IN_FLIGHT, REFUSED, account
 from asyncnet.loop.loop import Loop
 from asyncnet.loop.message import CHANNEL_NAMES
@@ -28,6 +29,7 @@ from asyncnet.nodes.world import DECISIONS, EPISODES
 from asyncnet.record.recorder import Recorder, digest_of
 from asyncnet.runs import snapshot
 from asyncnet.runs.checkpoint import Checkpoint
+from asyncnet.runs.picture import Picture
 from asyncnet.scenario import outside
 from asyncnet.scenario.schema import check
 from asyncnet.team.network import PORT
@@ -85,6 +87,7 @@ class Host:
         self.failure: str | None = None
         self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
         self._told = 0
+        self._picture: Picture | None = None
         self._score: dict[str, Any] | None = None  # as of the last row of progress
         self.pauses: list[tuple[float, float]] = []  # when this process stood still, in seconds of the run, and for how many
 
@@ -146,15 +149,19 @@ class Host:
         """Take a frame from another host (the wire `ray`)."""
         self.courier.deliver(frame)
 
-    def status(self) -> dict[str, Any]:
-        """How it is going: why the loop stopped, if it has, rows of progress not told before, and the stamp each learning node holds."""
+    def status(self, counts: bool = False) -> dict[str, Any]:
+        """How it is going: why the loop stopped, if it has, rows not told before, the stamp each learning node holds; with what was counted if asked."""
         rows = self.loop.score.rows[self._told :] if self.loop.score else []
         self._told += len(rows)
         stamps = {node.name: int(node.view.stamp[0]) for i, node in self.loop.nodes.items() if self.loop.plan.layer_of(i).learns}
         told = {"stopped": self.loop.stopped, "failure": self.failure, "rows": rows, "stamps": stamps}
         if self.loop.score:
-            counts = self.loop.nodes[0].view.counts
-            told |= {"decisions": int(counts[DECISIONS]), "episodes": int(counts[EPISODES]), "score": self._score}
+            done = self.loop.nodes[0].view.counts
+            told |= {"decisions": int(done[DECISIONS]), "episodes": int(done[EPISODES]), "score": self._score}
+        if counts:
+            if self._picture is None:
+                self._picture = Picture(self.loop.scenario)
+            told["counts"] = tuple(self._picture.shown(counted(self.loop)))
         if isinstance(self.loop, WindowedLoop):
             since, names = self.loop.waits
             told |= {"window": self.loop.window, "waits": names, "waited": time.monotonic() - since if names else 0.0}

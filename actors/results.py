@@ -70,6 +70,7 @@ def whole(left: Record, plan: Plan, handed: list[dict[str, Any]], tick: int | No
         ledger=table,
         fields={name: digests for result in handed for name, digests in result["fields"].items()},
         measured=measured,
+        elapsed=elapsed,
     )
 
 

@@ -16,6 +16,7 @@ from asyncnet.kernels.kernel import telling
 from asyncnet.loop import ledger
 from asyncnet.loop.compiled.ahead import compile_ahead
 from asyncnet.loop.compiled.compiled_loop import CompiledLoop
+from asyncnet.loop.counts import Counts, together
 from asyncnet.runs import snapshot
 from asyncnet.runs.checkpoint import Checkpoint
 from asyncnet.runs.record import Keeper, Record, Reporter
@@ -180,7 +181,7 @@ class Team:
                 reached, moved = (status["decisions"], status.get("window")), now
             if now - checked > LOOK or now - moved > STALLED or status["failure"]:
                 checked = now
-                told = self.hosts.all("status")
+                told = self.hosts.all("status", lambda _: (self.kept is not None,))
                 for one in told.values():
                     self._heard(one)
                 self.failures |= {name: one["failure"] for name, one in told.items() if one["failure"]}
@@ -192,6 +193,8 @@ class Team:
                 if now - moved > STALLED:
                     return f"stalled: no decision for {STALLED:.0f} s; {self._culprit(status['decisions'], told)}"
                 self._collect()
+                if self.kept is not None:
+                    self.kept.traffic(together(Counts(*one["counts"]) for one in told.values()))
             if self.kept is not None and self.kept.every and now - saved > self.kept.every:
                 if not self.virtual or self._meet(CHECKPOINT):
                     self._save()

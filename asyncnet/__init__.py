@@ -35,6 +35,7 @@ _WHERE = {
     "timeline": "api",
     "validate": "api",
     "verify": "api",
+    "watch": "viewer.serving",
     "Result": "runs.result",
     "Scenario": "scenario.schema",
     "ScenarioError": "scenario.mistakes",
@@ -63,6 +64,7 @@ __all__ = [
     "timeline",
     "validate",
     "verify",
+    "watch",
 ]
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ if TYPE_CHECKING:
     from asyncnet.scenario.schema import Scenario
     from asyncnet.studies.frames import explain, plot, report, sweep
     from asyncnet.templates.new import new
+    from asyncnet.viewer.serving import watch
 
 
 def __getattr__(name: str) -> object:

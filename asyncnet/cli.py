@@ -17,6 +17,7 @@ from asyncnet.commands.runs import Evaluate, Plot, Replay, Show, Timeline, Verif
 from asyncnet.commands.scenarios import CheckRule, Keys, List, Validate
 from asyncnet.commands.shared import USAGE, Brings
 from asyncnet.commands.studying import Explain, Report, Sweep
+from asyncnet.commands.watching import Watch
 from asyncnet.interrupts import INTERRUPTED
 from asyncnet.kernels.plain import PLAIN
 from asyncnet.scenario import outside
@@ -35,6 +36,7 @@ VERBS = (  # as --help lists them
     Timeline,
     Explain,
     Show,
+    Watch,
     Resume,
     Replay,
     Verify,

@@ -27,6 +27,7 @@ from asyncnet.actors.team import Team
 from asyncnet.api import Quiet
 from asyncnet.benchmarks import Row, show, whole
 from asyncnet.loop.compiled.compiled_loop import CompiledLoop
+from asyncnet.loop.counts import Counts
 from asyncnet.record.journal import SUFFIX, Reader, Writer
 from asyncnet.runs.checkpoint import Checkpoint
 from asyncnet.scenario.schema import Scenario
@@ -50,6 +51,9 @@ class Kept:
     def segment(self, loop: str, data: bytes) -> None:
         """Append a segment to its loop's file."""
         self._writer.append(loop, data)
+
+    def traffic(self, counts: Counts) -> None:
+        """Keep none."""
 
     def close(self) -> None:
         """Close the files."""

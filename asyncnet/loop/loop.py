@@ -274,6 +274,11 @@ class Loop:
                 return
         heappush(self.agenda, (now + int(delay), channel, dst, src, seq, message.stamp, message.payload, port))
 
+    def so_far(self) -> tuple[int, np.ndarray, np.ndarray]:
+        """The time, ticks by node, and by link what was sent, lost and delivered (3, links); from any thread, and nothing waits for it (counts.py)."""
+        ticks = np.array([self.ticks.get(i, 0) for i in range(len(self.plan.nodes))], dtype=np.int64)
+        return self.now, ticks, np.stack((self.sent, self.lost, self.delivered))
+
     def digest(self) -> str:
         """A hash over every hosted node's state, in the order of their numbers; equal exactly when two runs ended in the same bits."""
         return digest({i: node.digested for i, node in self.nodes.items()})

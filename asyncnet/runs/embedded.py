@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import time as clock_time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from asyncnet import interrupts
@@ -15,6 +16,7 @@ from asyncnet.record.recorder import Recorder, digest_of
 from asyncnet.runs import snapshot
 from asyncnet.runs.checkpoint import Checkpoint
 from asyncnet.runs.record import Keeper, Record, Reporter
+from asyncnet.runs.traffic_log import noted
 from asyncnet.scenario.schema import Scenario, ScenarioError
 from asyncnet.team.draw import plan
 
@@ -105,7 +107,7 @@ def run(
         made.stop("interrupted")
 
     try:
-        with interrupts.instead(interrupted):
+        with interrupts.instead(interrupted), nullcontext() if kept is None else noted(made, kept.traffic):
             made.run(progress)
             if recorder is not None:
                 recorder.finish()
@@ -131,4 +133,5 @@ def run(
         ledger=table,
         fields={node.name: digest_of(node).hex() for node in made.nodes.values()},
         measured={},
+        elapsed=made.now,
     )

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from asyncnet.loop.counts import Counts
 from asyncnet.runs.checkpoint import Checkpoint
 
 
@@ -41,6 +42,9 @@ class Keeper(Protocol):
     def segment(self, loop: str, data: bytes) -> None:
         """Keep the next segment of a loop's recording (journal.py)."""
 
+    def traffic(self, counts: Counts) -> None:
+        """Keep what was counted so far, as it is shown to whoever watches (picture.py)."""
+
 
 @dataclass(frozen=True)
 class Record:
@@ -60,3 +64,4 @@ class Record:
     ends: list[int] = field(default_factory=list)  # after how many decisions of the run it ended
     rewards: list[tuple[int, float]] = field(default_factory=list)  # metrics.Score.binned
     measured: dict[str, Any] = field(default_factory=dict)  # what only real clocks have
+    elapsed: int = 0  # microseconds of the run at its end, simulated or real

@@ -4,7 +4,7 @@
     metrics.jsonl    one flushed line for each row of progress           progress.csv   the same rows, flat
     returns.csv      every episode: return, length, at which decision    summary.json   what --json prints
     rewards.csv      without episodes: mean rewards                      weights.safetensors    what was learned, by node: actor.1/weight
-    probes.csv       numbers of nodes, where some were asked for
+    probes.csv       numbers of nodes, where some were asked for            traffic.jsonl  ticks and messages as it goes, for asyncnet watch (traffic.py)
     ledger.csv       what became of the messages of every link           digests.json   a digest of every field of every node
     checkpoints/     complete states and weights, the last two (checkpoint.py)       record/        what nodes heard on real clocks (journal.py)
     outside/         the text of rules and tasks from outside the package (outside.py)
@@ -29,11 +29,14 @@ from pathlib import Path
 from typing import Any
 
 from asyncnet.loop import ledger
+from asyncnet.loop.counts import Counts
 from asyncnet.record.journal import Writer
 from asyncnet.runs import durable, provenance, stored, weights
 from asyncnet.runs.checkpoint import Checkpoint, save
 from asyncnet.runs.result import Result
 from asyncnet.runs.stored import BEGINNING, OUTSIDE, About, Digests, Part, Process
+from asyncnet.runs.traffic import TRAFFIC
+from asyncnet.runs.traffic_log import Log
 from asyncnet.scenario import outside
 from asyncnet.scenario.model import as_lists
 from asyncnet.scenario.schema import Scenario, ScenarioError, changes, read
@@ -84,6 +87,7 @@ class RunDirectory:
             with suppress(OSError):
                 durable.discard(aside)
             raise ScenarioError("--out", "", f"no run can be kept in {parent}: {in_a_line(error)}") from None
+        self._traffic = Log(self.path / TRAFFIC, made)
         self._keep("latest", lambda: self._point(parent / "latest"))
 
     @classmethod
@@ -110,6 +114,7 @@ class RunDirectory:
         self._lines: durable.Lines | None = None  # of metrics.jsonl; there if it is this object that writes
         self._rows: list[dict[str, Any]] = []
         self._journal: Writer | None = None
+        self._traffic: Log | None = None
         self.trouble: dict[str, str] = {}  # what could not be kept, and why
 
     @property
@@ -118,7 +123,7 @@ class RunDirectory:
         return self.path.name
 
     def _let_go(self) -> None:
-        for held in (self._lines, self._journal):
+        for held in (self._lines, self._journal, self._traffic):
             if held is not None:
                 held.close()
         if self._lock is not None:
@@ -171,6 +176,7 @@ class RunDirectory:
             raise ScenarioError(str(self.path), "", f"nothing can be written there: {in_a_line(error)}") from None
         for row in rows:
             self.row(row)
+        self._traffic = Log(self.path / TRAFFIC, self.scenario, part.at)
 
     def _marked(self, state: Checkpoint) -> Checkpoint:
         """The same, and of which scenario it is."""
@@ -208,10 +214,15 @@ class RunDirectory:
         self._rows.append(row)
         self._keep(METRICS, lambda: self._lines.add(as_json(row) + "\n"), f"{METRICS} is not complete")
 
+    def traffic(self, counts: Counts) -> None:
+        """Append what was counted so far, as it is shown (picture.py); from one thread at a time."""
+        self._keep(TRAFFIC, lambda: self._traffic.counts(counts), f"{TRAFFIC} is not complete")
+
     def finish(self, result: Result) -> None:
         """Write how the run ended. What then could not be kept is a reason of the verdict."""
         record = result.record
         self._keep(METRICS, lambda: self._lines.add(""), f"{METRICS} is not complete")
+        self._keep(TRAFFIC, lambda: self._traffic.end(record), f"{TRAFFIC} is not complete")
         if self._rows:
             columns = list(dict.fromkeys(key for row in self._rows for key in row))
             self._replace("progress.csv", _csv(columns, ([row.get(key, "") for key in columns] for row in self._rows)))

@@ -80,7 +80,7 @@ class Page:
     def value(self, expression):
         """What an expression comes to in the page."""
         found = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in found, found["exceptionDetails"]
+        assert "exceptionDetails" not in found, str(found["exceptionDetails"].get("exception"))[:500]
         return found["result"].get("value")
 
     def until(self, expression, seconds=30.0):
