@@ -52,7 +52,7 @@ class Opened:
 
     def _values(self) -> list[float]:
         """Returns, or binned rewards, without pandas."""
-        name, column = ("returns.csv", "return") if (self.path / "returns.csv").is_file() else ("rewards.csv", "reward")
+        name, column = ("returns.csv", "return") if (self.path / "returns.csv").is_file() else ("rewards.csv", "mean_reward")
         try:
             lines = durable.read(self.path / name, LARGEST).decode().splitlines()
             return [float(row[column]) for row in csv.DictReader(lines)]

@@ -45,6 +45,11 @@ ConditionName = Literal[
 ]
 StudyName = Literal[
     "acrobot-map-tuned",
+    "clocks",
+    "credit",
     "hardship",
     "lunarlander-map-tuned",
+    "pace",
+    "pace-cartpole",
+    "units",
 ]
