@@ -22,6 +22,7 @@ _WHERE = {
     "load": "api",
     "evaluate": "runs.evaluation",
     "open": "runs.opened",
+    "properties": "studies.properties",
     "register": "scenario.outside",
     "replay": "api",
     "replicate": "runs.replicas",
@@ -45,6 +46,7 @@ __all__ = [
     "list_studies",
     "load",
     "open",
+    "properties",
     "register",
     "replay",
     "replicate",
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from asyncnet.scenario.outside import register
     from asyncnet.scenario.schema import Scenario
     from asyncnet.studies.frames import sweep
+    from asyncnet.studies.properties import properties
 
 
 def __getattr__(name: str) -> object:

@@ -171,6 +171,13 @@ def show_study(study: Any, rows: list[dict[str, Any]], outcome: str) -> None:
     _output().print(shown)
 
 
+def show(parts: list[Any]) -> None:
+    """What a study has made ready, on standard output."""
+    output = _output()
+    for part in parts:
+        output.print(part)
+
+
 def show_keys(keys: list[Any]) -> None:
     """Keys of a scenario on standard output, a line each."""
     shown = Table(box=None, pad_edge=False, header_style="")

@@ -4,6 +4,7 @@ sweeps/NAME/study.toml           what is asked                      table.csv, t
             cells/ID.json        what came of one: summary, progress, returns; ID is the fingerprint of its scenario, so a study that is
                                  asked again, or asked for more, runs what is not there yet
             sweep.json           versions and machine of every time that it was run
+            runs/                the runs' own directories, where they are asked for; a cell whose directory is gone, or is another run's, is run again
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any, Literal, Protocol
 
 from asyncnet.interrupts import raised
 from asyncnet.kernels.kernel import telling
-from asyncnet.runs import durable, provenance
+from asyncnet.runs import durable, provenance, stored
 from asyncnet.runs.memory import GIB
 from asyncnet.runs.memory import check as check_memory
 from asyncnet.runs.stored import Summed
@@ -88,9 +89,11 @@ def run_study(
     memory: float | None = None,
     beside: Path | None = None,
     shown: Shown | None = None,
+    directories: bool = False,
 ) -> Swept:
     """Run what is not there yet of a study, and write its table; an interrupt keeps what is finished.
 
+    With `directories` every run leaves its own under runs/ (processes of this machine only): what `show` and `verify` take.
     `workers` processes (None: one for each core) share `memory` GiB (None: a share of the machine's). Raises ScenarioError, before anything is started, for a
     study of which no run fits together, for a library that is missing, and for a folder that another process writes to.
     """
@@ -106,10 +109,14 @@ def run_study(
             durable.replace(folder / "index.json", (as_json([entry.model_dump() for entry in entries]) + "\n").encode())
             _note_versions(folder)
         found = _found(folder, entries)
+        if directories:
+            found = {number: came for number, came in found.items() if directory(folder, came["summary"]) is not None}
+            _tidy(folder)
         asked = [number for number, entry in enumerate(entries) if entry.id and number not in found]
         first = {entries[number].id: number for number in reversed(asked)}  # cells that are one and the same are run once
         at_once = min(workers if engine == "local" else 1, max(1, len(first)))
-        orders = {number: _order(made[number].scenario, memory, at_once) for number in sorted(first.values())}
+        out = folder / "runs" if directories else None
+        orders = {number: _order(made[number].scenario, memory, at_once, out) for number in sorted(first.values())}
         interrupted = False
         if orders:
             with telling(shown.note if shown else lambda _: None):
@@ -163,24 +170,44 @@ def _found(folder: Path, entries: Sequence[Entry]) -> dict[int, dict[str, Any]]:
 
 def kept(folder: Path, seal: str) -> dict[str, Any] | None:
     """What came of the run of that identity, if it is finished; a file that cannot be read is none, and the run is done again."""
-    if not seal:
-        return None
+    known = _read(_file(folder, seal)) if seal else None
+    return known if known is not None and known["id"] == seal else None
+
+
+def _read(file: Path) -> dict[str, Any] | None:
     try:
-        known = json.loads(durable.read(_file(folder, seal), LARGEST))
+        known = json.loads(durable.read(file, LARGEST))
         Came.model_validate(known)
     except (OSError, ValueError, RecursionError):
         return None
-    return known if known["id"] == seal else None
+    return known
 
 
 def _file(folder: Path, seal: str) -> Path:
     return folder / "cells" / f"{seal[:24]}.json"
 
 
-def _order(scenario: Scenario, memory: float | None, at_once: int) -> dict[str, Any]:
+def directory(folder: Path, summary: Mapping[str, Any]) -> Path | None:
+    """The directory of a run of a study that kept these; None if it is not there, or holds another run."""
+    path = folder / "runs" / Path(summary.get("run_dir") or ".").name
+    try:
+        return path if stored.summary(stored.find(path))["digest"] == summary["digest"] else None
+    except ScenarioError:
+        return None
+
+
+def _tidy(folder: Path) -> None:
+    """Remove the directories of runs that were broken off: no cell names them, and nobody else writes here."""
+    named = {directory(folder, known["summary"]) for file in (folder / "cells").glob("*.json") if (known := _read(file)) is not None}
+    for path in (folder / "runs").glob("*__*"):
+        if path not in named and (path / "run.json").is_file() and not stored.held(path):
+            durable.discard(path)
+
+
+def _order(scenario: Scenario, memory: float | None, at_once: int, out: Path | None) -> dict[str, Any]:
     """What a worker is told; raises ScenarioError for a run that needs more than its share of the memory."""
     limit = check_memory(scenario, memory, at_once) / GIB
-    return {"scenario": scenario.data(), "outside": outside.packed(scenario), "memory": limit}
+    return {"scenario": scenario.data(), "outside": outside.packed(scenario), "memory": limit, "out": None if out is None else str(out)}
 
 
 class _Progress:

@@ -1,0 +1,89 @@
+"""The table of properties for people: in a terminal of 80 columns, and as Markdown."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asyncnet.studies.marks import COLUMNS, Mark
+from asyncnet.studies.statistics import Interval
+from asyncnet.text import printable
+
+if TYPE_CHECKING:
+    from asyncnet.studies.properties import Properties, Row, Run
+
+SIGNS = {True: "✓", False: "✗", None: "?"}
+LEGEND = "✓ holds, ✗ does not, ? left open; in brackets what the paper says (RLDM 2022), where it says something"
+
+
+def sign(mark: Mark) -> str:
+    """A mark in a cell, the paper's in brackets."""
+    return SIGNS[mark.holds] + (f" ({SIGNS[mark.paper]})" if mark.paper is not None else "")
+
+
+def shown(found: Properties) -> list[Any]:
+    """What is printed: the table, and under it each rule's figures with the runs behind them; rich renderables."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="")
+    table.add_column("rule", overflow="fold", max_width=24)
+    for name in ("local", "no symmetric\nfeedback", "free\nclocks", "online", "one\nscalar"):
+        table.add_column(name, justify="center")
+    for row in found.rows:
+        table.add_row(Text(printable(row.rule)), *(sign(mark) for mark in row.marks))
+    parts: list[Any] = [table, Text(LEGEND)]
+    for row in found.rows:
+        parts += ["", Text(printable(f"{row.rule}: {row.task}"))]
+        parts += [Text(printable(f"  mean reward of the last 10%, {label}: {_interval(score)}")) for label, score in row.scores.items()]
+        for mark in row.marks:
+            parts.append(Text(printable(f"  {SIGNS[mark.holds]} {mark.column} ({mark.figure}): {mark.why}")))
+            parts.append(Text(printable(f"      {_behind(row, mark, found.folder)}")))
+        parts += [Text(printable(f"  differs: {note}")) for note in row.notes]
+    return parts
+
+
+def _interval(score: Interval) -> str:
+    return str(score)
+
+
+def _behind(row: Row, mark: Mark, folder: Path) -> str:
+    """The first run of each experiment behind a mark, and how many there are."""
+    runs = row.behind(mark)
+    first: dict[str, Run] = {}
+    for run in runs:
+        first.setdefault(run.experiment, run)
+    each = [f"{name}: {_path(run.run_dir, folder)} ({run.digest[:12]})" for name, run in first.items()]
+    return f"{len(runs)} runs; " + "; ".join(each) if each else "no run"
+
+
+def _path(run_dir: str, folder: Path) -> str:
+    return os.path.relpath(run_dir) if run_dir else f"none in {folder}"
+
+
+def markdown(found: Properties) -> str:
+    """The table, its figures, and the runs behind them as Markdown."""
+    lines = [f"| rule | {' | '.join(COLUMNS.values())} |", f"|---|{'---|' * len(COLUMNS)}"]
+    for row in found.rows:
+        cells = [f"{sign(mark)}<br>{_cell(mark.figure)}" for mark in row.marks]
+        lines.append(f"| {_cell(row.rule)} | {' | '.join(cells)} |")
+    lines += ["", f"{LEGEND}.", ""]
+    for row in found.rows:
+        lines += [f"## {_cell(row.rule)}", "", f"{row.task}.", "", "| experiment | mean reward of the last 10%, 95% interval | seeds |", "|---|---|---|"]
+        lines += [f"| {label} | {_interval(score)} | {score.n} |" for label, score in row.scores.items()]
+        lines.append("")
+        lines += [f"- {SIGNS[mark.holds]} **{mark.column}**: {_cell(mark.why)}. Rests on: {', '.join(mark.rests_on) or 'no run'}." for mark in row.marks]
+        lines += [f"- *{_cell(note)}*" for note in row.notes]
+        lines += ["", "| experiment | seed | run | digest |", "|---|---|---|---|"]
+        lines += [
+            f"| {label} | {run.seed} | `{Path(run.run_dir).name if run.run_dir else '-'}` | `{run.digest[:16]}` |"
+            for label, runs in row.runs.items()
+            for run in runs
+        ]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return printable(text).replace("|", "\\|")
