@@ -172,10 +172,10 @@ def show_study(study: Any, rows: list[dict[str, Any]], outcome: str) -> None:
 
 
 def show(parts: list[Any]) -> None:
-    """What a study has made ready, on standard output."""
+    """What was made ready, on standard output; lines of text are left to the terminal to wrap, so that what is copied from them is whole."""
     output = _output()
     for part in parts:
-        output.print(part)
+        output.print(part, soft_wrap=not isinstance(part, Table))
 
 
 def show_keys(keys: list[Any]) -> None:

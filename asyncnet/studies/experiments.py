@@ -82,7 +82,7 @@ def experiments(rule: str, scenario: str = "", settings: Iterable[Layer] = ()) -
         name = register(trial.other, "rule").NAME
         for label, kind in ((RANDOM, "random"), (NONE, "none")):
             found[label] = Experiment(trial.scenario, base | in_step | {"rule.name": name, "rule.feedback": kind})
-    return found
+    return {label: each._replace(set=each.set | {"name": f"{rule}.{label.replace(' ', '-')}"}) for label, each in found.items()}
 
 
 def usual(module: ModuleType) -> Trial:

@@ -153,7 +153,8 @@ def _scalar(heard: Heard, learns: bool) -> tuple[bool | None, str, str]:
         return False, figure, f"{heard.scalars:g} numbers of a decision come from nodes that are no neighbours"
     if not heard.alike:
         return False, figure, "not all hear the same number of a decision"
-    why = f"beside neighbours {', '.join(hear) or 'nobody'} hear{'s' * (len(hear) < 2)} {heard.scalars:g} number{'s' * (heard.scalars != 1)} of a decision, all the same"
+    who, number = f"{', '.join(hear) or 'nobody'} hear{'s' * (len(hear) < 2)}", f"{heard.scalars:g} number{'s' * (heard.scalars != 1)}"
+    why = f"beside what neighbours say {who} {number} of a decision, the same for all"
     return (True, figure, why) if learns else (None, figure, f"{why}; but it does not learn in step")
 
 

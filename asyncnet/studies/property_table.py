@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asyncnet.studies.marks import COLUMNS, Mark
-from asyncnet.studies.statistics import Interval
 from asyncnet.text import printable
 
 if TYPE_CHECKING:
-    from asyncnet.studies.properties import Properties, Row, Run
+    from asyncnet.studies.properties import Properties, Run
 
 SIGNS = {True: "✓", False: "✗", None: "?"}
 LEGEND = "✓ holds, ✗ does not, ? left open; in brackets what the paper says (RLDM 2022), where it says something"
@@ -36,30 +36,19 @@ def shown(found: Properties) -> list[Any]:
     parts: list[Any] = [table, Text(LEGEND)]
     for row in found.rows:
         parts += ["", Text(printable(f"{row.rule}: {row.task}"))]
-        parts += [Text(printable(f"  mean reward of the last 10%, {label}: {_interval(score)}")) for label, score in row.scores.items()]
+        for label, score in row.scores.items():
+            parts += [Text(printable(f"  {label}: mean reward of the last 10% {score}")), *(Text(f"    {line}") for line in _kept(row.runs[label]))]
         for mark in row.marks:
-            parts.append(Text(printable(f"  {SIGNS[mark.holds]} {mark.column} ({mark.figure}): {mark.why}")))
-            parts.append(Text(printable(f"      {_behind(row, mark, found.folder)}")))
-        parts += [Text(printable(f"  differs: {note}")) for note in row.notes]
+            parts.append(Text(printable(f"  {SIGNS[mark.holds]} {mark.column}: {mark.why} [{', '.join(mark.rests_on) or 'no run'}]")))
+        parts += [Text(printable(f"  note: {note}")) for note in row.notes]
     return parts
 
 
-def _interval(score: Interval) -> str:
-    return str(score)
-
-
-def _behind(row: Row, mark: Mark, folder: Path) -> str:
-    """The first run of each experiment behind a mark, and how many there are."""
-    runs = row.behind(mark)
-    first: dict[str, Run] = {}
-    for run in runs:
-        first.setdefault(run.experiment, run)
-    each = [f"{name}: {_path(run.run_dir, folder)} ({run.digest[:12]})" for name, run in first.items()]
-    return f"{len(runs)} runs; " + "; ".join(each) if each else "no run"
-
-
-def _path(run_dir: str, folder: Path) -> str:
-    return os.path.relpath(run_dir) if run_dir else f"none in {folder}"
+def _kept(runs: Sequence[Run]) -> list[str]:
+    """Where the first run of an experiment is kept, and how many others there are."""
+    there = [run for run in runs if run.run_dir]
+    more = f"; and {len(there) - 1} more seeds" if there[1:] else ""
+    return [printable(f"{os.path.relpath(run.run_dir)} digest {run.digest[:16]}{more}") for run in there[:1]]
 
 
 def markdown(found: Properties) -> str:
@@ -71,7 +60,7 @@ def markdown(found: Properties) -> str:
     lines += ["", f"{LEGEND}.", ""]
     for row in found.rows:
         lines += [f"## {_cell(row.rule)}", "", f"{row.task}.", "", "| experiment | mean reward of the last 10%, 95% interval | seeds |", "|---|---|---|"]
-        lines += [f"| {label} | {_interval(score)} | {score.n} |" for label, score in row.scores.items()]
+        lines += [f"| {label} | {score} | {score.n} |" for label, score in row.scores.items()]
         lines.append("")
         lines += [f"- {SIGNS[mark.holds]} **{mark.column}**: {_cell(mark.why)}. Rests on: {', '.join(mark.rests_on) or 'no run'}." for mark in row.marks]
         lines += [f"- *{_cell(note)}*" for note in row.notes]

@@ -11,7 +11,7 @@ from pydantic import Field as Setting
 
 from asyncnet.kernels.kernel import kernel
 from asyncnet.kernels.layout import Field
-from asyncnet.rules import map_async, settling_on_clocks, settling
+from asyncnet.rules import map_async, settling, settling_on_clocks
 from asyncnet.studies.variants.other_weights import draw_other, project_other
 
 NAME = "map-propagation-async-other-feedback"
