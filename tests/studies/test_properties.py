@@ -155,7 +155,8 @@ def test_the_random_feedback_of_map_propagation_is_its_error_through_other_weigh
 
 
 def test_a_rule_that_hears_more_than_its_neighbours_and_one_number_is_crossed(brought):
-    made = small("reinforce").replace({"rule.name": brought(HEARS_TOO_MUCH)})
+    critic = {"hidden": (4,), "units": "relu", "learning_rate": 0.01}  # with one, the world says what became of a decision
+    made = small("reinforce").replace({"rule.name": brought(HEARS_TOO_MUCH), "critic": critic})
     found = heard(made, 40)
     assert found.scalars == 5.0  # the reward; the stamp, the reward and two masks
     assert marks._local(found)[0] is False
@@ -181,10 +182,10 @@ for name in ("reinforce", asyncnet.register("my_rule.py").NAME):
 def few(kept, floor=0.0, n=4):
     """Scores in step around 1, without reward around the floor, on free clocks that share of what is between."""
     noise = np.linspace(-0.02, 0.02, n)
-    return {IN_STEP: dict(enumerate(1.0 + noise)), NO_REWARD: dict(enumerate(floor + noise)), FREE: dict(enumerate(floor + kept * (1.0 - floor) + noise))}
+    return {IN_STEP: dict(enumerate(1.0 + noise)), NO_REWARD: dict(enumerate(floor + noise)), FREE: dict(enumerate(floor + kept * (1.0 - floor) - noise))}
 
 
-@pytest.mark.parametrize(("share", "holds"), [(0.95, True), (0.53, True), (0.5, None), (0.4, False), (0.0, False)])
+@pytest.mark.parametrize(("share", "holds"), [(0.95, True), (0.6, True), (0.5, None), (0.4, False), (0.0, False)])
 @pytest.mark.parametrize("floor", [0.0, -5.0])
 def test_half_of_what_is_learned_in_step_has_to_be_kept_with_its_whole_interval(share, holds, floor):
     scores = few(share, floor)
