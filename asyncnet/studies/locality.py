@@ -17,9 +17,12 @@ from asyncnet.nodes.node import Node
 from asyncnet.rules.contract import Taped
 from asyncnet.scenario.schema import Scenario
 from asyncnet.team.build import build
+from asyncnet.team.draw import plan
 from asyncnet.team.network import DST, IN, SRC, Plan, brings
 
-DECISIONS = 200  # of the brief run
+DECISIONS = 200  # of the brief run of a few nodes,
+FEW = 30  # and of one of many
+MANY = 8  # nodes
 TRIED = 40  # messages upstream of which it is tried whether they read the weights
 NEIGHBOURS = ("below", "above", "layer")
 STEP = 0.5  # how far weights are moved to see whether feedback reads them
@@ -66,8 +69,9 @@ class Heard(NamedTuple):
         return max(each.values(), default=0.0)
 
 
-def heard(scenario: Scenario, decisions: int = DECISIONS) -> Heard:
-    """Run so many decisions of a scenario in the loop to read, and give every learning node its inbox again."""
+def heard(scenario: Scenario, decisions: int = 0) -> Heard:
+    """Run so many decisions of a scenario (0: fewer of one of many nodes) in the loop to read, and give every learning node of the actor its inbox again."""
+    decisions = decisions or (DECISIONS if len(plan(scenario).nodes) <= MANY else FEW)
     loop = Taped(scenario.replace({"task.decisions": decisions}))
     loop.run()
     loop.nodes[0].close()
@@ -104,17 +108,20 @@ class _Alone:
         brought = dict(zip(plan.senders(number, "inputs"), brings(scenario, plan, plan.nodes[number], inputs), strict=True)) if inputs else {}
         # By whom of those it tells something: which of its inputs these are, the first and how many.
         self._inputs = [brought[int(plan.links[link, DST])][:2] for link in plan.outgoing(number, FEEDBACK)]
-        self.messages: dict[int, list[np.ndarray]] = {}  # link -> payloads
+        self.first: dict[int, np.ndarray] = {}  # link -> the first payload
+        self.changing: dict[int, np.ndarray] = {}  # which of its numbers ever were others
+        self.count: dict[int, int] = {}
         self.credited: set[int] = set()  # stamps of credit
         self.broadcast: dict[int, bytes] = {}  # stamp -> what was told by nobody of its neighbours
         self.moved = self.told = self.tried = self.changed = self.numbers = self.still = 0
         self._random = np.random.default_rng(number)
 
     def play(self, tape: list[tuple[Any, ...]]) -> None:
+        after = self._weights(self.node)
         for verb, *event in tape:
             if verb == "hear":
                 self._note(*event)
-            before, state = self._weights(self.node), self.node.state.copy()
+            before, state = after, self.node.state.copy() if self._inputs and self.tried < TRIED else None
             said = getattr(self.node, verb)(*event)
             after = self._weights(self.node)
             self.moved += int(any(not np.array_equal(one, other) for one, other in zip(before, after, strict=True)))
@@ -122,7 +129,7 @@ class _Alone:
             if feedback:
                 self.told += len(feedback)
                 self._stood(before, after, feedback)
-                if self.tried < TRIED and self._try(state, verb, event, feedback):
+                if state is not None and self._try(state, verb, event, feedback):
                     self.tried += 1
 
     @staticmethod
@@ -131,7 +138,11 @@ class _Alone:
 
     def _note(self, now: int, channel: int, port: int, seq: int, stamp: int, payload: np.ndarray) -> None:
         link = int(self.plan.arrived(np.array([self.number]), np.array([channel]), np.array([port]))[0])
-        self.messages.setdefault(link, []).append(payload.copy())
+        if link in self.first:
+            self.changing[link] |= payload != self.first[link]
+            self.count[link] += 1
+        else:
+            self.first[link], self.changing[link], self.count[link] = payload.copy(), np.zeros(payload.size, dtype=bool), 1
         heard_at = self.layer.kind.hears[self.plan.links[link, IN]]
         if heard_at.name == "credit":
             self.credited.add(stamp)
@@ -168,14 +179,14 @@ class _Alone:
 def _ports(plan: Plan, streams: int, again: list[_Alone]) -> tuple[Port, ...]:
     found: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
     for one in again:
-        for link, payloads in one.messages.items():
+        for link, payload in one.first.items():
             port = one.layer.kind.hears[plan.links[link, IN]]
             src = int(plan.links[link, SRC])
-            size = payloads[0].size / streams
-            mine, theirs = one.layer.parts and plan.nodes[one.number].part[1], plan.nodes[src].part[1]
+            size = payload.size / streams
+            mine, theirs = plan.nodes[one.number].part[1], plan.nodes[src].part[1]
             if port.relation == "above":
                 most = float(mine * (theirs if size >= mine * theirs else 1))
-                beyond = _varying(payloads, int(most) * streams)
+                beyond = int(one.changing[link][int(most) * streams :].sum())
             elif port.relation in NEIGHBOURS:
                 said = plan.layer_of(src)
                 size -= 1.0  # the episode of the stream
@@ -184,7 +195,7 @@ def _ports(plan: Plan, streams: int, again: list[_Alone]) -> tuple[Port, ...]:
                 most, beyond = 1.0, 0
                 size -= 1.0 * (CHANNEL_NAMES[int(plan.links[link, 0])] == "activity")
             found.setdefault((one.layer.name, port.name), []).append(
-                (port.relation, CHANNEL_NAMES[int(plan.links[link, 0])], _name(plan, src), size, most, beyond, len(payloads), one.number)
+                (port.relation, CHANNEL_NAMES[int(plan.links[link, 0])], _name(plan, src), size, most, beyond, one.count[link], one.number)
             )
     out = []
     for (layer, name), rows in found.items():
@@ -202,12 +213,6 @@ def _ports(plan: Plan, streams: int, again: list[_Alone]) -> tuple[Port, ...]:
 
 def _name(plan: Plan, node: int) -> str:
     return plan.layer_of(node).name if node else "world"
-
-
-def _varying(payloads: list[np.ndarray], first: int) -> int:
-    """How many numbers of these messages, from the first on, ever changed."""
-    rest = np.array(payloads)[:, first:]
-    return int((rest != rest[0]).any(axis=0).sum()) if rest.size else 0
 
 
 def _alike(again: list[_Alone]) -> bool:

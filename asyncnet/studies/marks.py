@@ -90,7 +90,7 @@ def _low(found: Interval) -> float:
 
 
 def _local(heard: Heard) -> tuple[bool, str, str]:
-    nodes = f"{heard.nodes} node{'s' * (heard.nodes != 1)}"
+    nodes = "the one node" if heard.nodes == 1 else f"each of {heard.nodes} nodes"
     if heard.apart:
         return False, f"{heard.apart} differs", f"{heard.apart}, given its inbox again with nobody else there, came to other bits: it read something else"
     wide = [port for port in heard.ports if port.relation in NEIGHBOURS and (port.beyond or (port.relation != "above" and port.numbers > port.most))]
@@ -104,10 +104,8 @@ def _local(heard: Heard) -> tuple[bool, str, str]:
         far = next(port for port in heard.ports if port.relation not in NEIGHBOURS and port.numbers > 0)
         return False, f"{heard.scalars:g} global", f"{far.layer} hears {heard.scalars:g} numbers of nodes that are no neighbours ({', '.join(far.senders)})"
     relations = ", ".join(dict.fromkeys(port.relation for port in heard.ports if port.relation in NEIGHBOURS))
-    why = (
-        f"each of {nodes}, given its inbox again alone, came to the same bits; they hear neighbours ({relations}), one number a connection, and {_words(heard)}"
-    )
-    return True, f"{nodes} alone: same bits", why
+    why = f"{nodes}, given its inbox again alone, came to the same bits; heard are neighbours ({relations}), one number a connection, and {_words(heard)}"
+    return True, "same bits alone", why
 
 
 def _words(heard: Heard) -> str:

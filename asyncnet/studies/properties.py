@@ -27,7 +27,7 @@ SEEDS = 5
 
 
 class Run(NamedTuple):
-    """A run that a mark rests on."""
+    """A run that a mark rests on; its score is the mean reward of the last 10%, or the mean return of the last 100 episodes."""
 
     experiment: str
     seed: int
@@ -94,7 +94,7 @@ def properties(
     rows = []
     for name in names:
         if reporter is not None and not swept.interrupted:
-            reporter.note(f"{name}: {locality.DECISIONS} decisions in the loop to read, and every node's inbox again, alone")
+            reporter.note(f"{name}: a brief run in the loop to read, and every node's inbox again, alone")
         rows.append(_row(name, planned[name], refused[name], swept))
     found = Properties(rows, folder, swept.interrupted)
     try:
@@ -131,7 +131,9 @@ def _row(rule: str, tried: Mapping[str, Experiment], refused: Mapping[str, str],
         if name == rule and row["verdict"] != "not run":
             summary = swept.found.get(number, {}).get("summary", {})
             path = directory(swept.folder, summary) if summary else None
-            runs[label].append(Run(label, row["seed"], row["last_mean_reward"], row["digest"], str(path or "")))
+            score = row.get("last_mean_return")
+            score = row.get("last_mean_reward") if score is None else score
+            runs[label].append(Run(label, row["seed"], score, row["digest"], str(path or "")))
     scores = {label: {run.seed: run.score for run in found if run.score is not None} for label, found in runs.items()}
     where = IN_STEP if FREE in refused else FREE
     made = experiments.made(tried[where])

@@ -37,7 +37,7 @@ def shown(found: Properties) -> list[Any]:
     for row in found.rows:
         parts += ["", Text(printable(f"{row.rule}: {row.task}"))]
         for label, score in row.scores.items():
-            parts += [Text(printable(f"  {label}: mean reward of the last 10% {score}")), *(Text(f"    {line}") for line in _kept(row.runs[label]))]
+            parts += [Text(printable(f"  {label}: score at the end {score}")), *(Text(f"    {line}") for line in _kept(row.runs[label]))]
         for mark in row.marks:
             parts.append(Text(printable(f"  {SIGNS[mark.holds]} {mark.column}: {mark.why} [{', '.join(mark.rests_on) or 'no run'}]")))
         parts += [Text(printable(f"  note: {note}")) for note in row.notes]
@@ -59,7 +59,7 @@ def markdown(found: Properties) -> str:
         lines.append(f"| {_cell(row.rule)} | {' | '.join(cells)} |")
     lines += ["", f"{LEGEND}.", ""]
     for row in found.rows:
-        lines += [f"## {_cell(row.rule)}", "", f"{row.task}.", "", "| experiment | mean reward of the last 10%, 95% interval | seeds |", "|---|---|---|"]
+        lines += [f"## {_cell(row.rule)}", "", f"{row.task}.", "", "| experiment | score at the end, 95% interval | seeds |", "|---|---|---|"]
         lines += [f"| {label} | {score} | {score.n} |" for label, score in row.scores.items()]
         lines.append("")
         lines += [f"- {SIGNS[mark.holds]} **{mark.column}**: {_cell(mark.why)}. Rests on: {', '.join(mark.rests_on) or 'no run'}." for mark in row.marks]
