@@ -25,6 +25,7 @@ _WHERE = {
     "new": "templates.new",
     "open": "runs.opened",
     "plot": "studies.frames",
+    "properties": "studies.properties",
     "register": "scenario.outside",
     "replay": "api",
     "replicate": "runs.replicas",
@@ -54,6 +55,7 @@ __all__ = [
     "new",
     "open",
     "plot",
+    "properties",
     "register",
     "replay",
     "replicate",
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
     from asyncnet.scenario.outside import register
     from asyncnet.scenario.schema import Scenario
     from asyncnet.studies.frames import explain, plot, report, sweep
+    from asyncnet.studies.properties import properties
     from asyncnet.templates.new import new
     from asyncnet.viewer.serving import watch
 

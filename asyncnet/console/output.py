@@ -49,3 +49,10 @@ def show(console: Console, head: Sequence[str], rows: Iterable[Sequence[str]], r
     for row in made:
         console.print(pairs(((name, word.plain) for name, word in zip(head, row, strict=True)), label))
         console.print()
+
+
+def show_parts(parts: Iterable[Table | str]) -> None:
+    """What was made ready, on standard output; lines of text are left to the terminal to wrap, so that what is copied from them is whole."""
+    console = output()
+    for part in parts:
+        console.print(part if isinstance(part, Table) else text(part), soft_wrap=not isinstance(part, Table))

@@ -266,7 +266,7 @@ def asked(
     path = _study_file(what)
     data: dict[str, Any] = {"scenario": what} if path is None else read_study(path).data()
     data["vary"] = {**data.get("vary", {}), **dict(map(varied, vary))}
-    data["set"] = {**data.get("set", {}), **{key: value for layer in settings for key, value in _leaves(layer.data)}}
+    data["set"] = {**data.get("set", {}), **{key: value for layer in settings for key, value in leaves(layer.data)}}
     data["under"] = [*data.get("under", ()), *under]
     if seeds:
         data["seeds"] = _seeds(seeds)
@@ -300,12 +300,12 @@ def _seeds(text: str) -> int | tuple[int, ...]:
     return several if "," in text else several[0]
 
 
-def _leaves(data: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+def leaves(data: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
     """A setting as layers hold it, with its dotted key."""
     for key, value in data.items():
         here = (*path, f'"{key}"' if "." in key else key)
         if isinstance(value, dict) and len(value) == 1 and "kind" not in value:
-            yield from _leaves(value, here)
+            yield from leaves(value, here)
         else:
             yield ".".join(here), value
 

@@ -4,6 +4,7 @@ sweeps/NAME/study.toml           what is asked                      table.csv, t
             cells/ID.json        what came of one: summary, progress, returns; ID is the fingerprint of its scenario, so a study that is
                                  asked again, or asked for more, runs what is not there yet
             sweep.json           versions and machine of every time that it was run
+            runs/                the runs' own directories, where they are asked for; a cell whose directory is gone, or is another run's, is run again
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, Literal
 
 from asyncnet.interrupts import raised
 from asyncnet.kernels.kernel import telling
-from asyncnet.runs import durable, provenance
+from asyncnet.runs import durable, provenance, stored
 from asyncnet.runs.memory import GIB
 from asyncnet.runs.memory import check as check_memory
 from asyncnet.runs.stored import Summed
@@ -79,9 +80,11 @@ def run_study(
     memory: float | None = None,
     beside: Path | None = None,
     shown: Shown | None = None,
+    directories: bool = False,
 ) -> Swept:
     """Run what is not there yet of a study, and write its table; an interrupt keeps what is finished.
 
+    With `directories` every run leaves its own under runs/ (processes of this machine only): what `show` and `verify` take.
     `workers` processes (None: one for each core) share `memory` GiB (None: a share of the machine's). Raises ScenarioError, before anything is started, for a
     study of which no run fits together, for a library that is missing, and for a folder that another process writes to.
     """
@@ -92,7 +95,7 @@ def run_study(
     with held(folder):
         entries = [cell.entry() for cell in made]
         write_asked(folder, study, entries)
-        with Runner(folder, engine, workers, address, memory) as runner:
+        with Runner(folder, engine, workers, address, memory, directories=directories) as runner:
             progress = Progress(shown, len(made), sum(length(cell.scenario) for cell in made))
             found, interrupted = runner.run(made, entries, progress, study.name)
         swept = Swept(study, entries, found, folder, interrupted=interrupted)
@@ -104,8 +107,10 @@ def run_study(
 class Runner:
     """Runs cells into the folder of a study: what is there is not run again, what finishes is kept at once."""
 
-    def __init__(self, folder: Path, engine: Literal["local", "ray"], workers: int | None, address: str | None, memory: float | None) -> None:
-        self._folder, self._memory = folder, memory
+    def __init__(
+        self, folder: Path, engine: Literal["local", "ray"], workers: int | None, address: str | None, memory: float | None, *, directories: bool = False
+    ) -> None:
+        self._folder, self._memory, self._directories = folder, memory, folder / "runs" if directories else None
         self._local, self._workers = engine == "local", workers or len(os.sched_getaffinity(0))
         size = {"workers": self._workers} if self._local else {"workers": 1, "at_once": MOST_CELLS}
         self._crew = Crew(module=ENGINES[engine], arguments=("--address", address) if address else (), **size)
@@ -119,11 +124,14 @@ class Runner:
     def run(self, made: Sequence[Cell], entries: Sequence[Entry], progress: Progress, name: str = "") -> tuple[dict[int, dict[str, Any]], bool]:
         """What came of each cell, by number, and whether that was interrupted; says so of `name` before. Raises ScenarioError for one that is too large."""
         found = _found(self._folder, entries)
+        if self._directories is not None:
+            found = {number: came for number, came in found.items() if directory(self._folder, came["summary"]) is not None}
+            _tidy(self._folder)
         asked = [number for number, entry in enumerate(entries) if entry.id and number not in found]
         first = {entries[number].id: number for number in reversed(asked)}  # cells that are one and the same are run once
         once = sorted(first.values())
         at_once = min(self._workers if self._local else 1, max(1, len(once)))
-        orders = {number: _order(made[number].scenario, self._memory, at_once) for number in once}
+        orders = {number: _order(made[number].scenario, self._memory, at_once, self._directories) for number in once}
         works = {number: length(made[number].scenario) for number in once}
         if name and orders:
             again = f", {len(found):,} of them there already" if found else ""
@@ -140,7 +148,7 @@ class Runner:
         """The cell, as one that cannot be run if it alone needs more than the memory that there is."""
         try:
             if cell.scenario is not None:
-                _order(cell.scenario, self._memory, self._workers if self._local else 1)
+                _order(cell.scenario, self._memory, self._workers if self._local else 1, None)
         except ScenarioError as error:
             return cell._replace(scenario=None, why=str(error))
         return cell
@@ -194,24 +202,44 @@ def _found(folder: Path, entries: Sequence[Entry]) -> dict[int, dict[str, Any]]:
 
 def kept(folder: Path, seal: str) -> dict[str, Any] | None:
     """What came of the run of that identity, if it is finished; a file that cannot be read is none, and the run is done again."""
-    if not seal:
-        return None
+    known = _read(_file(folder, seal)) if seal else None
+    return known if known is not None and known["id"] == seal else None
+
+
+def _read(file: Path) -> dict[str, Any] | None:
     try:
-        known = json.loads(durable.read(_file(folder, seal), LARGEST))
+        known = json.loads(durable.read(file, LARGEST))
         Came.model_validate(known)
     except (OSError, ValueError, RecursionError):
         return None
-    return known if known["id"] == seal else None
+    return known
 
 
 def _file(folder: Path, seal: str) -> Path:
     return folder / "cells" / f"{seal[:24]}.json"
 
 
-def _order(scenario: Scenario, memory: float | None, at_once: int) -> dict[str, Any]:
+def directory(folder: Path, summary: Mapping[str, Any]) -> Path | None:
+    """The directory of a run of a study that kept these; None if it is not there, or holds another run."""
+    path = folder / "runs" / Path(summary.get("run_dir") or ".").name
+    try:
+        return path if stored.summary(stored.find(path))["digest"] == summary["digest"] else None
+    except ScenarioError:
+        return None
+
+
+def _tidy(folder: Path) -> None:
+    """Remove the directories of runs that were broken off: no cell names them, and nobody else writes here."""
+    named = {directory(folder, known["summary"]) for file in (folder / "cells").glob("*.json") if (known := _read(file)) is not None}
+    for path in (folder / "runs").glob("*__*"):
+        if path not in named and (path / "run.json").is_file() and not stored.held(path):
+            durable.discard(path)
+
+
+def _order(scenario: Scenario, memory: float | None, at_once: int, out: Path | None) -> dict[str, Any]:
     """What a worker is told; raises ScenarioError for a run that needs more than its share of the memory."""
     limit = check_memory(scenario, memory, at_once) / GIB
-    return {"scenario": scenario.data(), "outside": outside.packed(scenario), "memory": limit}
+    return {"scenario": scenario.data(), "outside": outside.packed(scenario), "memory": limit, "out": None if out is None else str(out)}
 
 
 def _keep(words: Any, works: Mapping[int, float], entries: Sequence[Entry], found: dict[int, dict[str, Any]], folder: Path, progress: Progress) -> bool:

@@ -1,6 +1,6 @@
 """A process that runs the cells of a study, one after another: orders come in as lines of JSON, and what came of each goes out as lines.
 
-    in     {"cell": n, "scenario": {...}, "outside": [...], "memory": bytes}
+    in     {"cell": n, "scenario": {...}, "outside": [...], "memory": bytes, "out": folder of its run's directory, or null}
     out    {"cell": n, "done": share}   now and then    {"cell": n, "result": {...}}   or   {"cell": n, "failed": "why"}
 
 It ends when its orders do, also in the middle of a run: whoever gave them is gone.
@@ -60,7 +60,7 @@ def carried_out(order: Mapping[str, Any], progress: Callable[[float], None]) -> 
 
     outside.receive(order["outside"])
     shown = _Progress(progress)
-    result = api.run(check(order["scenario"], "scenario"), out=None, memory=order["memory"], reporter=shown)
+    result = api.run(check(order["scenario"], "scenario"), out=order.get("out"), checkpoint=0.0, memory=order["memory"], reporter=shown)
     return {"scenario": order["scenario"], "summary": result.summary(), "rows": shown.rows, "returns": result.record.returns}
 
 
