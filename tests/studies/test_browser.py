@@ -1,4 +1,4 @@
-"""A report in a real browser: it renders without a complaint, shows what the table says, answers the pointer, and is readable light, dark, narrow and in print."""
+"""A report in a real browser: it renders without a complaint, shows what the table says, answers the pointer; readable light, dark, narrow and printed."""
 
 import base64
 import csv
@@ -94,9 +94,8 @@ def test_the_pointer_is_told_the_values_of_the_point_below_it(page):
     (line, *_) = series(page, "degradation-links.feedback.delay")
     left, top, _, _, said = line["points"][1]
     figure = "document.querySelector('figure[data-name=\"degradation-links.feedback.delay\"]')"
-    box = page.value(
-        f"(() => {{ {figure}.scrollIntoView(); const b = {figure}.querySelector('svg').getBoundingClientRect(); return [b.x, b.y, b.width, b.height]; }})()"
-    )
+    page.value(f"{figure}.scrollIntoView()")
+    box = page.value(f"(() => {{ const b = {figure}.querySelector('svg').getBoundingClientRect(); return [b.x, b.y, b.width, b.height]; }})()")
     assert page.value(f"{figure}.querySelector('.said').hidden")
     page.call("Input.dispatchMouseEvent", type="mouseMoved", x=box[0] + left * box[2] + 2, y=box[1] + top * box[3])
     page.until(f"!{figure}.querySelector('.said').hidden")
