@@ -39,7 +39,7 @@ def page(swept, tmp_path_factory):
     with browser(tmp_path_factory.mktemp("browser")) as found:
         found.size(1100, 900)
         found.open((swept.folder / "report.html").as_uri())
-        found.until("document.readyState === 'complete' && document.querySelector('.said')")
+        found.until("document.readyState === 'complete' && document.querySelector('.said') !== null")
         yield found
 
 
