@@ -22,9 +22,8 @@ def head(runs: Sequence[Opened], cases: Sequence[Case], answer: str) -> str:
     title = questions[0] if len(questions) == 1 else f"{len(runs)} runs of {len(questions)} scenarios"
     asked = listed(questions) if len(questions) > 1 else ""
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in Counter(run.summary["verdict"] for run in runs).items())
-    what = (
-        f"{len(runs)} runs of {len(cases)} {'case' if len(cases) == 1 else 'cases'}, {verdicts}" if len(runs) > 1 else f"One run, {runs[0].summary['verdict']}"
-    )
+    of = "one case" if len(cases) == 1 else f"{len(cases)} cases"
+    what = f"{len(runs)} runs of {of}: {verdicts}" if len(runs) > 1 else f"One run: {runs[0].summary['verdict']}"
     note = f"{what}; intervals are 95% bootstrap intervals over seeds." if len(runs) > len(cases) else f"{what}; it says nothing about other seeds."
     return f"<h1>{text(title)}</h1>{asked}{paragraph(answer, 'answer')}{paragraph(note, 'soft')}"
 
