@@ -107,7 +107,7 @@ def test_the_command_prints_the_path_and_what_to_do_next(kind, command, tmp_path
         ("scenario ..", "..: a name has at most 64 letters, digits, - and _"),
         ("rule My-Rule", "My-Rule: a name has at most 64 letters, digits, - and _, begins with a letter and has no capitals"),
         ("scenario mine --like cartpole-fre", "--like cartpole-fre: no scenario of that name ships; did you mean cartpole-free?"),
-        ("study mine --like cartpole-free", "--like cartpole-free: no study of that name ships; there are "),
+        ("study mine --like cartpole-free", "--like cartpole-free: no study of that name ships; "),
         ("rule mine --like reinforce", "--like: is for scenarios and studies"),
         ("scenario file/mine", "file: File exists"),
     ],

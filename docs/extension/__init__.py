@@ -11,12 +11,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extension import docstrings, gallery, keys, public, shipped, verbs
+from extension import docstrings, gallery, keys, others, public, shipped, verbs
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
-MADE: dict[str, Callable[[], str]] = {"keys": keys.text, "verbs": verbs.text, "gallery": gallery.text, "shipped": shipped.text, "public": public.text}
+MADE: dict[str, Callable[[], str]] = {
+    "gallery": gallery.text,
+    "keys": keys.text,
+    "others": others.text,
+    "public": public.text,
+    "shipped": shipped.text,
+    "verbs": verbs.text,
+}
 
 
 def read(app: Sphinx, page: str, source: list[str]) -> None:
