@@ -25,6 +25,12 @@ def pytest_collection_modifyitems(items):
         item.add_marker(pytest.mark.xdist_group("ray" if item.get_closest_marker("ray") else item.path.stem))
 
 
+def pytest_collection_finish(session):
+    """Versions of pytest and xdist that do not fit each other leave the groups out of account, and nothing says so."""
+    if "PYTEST_XDIST_WORKER" in os.environ and any("@" not in item.nodeid for item in session.items):
+        raise pytest.UsageError("these versions of pytest and pytest-xdist share no tests by group; the tests need both as in pyproject.toml")
+
+
 @pytest.fixture(scope="session")
 def ray_session():
     """One Ray for all tests that need it: its start costs seconds."""

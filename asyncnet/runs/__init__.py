@@ -1,0 +1,1 @@
+"""Runs: one in this process or many, their directories, states and results."""
