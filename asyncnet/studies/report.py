@@ -6,6 +6,7 @@ figures/NAME.svg          and .pdf and .png, for one column; NAME-wide for two
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, count
 from pathlib import Path
@@ -37,6 +38,8 @@ def report(*paths: str | Path, outcome: str = "", threshold: float | None = None
     """
     sweep.needs()
     table.check(outcome)
+    if threshold is not None and not math.isfinite(threshold):
+        raise ScenarioError("--threshold", "", f"a score, got {threshold}")
     studies, runs = [], []
     for path in different(paths):
         if is_study(path):

@@ -41,6 +41,12 @@ def test_runs_that_differ_in_their_seed_are_one_case(opened):
     assert alone.values == ()
 
 
+def test_a_threshold_is_a_number(runs, tmp_path):
+    with pytest.raises(ScenarioError, match="--threshold: a score, got nan"):
+        report(runs[0], threshold=float("nan"), to=tmp_path / "page")
+    assert not (tmp_path / "page").exists()
+
+
 def test_a_run_that_is_named_twice_is_one(runs, tmp_path):
     latest = tmp_path / "latest"
     latest.symlink_to(runs[0])
