@@ -40,7 +40,7 @@ class Logger(Protocol):
 def made_of(loggers: str | Logger | Iterable[str | Logger], *, kept: bool) -> list[Logger]:
     """Loggers, some of them by name; `kept`: whether the run has a directory. Raises ScenarioError for a name that is none and a library that is missing."""
     out: list[Logger] = []
-    for each in loggers if isinstance(loggers, Iterable) and not isinstance(loggers, str) else (loggers,):
+    for each in dict.fromkeys(loggers if isinstance(loggers, Iterable) and not isinstance(loggers, str) else (loggers,)):  # twice is once: it has one file
         if not isinstance(each, str):
             out.append(each)
             continue

@@ -54,8 +54,7 @@ def asked(before: Scenario, over: Iterable[Layer]) -> Scenario:
     """The scenario with another length; raises ScenarioError if anything else is set."""
     unit = unit_of(before)
     for layer in over:
-        key = next(_keys(layer.data), "")
-        if key not in LENGTHS:
+        if (key := next((key for key in _keys(layer.data) if key not in LENGTHS), None)) is not None:
             raise ScenarioError(layer.where, key, f"only a run's length can be changed once it has begun: task.{unit}")
         made = before.under_layers([layer])
         if unit_of(made) != unit:

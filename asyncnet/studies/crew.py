@@ -31,8 +31,9 @@ class Member:
     """One process: `at_work` are the cells that it has been given and that have not come back."""
 
     def __init__(self, module: str, arguments: Iterable[str], words: queue.Queue[tuple[Member, dict[str, Any]]]) -> None:
-        paths = os.pathsep.join(path for path in sys.path if path)
-        command = [sys.executable, "-m", module, *arguments]
+        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        # -P: it looks where this process does, and not here first, where a rule's file may be called like a library
+        command = [sys.executable, "-P", "-m", module, *arguments]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, env={**os.environ, **THREADS, "PYTHONPATH": paths}
         )

@@ -104,7 +104,7 @@ def plot(*what: Any, to: str | Path | None = None, picture: str = "", outcome: s
     if not what:
         raise ScenarioError("plot", "", "of which study or runs?")
     table.check(outcome)
-    paths = [*map(_path, what)]
+    paths = pages.different(map(_path, what))
     if len(paths) == 1 and pages.is_study(paths[0]):
         found = pages.about_study(load(paths[0]), outcome).pictures
     else:

@@ -6,7 +6,8 @@ figures/NAME.svg          and .pdf and .png, for one column; NAME-wide for two
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, count
 from pathlib import Path
 
@@ -37,8 +38,10 @@ def report(*paths: str | Path, outcome: str = "", threshold: float | None = None
     """
     sweep.needs()
     table.check(outcome)
+    if threshold is not None and not math.isfinite(threshold):
+        raise ScenarioError("--threshold", "", f"a score, got {threshold}")
     studies, runs = [], []
-    for path in map(Path, paths):
+    for path in different(paths):
         if is_study(path):
             studies.append(sweep.load(path))
         elif (path / "run.json").is_file():
@@ -52,6 +55,11 @@ def report(*paths: str | Path, outcome: str = "", threshold: float | None = None
     several = len(studies) + bool(runs) > 1 or len(runs) > 1
     folder = Path(to) if to is not None else Path("report") if several else studies[0].folder if studies else runs[0].path
     return _written(folder, studies, runs, outcome, threshold)
+
+
+def different(paths: Iterable[str | Path]) -> list[Path]:
+    """The folders and directories, each once: runs/latest is a run that runs/* names already, and would count as two."""
+    return [*{path.resolve(): path for path in map(Path, reversed([*paths]))}.values()][::-1]
 
 
 def is_study(path: Path) -> bool:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 MOST_TRIALS = 10_000
+MOST_STEPS = 10**9
 DIGITS = 4  # significant ones of a value between the ends of a range: what is found can be written down, and the last bits of a logarithm decide nothing
 Seed = Annotated[int, Field(ge=0, lt=2**53)]
 Keys = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
@@ -75,6 +76,8 @@ def _check_range(values: Range, where: str, here: str) -> None:
         raise ScenarioError(where, here, "step and log do not go together")
     if values.step is not None and values.low + values.step > values.high:
         raise ScenarioError(where, here, f"a step of {values.step:g} leads out of {values.low:g} to {values.high:g}")
+    if values.step is not None and (values.high - values.low) / values.step > MOST_STEPS:
+        raise ScenarioError(where, here, f"a step of {values.step:g} is too fine from {values.low:g} to {values.high:g}; at most {MOST_STEPS:,} steps")
     if values.whole and not all(float(end).is_integer() for end in (values.low, values.high, values.step or 1.0)):
         raise ScenarioError(where, here, "low, high and step must be whole numbers")
     if values.times and values.whole:

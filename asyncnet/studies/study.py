@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -27,6 +28,7 @@ from asyncnet.scenario.schema import Scenario, read
 from asyncnet.studies.space import Search
 
 MOST_CELLS = 100_000
+WIDE = 2**63  # a whole number from there on, an infinity or what is none stands in no column of numbers
 # Columns of every table, and figures that a factor could be called like.
 FIXED = frozenset({"run", "scenario", "rule", "under", "variant", "seed", "decisions", "episodes", "missing", "final", "verdict", "reasons", "digest"})
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value)]
@@ -78,6 +80,12 @@ class Study(Model):
         """The varied settings."""
         return [key for key in self.vary if key not in ("scenario", "under")]
 
+    def runs(self) -> int:
+        """How many runs it consists of."""
+        lengths = [len(values) for values in self.vary.values()]
+        varied = min(lengths, default=1) if self.mode == "zip" else math.prod(lengths)
+        return varied * math.prod(map(len, self.named().values())) * (len(self.seeds) if isinstance(self.seeds, tuple) else self.seeds)
+
     def combinations(self) -> Iterator[dict[str, Any]]:
         """The values of one combination by column, as they were written; raises ScenarioError where a zip does not come out."""
         lengths = {key: len(values) for key, values in self.vary.items()}
@@ -127,12 +135,24 @@ class Entry(Model):
 
 def cells(study: Study, beside: Path | None = None) -> list[Cell]:
     """All runs of a study, in order; scenario files are looked for `beside` it. Raises ScenarioError if none can be run, with the reason of the first."""
+    if (runs := study.runs()) > MOST_CELLS:
+        raise ScenarioError(study.name, "", f"{runs:,} runs; at most {MOST_CELLS:,}")
     made = each(study, beside)
     if all(cell.scenario is None for cell in made):
         raise ScenarioError(study.name, "", made[0].why)
-    if len(made) > MOST_CELLS:
-        raise ScenarioError(study.name, "", f"{len(made):,} runs; at most {MOST_CELLS:,}")
+    _once(study, made)
     return made
+
+
+def _once(study: Study, made: Sequence[Cell]) -> None:
+    """Refuse, with a ScenarioError, a combination that stands there twice: one run would count as two in each interval."""
+    there: set[tuple[Any, ...]] = set()
+    for cell in made:
+        row = (*cell.labels.values(), cell.seed)
+        if row in there:
+            combination = ", ".join(f"{column} = {short(str(value))}" for column, value in cell.labels.items())
+            raise ScenarioError(study.name, "vary", f"{combination}: stands there twice; each combination is run once with each seed")
+        there.add(row)
 
 
 def each(study: Study, beside: Path | None = None) -> list[Cell]:
@@ -180,8 +200,10 @@ def shown(value: Any) -> Any:
     """A value as it stands in a table: numbers and words as they are, anything else as text."""
     if isinstance(value, Variant):
         return value.name
-    if isinstance(value, (bool, int, float, str)):
+    if isinstance(value, (bool, str)):
         return value
+    if isinstance(value, (int, float)):
+        return value if abs(value) < WIDE else str(value)
     if isinstance(value, (list, tuple)) and value and all(isinstance(item, str) for item in value):
         return "+".join(value)
     if isinstance(value, dict):
@@ -206,6 +228,10 @@ def checked(data: Mapping[str, Any], where: str) -> Study:
         made = Study.model_validate(frozen)
     except ValidationError as error:
         raise ScenarioError(where, *first(Study, error, frozen)) from None
+    if "seed" in made.vary:
+        raise ScenarioError(where, "vary.seed", "seeds are said as seeds, such as seeds = [1, 2], or --seeds 1,2")
+    if isinstance(made.seeds, tuple) and len({*made.seeds}) < len(made.seeds):
+        raise ScenarioError(where, "seeds", f"each once, got {short(', '.join(map(str, made.seeds)))}")
     for column in made.factors:
         if column in FIXED or column in made.vary:
             raise ScenarioError(where, f"factors.{column}", "the table has another column of that name")
@@ -265,7 +291,10 @@ def asked(
     """The study that a command asks for, and the folder beside which its scenario's file is: one of a file, with more laid over it, or of a scenario."""
     path = _study_file(what)
     data: dict[str, Any] = {"scenario": what} if path is None else read_study(path).data()
-    data["vary"] = {**data.get("vary", {}), **dict(map(varied, vary))}
+    more_varied = [*map(varied, vary)]
+    if twice := next((key for number, (key, _) in enumerate(more_varied) if key in dict(more_varied[:number])), None):
+        raise ScenarioError(f"--vary {short(twice)}", "", "is given twice; all its values stand in one, with commas between them")
+    data["vary"] = {**data.get("vary", {}), **dict(more_varied)}
     data["set"] = {**data.get("set", {}), **{key: value for layer in settings for key, value in leaves(layer.data)}}
     data["under"] = [*data.get("under", ()), *under]
     if seeds:

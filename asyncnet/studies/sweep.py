@@ -13,10 +13,14 @@ import fcntl
 import importlib.util
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import model_validator
 
 from asyncnet.interrupts import raised
 from asyncnet.kernels.kernel import telling
@@ -36,6 +40,8 @@ from asyncnet.text import as_json, in_a_line
 
 NEEDS = ("matplotlib", "pandas", "pyarrow", "scipy")
 LARGEST = 256 << 20  # bytes of one cell's file
+LONGEST = 2**53  # decisions
+FARTHEST = sys.float_info.max
 ENGINES = {"local": "asyncnet.studies.worker", "ray": "asyncnet.actors.tasks"}
 
 
@@ -47,6 +53,20 @@ class Came(Model):
     summary: Summed
     rows: list[dict[str, float | int | None]]
     returns: list[float | None]
+
+    @model_validator(mode="after")
+    def _figures(self) -> Came:
+        """Every figure is a number that a column holds, and every row says after how many decisions."""
+        figures = [(self.summary.model_extra or {}).get(figure) for figure in table.FIGURES]
+        if not all(value is None or _is_number(value) for value in chain(figures, *(row.values() for row in self.rows))):
+            raise ValueError("a figure is no number")
+        if not all(isinstance(at := row.get("decisions"), int) and 0 <= at <= LONGEST for row in self.rows):
+            raise ValueError("a row does not say after how many decisions")
+        return self
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -FARTHEST <= value <= FARTHEST
 
 
 class Swept:

@@ -250,3 +250,10 @@ def test_wandb_keeps_an_offline_run_without_account_or_network(tmp_path, monkeyp
     assert [row["_step"] for row in rows] == [int(row["decisions"]) for row in progress]
     assert [row["rollout/mean_reward"] for row in rows] == [float(row["rollout/mean_reward"]) for row in progress]
     assert found["rule"]["name"] == "weight-max"
+
+
+def test_a_logger_that_is_named_twice_writes_once(tmp_path):
+    once, twice = (asyncnet.run(scenario(), out=tmp_path / name, loggers=names).run_dir for name, names in (("once", ["csv"]), ("twice", ["csv", "csv"])))
+    steps = [[row["time/total_timesteps"] for row in csv.DictReader((run / "log.csv").read_text().splitlines())] for run in (once, twice)]
+    assert steps[0]
+    assert steps[0] == steps[1]

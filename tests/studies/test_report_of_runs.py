@@ -41,6 +41,24 @@ def test_runs_that_differ_in_their_seed_are_one_case(opened):
     assert alone.values == ()
 
 
+def test_a_threshold_is_a_number(runs, tmp_path):
+    with pytest.raises(ScenarioError, match="--threshold: a score, got nan"):
+        report(runs[0], threshold=float("nan"), to=tmp_path / "page")
+    assert not (tmp_path / "page").exists()
+
+
+def test_a_run_that_is_named_twice_is_one(runs, tmp_path):
+    latest = tmp_path / "latest"
+    latest.symlink_to(runs[0])
+    page = Page(report(runs[0], latest, f"{runs[0]}/", runs[1], to=tmp_path / "page").read_text())
+    assert page.words == Page(report(runs[0], runs[1], to=tmp_path / "page").read_text()).words
+    assert "2 runs" in page.words
+    curve = asyncnet.plot(*runs[:2], latest)
+    assert [text.get_text() for text in curve.findobj(match=lambda each: hasattr(each, "get_text"))] == [
+        text.get_text() for text in asyncnet.plot(*runs[:2]).findobj(match=lambda each: hasattr(each, "get_text"))
+    ]
+
+
 def test_the_page_of_a_run_has_question_verdict_faults_scenario_versions_and_the_command(runs):
     page = Page(report(runs[0]).read_text())
     told = json.loads((runs[0] / "run.json").read_text())

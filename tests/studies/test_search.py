@@ -237,6 +237,7 @@ def test_the_sampler_goes_by_what_it_was_told_and_other_seeds_draw_other_trials(
         ),
         ({"space": {"rule.lambda": {"low": 0.1, "high": 0.5, "log": True, "step": 0.1}}}, r'"rule\.lambda": step and log do not go together'),
         ({"space": {"rule.lambda": {"low": 0.1, "high": 0.5, "step": 1.0}}}, r"a step of 1 leads out of 0\.1 to 0\.5"),
+        ({"space": {"rule.lambda": {"low": 0.1, "high": 0.5, "step": 1e-300}}}, r"a step of 1e-300 is too fine from 0\.1 to 0\.5"),
         ({"space": {"rule.lambda": {"low": 0.1, "high": 1.5}}}, r'"rule\.lambda": 1\.5 does not fit: .*rule\.lambda: must be less than or equal to 1'),
         ({"space": {"rule.lamda": {"low": 0.1, "high": 0.5}}}, r'"rule\.lamda": 0\.1 does not fit: .*did you mean lambda\?'),
         ({"space": {"rule.lambda": {"low": 0.1, "hihg": 0.5}}}, r'search\.space\."rule\.lambda"\.high: missing'),

@@ -6,7 +6,7 @@ import asyncnet
 from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.scenario.reading import setting
 from asyncnet.studies import table
-from asyncnet.studies.study import FIXED, asked, cells, checked, read_study, varied
+from asyncnet.studies.study import FIXED, Study, asked, cells, checked, read_study, varied
 
 BASE = {"name": "s", "scenario": "multiplexer3-weight-max", "set": {"task.decisions": 100}, "seeds": 2}
 
@@ -80,6 +80,38 @@ def test_a_table_has_no_column_of_its_own_that_is_not_known_to_be_taken():
 def test_levels_of_a_factor_have_names_of_their_own():
     with pytest.raises(ScenarioError, match=r"factors\.speed: two of them are called a"):
         study(factors={"speed": [{"name": "a"}, {"name": "a"}]})
+
+
+def test_a_run_that_stands_there_twice_is_refused_for_it_would_count_as_two():
+    for changes, why in (
+        ({"seeds": [3, 3]}, r"seeds: each once, got 3, 3"),
+        ({"vary": {"seed": [1, 2]}}, r"vary\.seed: seeds are said as seeds"),
+        ({"vary": {"links.feedback.delay": [1, 2, 1]}}, r"links.feedback.delay = 1: stands there twice"),
+        ({"vary": {"links.feedback.delay": [1, 1.0]}}, r"stands there twice"),
+        ({"vary": {"under": ["lossy", ["lossy"]]}}, r"under = lossy: stands there twice"),
+    ):
+        with pytest.raises(ScenarioError, match=why):
+            cells(study(**changes))
+    paired = cells(study(vary={"links.feedback.delay": [1, 1], "rule.credit": ["stamped", "trace"]}, mode="zip"))
+    assert labels(paired) == [(1, "stamped"), (1, "trace")]
+    with pytest.raises(ScenarioError, match=r"--vary rule.lambda: is given twice"):
+        asked("multiplexer3-weight-max", vary=["rule.lambda=0", "rule.lambda=0.5"])
+
+
+def test_a_number_that_no_column_holds_is_a_row_that_failed():
+    numbers = [float("nan"), float("inf"), 2**70, 0]
+    made = cells(study(vary={"links.feedback.delay": numbers}, seeds=1))
+    assert [(cell.entry().labels["links.feedback.delay"], cell.scenario is None) for cell in made] == [
+        ("nan", True), ("inf", True), (str(2**70), True), (0, False)
+    ]  # fmt: skip
+    assert "must be" in made[0].why
+
+
+def test_a_study_of_too_many_runs_is_refused_before_they_are_laid_out(monkeypatch):
+    monkeypatch.setattr(Study, "combinations", lambda study: pytest.fail("laid out"))
+    many = {key: list(range(1, 11)) for key in ("tick", "task.decisions", "task.world.interval", "links.feedback.delay", "rule.lambda")}
+    with pytest.raises(ScenarioError, match=r"200,000 runs; at most 100,000"):
+        cells(study(vary=many))
 
 
 def test_seeds_can_be_named():

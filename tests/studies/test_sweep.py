@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import shutil
 import signal
@@ -117,6 +118,43 @@ def test_a_study_that_is_asked_for_more_runs_only_what_is_not_there(tmp_path, mo
     assert more[more["seed"] < 3]["digest"].tolist() == first["digest"].tolist()
     assert asyncnet.sweep(asked_for(), out=tmp_path).equals(first)
     assert given == [3, 3]
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory):
+    """A study of one run: its folder."""
+    return sweep.run_study(asked_for(seeds=1, vary={}), out=tmp_path_factory.mktemp("single"), workers=1).folder
+
+
+@pytest.mark.parametrize(
+    ("where", "key", "value"),
+    [
+        ("summary", "last_mean_reward", "high"),
+        ("summary", "last_mean_reward", 10**400),
+        ("summary", "last_mean_reward", math.nan),
+        ("rows", "decisions", None),
+        ("rows", "decisions", 1e308),
+        ("rows", "decisions", -5),
+        ("rows", "decisions", 10**400),
+        ("rows", "rollout/mean_reward", 10**400),
+    ],
+    ids=lambda each: str(each)[:20],
+)
+def test_a_cell_with_a_figure_that_is_no_number_has_not_been_run(where, key, value, single, tmp_path):
+    shutil.copytree(single, tmp_path / "s")
+    assert [row["verdict"] for row in sweep.load(tmp_path / "s").rows] == ["pass"]
+    (file,) = (tmp_path / "s" / "cells").iterdir()
+    cell = json.loads(file.read_text())
+    for part in [cell["summary"]] if where == "summary" else cell["rows"]:
+        part[key] = value
+    file.write_text(json.dumps(cell))
+    assert [row["verdict"] for row in sweep.load(tmp_path / "s").rows] == ["not run"]
+
+
+def test_a_file_beside_it_that_is_called_like_a_library_is_no_part_of_a_study(tmp_path, monkeypatch):
+    (tmp_path / "numpy.py").write_text("raise SystemExit('imported')")
+    monkeypatch.chdir(tmp_path)
+    assert [row["verdict"] for row in sweep.run_study(asked_for(seeds=1, vary={}), out=tmp_path, workers=1).rows] == ["pass"]
 
 
 def test_a_damaged_cell_is_run_again(tmp_path):
