@@ -403,6 +403,8 @@ def check_options(engine: str, options: Iterable[str]) -> None:
         if option not in known:
             owners = [other for other in ENGINES if option in _options(other)]
             why = f"it is for the {owners[0]} engine" if owners else near(option, [*known, *ours])
+            if option in ("set", "settings"):
+                why = 'a scenario is changed before it is run: asyncnet.load(NAME).replace({"task.decisions": 500})'
             raise ScenarioError(option, "", f"no option of the {engine} engine; {why}")
 
 

@@ -121,6 +121,7 @@ def test_one_condition_or_setting_alone_need_not_stand_in_a_list(file):
         ("embedded", {"pack": 3}, "pack: no option of the embedded engine; it is for the ray engine"),
         ("ray", {"loop": "readable"}, "loop: no option of the ray engine; it is for the embedded engine"),
         ("ray", {"pak": 3}, "pak: no option of the ray engine; did you mean pack?"),
+        ("embedded", {"set": {"seed": 2}}, "set: no option of the embedded engine; a scenario is changed before it is run: asyncnet.load(NAME).replace({"),
         ("rai", {}, "engine: no engine 'rai'; did you mean ray?"),
     ],
 )

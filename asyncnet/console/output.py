@@ -38,8 +38,9 @@ def show(console: Console, head: Sequence[str], rows: Iterable[Sequence[str]], r
     """Print rows under a head, the columns named in `right` to the right; in a window too narrow for their longest words, a block of lines for each row."""
     made = [[text(str(word)) for word in row] for row in rows]
     table = Table(box=None, pad_edge=False, header_style="")
-    for name in head:
-        table.add_column(text(name), justify="right" if name in right else "left", overflow="fold")
+    for at, name in enumerate(head):
+        one_word = not any(" " in word for word in (name, *(row[at].plain for row in made)))  # a key, say, to be copied: others make room
+        table.add_column(text(name), justify="right" if name in right else "left", overflow="fold", no_wrap=one_word)
     for row in made:
         table.add_row(*row)
     if console.measure(table, options=console.options.update(width=WIDEST)).minimum <= console.width:

@@ -45,7 +45,7 @@ class Condition(Model):
         None, description="ticks that a message takes; a number is a constant; adds to that of links.default"
     )
     loss: Share | None = Field(None, description="share of the messages that are lost")
-    reliable: bool | None = Field(None, description="a lost message is sent again after links.retry ticks")
+    reliable: bool | None = Field(None, description="a lost message is sent again after links.retry ticks; absent: so it is on every channel but activity")
     stale: Annotated[int, Field(ge=0, le=4000)] | None = Field(None, description="held back until so many later ones were sent")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,8 +74,15 @@ def curve_of(outcome: str, rows: Iterable[Mapping[str, Any]]) -> tuple[np.ndarra
 def labelled(names: Sequence[str], values: Sequence[Any], but: Sequence[str] = ()) -> str:
     """Values in a few words, without those of the columns in `but`."""
     plain = ("under", "variant", "scenario", "rule.name", "task.name", CASE)
-    named = [(name, value) for name, value in zip(names, values, strict=True) if name not in but]
-    return ", ".join(f"{value}" if name in plain else f"{name.rpartition('.')[2]} {value}" for name, value in named)
+    named = [(name, short, value) for name, short, value in zip(names, shortened(names), values, strict=True) if name not in but]
+    return ", ".join(f"{value}" if name in plain else f"{short} {value}" for name, short, value in named)
+
+
+def shortened(names: Sequence[str]) -> list[str]:
+    """The end of each dotted key, as much of it as no other of these keys ends in."""
+    ends = [[".".join(parts[at:]) for at in reversed(range(len(parts)))] for parts in (name.split(".") for name in names)]
+    every = Counter(end for of_one in ends for end in of_one)
+    return [next((end for end in of_one if every[end] == 1), of_one[-1]) for of_one in ends]
 
 
 def of_study(swept: Swept, outcome: str) -> list[Case]:
@@ -130,8 +138,9 @@ def _told_apart(runs: Sequence[Opened]) -> list[str]:
 
 def _changes(run: Opened) -> str:
     changed = run.summary.get("changes")
-    pairs = changed.items() if isinstance(changed, dict) else ()
-    return ", ".join(f"{key.rpartition('.')[2]} {now[1] if isinstance(now, list) and len(now) == 2 else now}" for key, now in pairs)[:80]
+    pairs = changed if isinstance(changed, dict) else {}
+    words = zip(shortened(list(pairs)), pairs.values(), strict=True)
+    return ", ".join(f"{key} {now[1] if isinstance(now, list) and len(now) == 2 else now}" for key, now in words)[:80]
 
 
 def _ledger(path: Path) -> dict[str, dict[str, Any]]:

@@ -200,3 +200,22 @@ def test_after_ctrl_c_in_a_terminal_the_printed_command_finishes_the_run(tmp_pat
     assert steps == sorted(set(steps))
     assert len(steps) > len(logged)
     assert steps[-1] == 40_000
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_a_key_is_whole_in_a_narrow_table(width):
+    keys = (
+        ("links.feedback.delay.value", "constant", "number >= 0 <= 1e+09", "", "ticks"),
+        (
+            "links.feedback.delay",
+            "exponential, lognormal",
+            "constant | uniform | exponential | lognormal",
+            "absent",
+            "ticks that a message takes; a number is a constant",
+        ),
+    )
+    console = Console(file=io.StringIO(), width=width)
+    show(console, ("key", "of", "what", "default", "for"), keys)
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert [sum(word == key for line in lines for word in line.split()) for key, *_ in keys] == [1, 1]

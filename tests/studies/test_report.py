@@ -174,6 +174,13 @@ def test_a_paired_difference_is_that_of_runs_with_the_same_seed_and_all_else_ali
     assert one.improvement.value == np.mean([(a > b) + 0.5 * (a == b) for a in at[30].values() for b in at[0].values()])
 
 
+def test_keys_that_end_alike_are_told_apart_by_as_much_of_them_as_it_takes():
+    two = ["links.feedback.loss", "links.activity.loss", "rule.credit"]
+    assert cases.labelled(two, [0.1, 0.4, "trace"]) == "feedback.loss 0.1, activity.loss 0.4, credit trace"
+    assert cases.labelled(two, [0.1, 0.4, "trace"], ["links.feedback.loss"]) == "activity.loss 0.4, credit trace"
+    assert cases.shortened(["loss", "links.loss", "links.feedback.delay"]) == ["loss", "links.loss", "delay"]
+
+
 def test_columns_that_vary_together_are_held_to_the_first_case(tmp_path):
     study = STUDY | {"name": "together", "mode": "zip", "seeds": 2, "vary": {"rule.credit": ["stamped", "trace"], "links.feedback.delay": [0, 9]}}
     made = cases.of_study(sweep.run_study(checked(study, "test"), out=tmp_path), "last_mean_reward")

@@ -124,6 +124,18 @@ def test_every_figure_on_the_page_is_that_of_the_runs_files(run, page):
             assert points == [[int(row["decisions"]), float(row["rollout/mean_reward"])] for row in csv.DictReader(file)]
 
 
+def test_a_small_window_leaves_the_team_room_and_cuts_no_node(run, page):
+    try:
+        for size in ((800, 600), (600, 900)):
+            page.size(*size)
+            with shown(page, run):
+                page.until(AT_THE_END)
+                low = page.value("the('stage').getBoundingClientRect().bottom")
+                assert max(node["place"][1] + node["r"] for node in page.value("nodes()")) < low
+    finally:
+        page.size(1300, 800)
+
+
 def test_what_the_pointer_is_at_is_said_with_its_figures(run, page):
     with (run / "ledger.csv").open(newline="") as file:
         ledger = {row["link"]: row for row in csv.DictReader(file)}
