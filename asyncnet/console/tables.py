@@ -37,8 +37,9 @@ def show_replicas(summary: dict[str, Any]) -> None:
 def show_study(study: Any, rows: list[dict[str, Any]], outcome: str) -> None:
     """A study as a table on standard output: of each combination the outcome's mean, interval and interquartile mean over seeds, and the verdicts."""
     from asyncnet.studies import statistics, table
+    from asyncnet.studies.figures import name_of
 
-    scored = ("runs", f"mean {outcome.replace('_', ' ')}", "95% interval", "IQM", "verdicts")
+    scored = ("runs", name_of(outcome), "95% interval", "IQM", "verdicts")
     shown = []
     for values, inside in table.groups(study, rows).items():
         scores = [row[outcome] for row in inside if row.get(outcome) is not None]
@@ -71,7 +72,7 @@ def show_explained(found: dict[str, Any], varied: str = "", console: Console | N
     for row in found["layers"]:
         time = times.get(row["layer"], {})
         between = time.get("between")
-        meanwhile = "" if not between else f"{between[0]} samples" if between[0] == between[1] else f"{between[0]} to {between[1]} samples"
+        meanwhile = "" if not between else f"{between[0]} sample{'s' * (between[0] != 1)}" if between[0] == between[1] else f"{between[0]} to {between[1]} samples"
         kept = str(found["archives"].get(row["layer"], ""))
         figures = (_ticks(time.get("samples_after")), _ticks(time.get("learns_after")), meanwhile)
         layers.append((row["layer"], f"{row['nodes']:,}", f"{row['units']:,}", row["acts"], row["machine"], row["rule"], row["credit"], kept, *figures))

@@ -210,6 +210,15 @@ SHOWN = (  # figures of a summary
 )
 
 
+Spread = list[tuple[Annotated[float, Field(gt=0, le=1e15)], Annotated[int, Field(gt=0, le=2**53)]]]
+
+
+class Measured(Model, extra="allow"):
+    """What only real clocks have, as far as it is shown: by actor and channel how many messages took so many microseconds on the wire."""
+
+    wire_us: dict[str, dict[str, Annotated[Spread, Field(min_length=1, max_length=10_000)]]] = {}
+
+
 class Summed(Model, extra="allow"):
     """summary.json, as far as it is shown."""
 
@@ -225,7 +234,7 @@ class Summed(Model, extra="allow"):
     ledger: dict[str, dict[str, int]] = {}
     lateness: list[Annotated[int, Field(ge=0)]] | None = None
     simulated_s: Annotated[float, Field(ge=0)] | None = None
-    measured: dict[str, Any] = {}
+    measured: Measured = Measured()
 
 
 def summary(path: Path) -> dict[str, Any]:

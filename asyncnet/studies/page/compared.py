@@ -24,7 +24,8 @@ def answer(cases: Sequence[Case], outcome: str) -> str:
     best, second, worst = order[0], order[1], order[-1]
     surely = statistics.improvement(*better(outcome, found[best][1].scores(outcome), found[second][1].scores(outcome)))
     text = f"Of {len(found)} combinations, {best} has the best {name}, {found[best][0]}; {worst} the worst, {found[worst][0]}."
-    return f"{text} A run of the best is better than one of the second ({second}) with probability {surely}."
+    unsure = "; so it is not shown to be better" if surely.n > 1 and surely.low <= 0.5 else ""
+    return f"{text} A run of the best is better than one of the second ({second}) with probability {surely}{unsure}."
 
 
 def figures(cases: Sequence[Case], columns: Sequence[str], outcome: str) -> str:
