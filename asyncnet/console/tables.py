@@ -72,7 +72,9 @@ def show_explained(found: dict[str, Any], varied: str = "", console: Console | N
     for row in found["layers"]:
         time = times.get(row["layer"], {})
         between = time.get("between")
-        meanwhile = "" if not between else f"{between[0]} sample{'s' * (between[0] != 1)}" if between[0] == between[1] else f"{between[0]} to {between[1]} samples"
+        meanwhile = (
+            "" if not between else f"{between[0]} sample{'s' * (between[0] != 1)}" if between[0] == between[1] else f"{between[0]} to {between[1]} samples"
+        )
         kept = str(found["archives"].get(row["layer"], ""))
         figures = (_ticks(time.get("samples_after")), _ticks(time.get("learns_after")), meanwhile)
         layers.append((row["layer"], f"{row['nodes']:,}", f"{row['units']:,}", row["acts"], row["machine"], row["rule"], row["credit"], kept, *figures))
