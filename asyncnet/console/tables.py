@@ -94,7 +94,9 @@ def show_explained(found: dict[str, Any], varied: str = "", console: Console | N
         console.print(text(f"- {line}"))
     if "points" in found:
         points = " | ".join(", ".join(values) for values in found["points"])
-        console.print(text(f"{varied.partition('=')[0]}: {len(found['points'])} distinct points in {world['decisions']:,} decisions: {points}"))
+        why = "; what stands together ended in the same bits" if any(len(values) > 1 for values in found["points"]) else ""
+        why += ", for clocks without jitter round it to one tick (above)" if why and any("without jitter" in line for line in found["warnings"]) else ""
+        console.print(text(f"{varied.partition('=')[0]}: {len(found['points'])} distinct points in {world['decisions']:,} decisions: {points}{why}"))
 
 
 def _ticks(spread: list[float] | None) -> str:
