@@ -22,7 +22,7 @@ smartquotes = False  # -- and quotes are meant
 
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence", "deflist"]
-nb_execution_mode = "off"  # a test runs it (tests/test_notebook.py); the site shows what came out
+nb_execution_mode = "off"  # a test runs it (tests/test_first_notebook.py); the site shows what came out
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
