@@ -192,7 +192,7 @@ def test_a_finished_run_is_played_again(run, page):
         page.until("recorded.dots > 3 && recorded.pulse > 0.5")
         assert page.value("recorded.least") < 2000
         page.until(AT_THE_END)
-        assert page.value("figures()")["decisions"] == "3,000"
+        assert page.value("figures()")["decisions"] == "40,000"
         page.value("change('slider', 400, 'input')")
         page.until("!asyncnet.timeline.moves && figures().decisions !== '40,000'")
         decisions = int(page.value("figures()")["decisions"].replace(",", ""))
