@@ -101,7 +101,7 @@ class Driven:
             if part in OWN:
                 if name == part:
                     return process, OWN[part]
-            elif name.startswith("ray::Host") and (not nodes or (nodes.get(process.pid) == "world") == (part == "world")):
+            elif name.startswith("ray::") and name != "ray::IDLE" and (not nodes or (nodes.get(process.pid) == "world") == (part == "world")):
                 return process, nodes.get(process.pid, "")
         return None
 

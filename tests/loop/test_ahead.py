@@ -44,6 +44,7 @@ def begun(tmp_path, monkeypatch):
     monkeypatch.setenv("ASYNCNET_CACHE", str(tmp_path / "cache"))
     words = ["run", "cartpole-weight-max", "--set", "task.episodes=20", "--json", "--out", str(tmp_path)]
     run = subprocess.Popen([sys.executable, "-m", "asyncnet", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert "in " + str(tmp_path) in run.stderr.readline(), "first of all where the run is"
     assert run.stderr.readline().startswith("compiling what this run needs")
     assert "in another process" in run.stderr.readline()
     (other,) = psutil.Process(run.pid).children()

@@ -216,7 +216,7 @@ def test_a_run_on_ray_tells_as_it_goes(ray_session, monkeypatch):
     made, told = multiplexer("weight-max", FREE | {"tick": 1000}), []
 
     class Kept:
-        every, recording = 0.0, False
+        name, every, recording = "small__kept", 0.0, False
 
         def traffic(self, counts):
             told.append(counts)
