@@ -101,8 +101,11 @@ class Driven:
             if part in OWN:
                 if name == part:
                     return process, OWN[part]
-            elif name.startswith("ray::") and name != "ray::IDLE" and (not nodes or (nodes.get(process.pid) == "world") == (part == "world")):
-                return process, nodes.get(process.pid, "")
+            elif process.pid in nodes:
+                if (nodes[process.pid] == "world") == (part == "world"):
+                    return process, nodes[process.pid]
+            elif not nodes and name.startswith("ray::") and name != "ray::IDLE":  # one that is starting: whose it is has not been said yet
+                return process, ""
         return None
 
     def strike(self, part: str, number: signal.Signals) -> tuple[float, str]:
