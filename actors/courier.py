@@ -1,7 +1,6 @@
 """How a loop's messages reach loops in other actors: over ZeroMQ, or as plain Ray actor calls. Both carry the same frames.
 
-A courier is the wire of one loop (compiled_loop.Wire). It measures what each message took on the way, from the moment it was packed to the moment it was
-unpacked, injected delay not included.
+A courier serves the gateway of one loop (gateway.py).
 """
 
 from __future__ import annotations
@@ -15,18 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from asyncnet.loop.compiled.agenda import KIND_SHIFT
-from asyncnet.loop.message import CHANNELS
-
 from .frames import MAX_FRAME, PART, BadFrame, Batch, Part, pack, parts, unpack
-from .gauge import Gauge
 from .wire import MAX_WAITING, ZmqWire
 
 MOST_BYTES = 2**30
 """Bytes that may wait on each side of a connection, in frames of the size of the largest message: fewer of them where messages are large, but always two."""
 
 SENDER = (1 << 29) - 1  # the bits of `who` that say from whom
-MOST_UNMEASURED = 100  # frames whose time on the wire is noted but not counted yet: no message should wait for that
 
 
 class Courier:
@@ -41,8 +35,6 @@ class Courier:
         self.waiting = max(2 * full, min(MAX_WAITING, MOST_BYTES // min(MAX_FRAME, 8 * largest + 128)))  # frames
         self.clock: Callable[[], int] = lambda: 0
         self.where: Mapping[int, str] = {}
-        self._gauges = {channel: Gauge() for channel in CHANNELS.values()}
-        self._unmeasured: list[tuple[int, np.ndarray]] = []
         self.turned_away: Counter[int] = Counter()  # messages, by kind, receiver and sender (agenda.who), that found no room here
         self._noting = threading.Lock()
         self._unfinished: dict[str, list[Part]] = {}
@@ -59,8 +51,8 @@ class Courier:
             return None if all(self._send(peer, frame) for frame in parts(rows[0], numbers, self.clock())) else rows.copy()
         return None if self._send(peer, pack(rows, numbers, self.clock())) else rows.copy()
 
-    def receive(self, timeout: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Messages that have come, a pair (rows, numbers) for each frame; waits up to `timeout` microseconds for the first."""
+    def receive(self, timeout: int) -> list[Batch]:
+        """The messages that have come, a batch for each frame; waits up to `timeout` microseconds for the first."""
         came = []
         for frame in self._receive(timeout):
             try:
@@ -69,12 +61,8 @@ class Courier:
             except BadFrame:
                 self.malformed += 1
                 continue
-            if batch is None:
-                continue
-            self._unmeasured.append((self.clock() - batch.sent, batch.rows))
-            came.append((batch.rows, batch.numbers))
-        if len(self._unmeasured) >= MOST_UNMEASURED:
-            self._measure()
+            if batch is not None and len(batch.rows):
+                came.append(batch)
         return came
 
     def _whole(self, part: Part) -> Batch | None:
@@ -98,21 +86,15 @@ class Courier:
 
     def _turn_away(self, found: Batch | Part) -> None:
         """Note the messages that end with a frame that finds no room here."""
-        codes = found.rows[:, 1].tolist() if isinstance(found, Batch) else [found.row[1]] * (found.first + len(found.numbers) == found.row[-1])
+        if isinstance(found, Batch):
+            self.turn_away(found.rows[:, 1])
+        elif found.first + len(found.numbers) == found.row[-1]:
+            self.turn_away(np.array(found.row[1:2]))
+
+    def turn_away(self, codes: np.ndarray) -> None:
+        """Note messages that found no room, by kind, receiver and sender (agenda.who)."""
         with self._noting:
-            self.turned_away.update(codes)
-
-    def measured(self) -> dict[int, Gauge]:
-        """How long messages took, by channel; for the loop's thread, or once that has ended."""
-        self._measure()
-        return self._gauges
-
-    def _measure(self) -> None:
-        for took, rows in self._unmeasured:
-            for code, count in Counter((rows[:, 1] >> KIND_SHIFT).tolist()).items():
-                if code in self._gauges:  # else the loop has refused it
-                    self._gauges[code].add(took, count)
-        self._unmeasured.clear()
+            self.turned_away.update(codes.tolist())
 
     def wake(self) -> None:
         """Make a waiting `receive` return; from any thread."""
@@ -198,4 +180,5 @@ class RayCourier(Courier):
             return [frame for frame in frames if frame]
 
 
-COURIERS = {"zmq": ZmqCourier, "ray": RayCourier}
+COURIERS = {"memory": ZmqCourier, "zmq": ZmqCourier, "ray": RayCourier}
+"""By wire; `memory` is for those with whom none can be shared."""

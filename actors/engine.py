@@ -18,7 +18,7 @@ from .team import groups
 from .windows import reach
 
 
-def check(scenario: Scenario, *, time: str = "wall", pack: int = 1, wire: str = "zmq", address: str | None = None) -> None:
+def check(scenario: Scenario, *, time: str = "wall", pack: int = 1, wire: str = "memory", address: str | None = None) -> None:
     """Refuse, with a ScenarioError, what cannot be run."""
     if time not in ("wall", "virtual"):
         raise ScenarioError("--time", "", f"wall or virtual, got {time!r}")
@@ -43,7 +43,7 @@ def run(
     *,
     time: str = "wall",
     pack: int = 1,
-    wire: str = "zmq",
+    wire: str = "memory",
     address: str | None = None,
     kept: Keeper | None = None,
     begin: Checkpoint | None = None,

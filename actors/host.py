@@ -19,9 +19,9 @@ import numpy as np
 
 from asyncnet.kernels.plain import as_python
 from asyncnet.loop import clock
-from asyncnet.loop.compiled.agenda import KIND_SHIFT, of_who
+from asyncnet.loop.compiled.agenda import of_who
 from asyncnet.loop.counts import counted
-from asyncnet.loop.ledger import IN_FLIGHT, REFUSED, account
+from asyncnet.loop.ledger import REFUSED, account
 from asyncnet.loop.loop import Loop
 from asyncnet.loop.message import CHANNEL_NAMES
 from asyncnet.loop.timekeeper import Wall
@@ -32,17 +32,18 @@ from asyncnet.runs.checkpoint import Checkpoint
 from asyncnet.runs.picture import Picture
 from asyncnet.scenario import outside
 from asyncnet.scenario.schema import check
-from asyncnet.team.network import PORT
 
 from .courier import COURIERS
+from .gateway import Gateway
+from .lines import Lines, let_timers_be_exact
 from .standing import StandingLoop, at_time_of_day
-from .windows import PROMISE, Windowed, WindowedLoop
+from .windows import Windowed, WindowedLoop
 
 TIMEOUT = 5.0  # seconds until a loop is between two events
 PULSE = 0.25  # seconds between two beats of a host
 PAUSE = 1.0  # seconds by which a beat that is late shows that the whole process has stood still
 MOST_PAUSES = 1000  # that are noted
-DRAIN = 20_000  # microseconds without a frame: the wire is empty
+QUIET = 0.02  # seconds without a frame: the wire is empty
 
 
 def _address() -> str:
@@ -52,7 +53,7 @@ def _address() -> str:
 
 
 class Host:
-    """Hosts the nodes `numbers` of a scenario given as plain data; `wire` is zmq or ray, `address` the IP address to be reached at (None: this machine's).
+    """Hosts the nodes `numbers` of a scenario given as plain data; `wire` is memory, zmq or ray, `address` the IP address to be reached at (None: this machine's).
 
     In `virtual` time its loop shares simulated time with the others (windows.py). With a `record` name what its nodes hear is written down. `given` is what the
     scenario needs from outside the package (asyncnet/scenario/outside.py).
@@ -82,8 +83,9 @@ class Host:
         if self.recorder is not None:
             self.recorder.watch(self.loop)
         self.loop.prepare(wired=True)
-        self.loop.wire = self.courier = COURIERS[wire](address or _address(), self.loop.largest)
-        self._left: list[tuple[np.ndarray, np.ndarray]] = []  # what came after the loop's end
+        self._shares = wire == "memory"
+        self.courier = COURIERS[wire](address or _address(), self.loop.largest)
+        self._gateway: Gateway | None = None
         self.failure: str | None = None
         self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
         self._told = 0
@@ -103,20 +105,29 @@ class Host:
         """What others need to reach this host over the wire."""
         return self.courier.address
 
-    def connect(self, peers: dict[str, list[str]], where: dict[int, str], handles: dict[str, Any]) -> None:
-        """Meet the other hosts: their addresses by name, which of them hosts each node, and their handles."""
+    def connect(self, peers: dict[str, list[str]], where: dict[int, str], handles: dict[str, Any]) -> list[str]:
+        """Meet the other hosts: their addresses by name, which of them hosts each node, and their handles; returns what they need to share its memory."""
         self.courier.where = where
         self.courier.connect(peers, handles)
         if isinstance(self.loop, WindowedLoop):
             self.loop.join(where)
+        self.loop.wire = self.lines = Lines(self.loop, where)
+        return self.lines.memory.address if self._shares else []
+
+    def share(self, memories: dict[str, list[str]]) -> None:
+        """Share memory with the other hosts, by name, as far as that can be done."""
+        self.lines.share({name: address for name, address in memories.items() if address})
 
     def start(self, at: int) -> None:
-        """Begin the run at `at`, nanoseconds of the time of day: its first instant is then on every host."""
+        """Begin the run at `at`, nanoseconds of the time of day, when all have shared what they can: its first instant is then on every host."""
         wall = at_time_of_day(at, self.loop.now)
         self.courier.clock = lambda: wall.now
         if not isinstance(self.loop, WindowedLoop):
             self.loop.keeper = wall
         self._starts = self.loop.now, wall
+        if away := self.lines.join():
+            self._gateway = Gateway(self.lines, away, self.courier, lambda: wall.start, self._failed, whole=isinstance(self.loop, WindowedLoop))
+            self._gateway.open()
         gc.freeze()  # what is here now stays: the collector need not walk through all of Ray while the loop runs
         self._thread.start()
         threading.Thread(target=self._beat, args=(wall,), name="beat", daemon=True).start()
@@ -131,16 +142,21 @@ class Host:
             if late > PAUSE:
                 self.pauses.append((at, late))
 
+    def _failed(self, report: str) -> None:
+        self.failure = report
+        self.loop.stop("failed")
+        self.lines.wake()
+
     def _run(self) -> None:
         try:
+            let_timers_be_exact()
             first, wall = self._starts
             time.sleep(max(0.0, (first - wall.now) / 1e6))
             self.loop.run(self._progress if self.loop.score else None)
             if self.recorder is not None:
                 self.recorder.finish()
         except BaseException:
-            self.failure = traceback.format_exc()
-            self.loop.stop("failed")
+            self._failed(traceback.format_exc())
 
     def _progress(self, loop: Loop) -> None:
         self._score = loop.score.summary()  # in the loop's thread: what it adds up grows there
@@ -192,7 +208,7 @@ class Host:
             return None
         taken: queue.SimpleQueue[Checkpoint] = queue.SimpleQueue()  # of one
         self.loop.ask(lambda: taken.put(snapshot.take(self.loop)))
-        self.courier.wake()
+        self.lines.wake()
         try:
             state = taken.get(timeout=TIMEOUT)
         except queue.Empty:
@@ -202,18 +218,10 @@ class Host:
 
     def _at_the_end(self) -> Checkpoint:
         """The state of a loop that has ended, and what has come for it since: that is under way."""
-        self._drain()
+        self._settle()
         state = snapshot.take(self.loop)
-        state.arrays["ledger"][IN_FLIGHT] = 0  # as for any state: what it holds is counted when it is
         self._note_refused(state.arrays["ledger"])
-        rows, values = [state.arrays["agenda"]], [state.arrays["agenda/values"]]
-        for came, numbers in self._left:
-            for (at, code, seq, stamp, size), end in zip(came.tolist(), np.cumsum(came[:, 4]).tolist(), strict=True):
-                if (link := self._link(code)) is not None:
-                    rows.append(np.array([[at, *map(int, as_python(of_who)(np.int64(code))), seq, stamp, self.loop.plan.links[link, PORT], size]]))
-                    values.append(numbers[end - size : end])
-        arrays = {"agenda": np.concatenate(rows), "agenda/values": np.concatenate(values)}
-        return state._replace(arrays=state.arrays | arrays)
+        return state
 
     def _note_refused(self, table: np.ndarray) -> np.ndarray:
         """The ledger, with the messages that found no room here."""
@@ -252,11 +260,12 @@ class Host:
     def stop(self, why: str) -> None:
         """Have the loop end before its next event."""
         self.loop.stop(why)
-        self.courier.wake()
+        if self.loop.wire is not None:
+            self.lines.wake()
 
     def books(self) -> bytes:
         """The ledger of a loop that has ended, with what is on the wire as in flight as soon as it has come."""
-        self._drain()
+        self._settle()
         return self._note_refused(account(self.loop)).tobytes()
 
     def result(self) -> dict[str, Any]:
@@ -278,28 +287,23 @@ class Host:
             "nodes": nodes,
             "fields": {node.name: digest_of(node).hex() for node in loop.nodes.values()},
             "ledger": books,
-            "measured": {CHANNEL_NAMES[c]: [g.bins, g.total] for c, g in self.courier.measured().items()},
+            "measured": {name: [loop.took[channel, :-1].tolist(), int(loop.took[channel, -1])] for channel, name in CHANNEL_NAMES.items()},
             "refused_frames": self.courier.refused,
             "malformed_frames": self.courier.malformed + loop.malformed,
             "elapsed": loop.now,
             "pauses": self.pauses,
         }
 
-    def _drain(self) -> None:
-        """Count what was on the wire when all loops had ended."""
-        quiet = 0
-        while quiet < 2:  # the first wait may end at once: `stop` has woken it
-            came = self.courier.receive(DRAIN)
-            quiet = 0 if came else quiet + 1
-            for rows, numbers in came:
-                self._left.append((rows, numbers))
-                for code in rows[:, 1].tolist():
-                    link = self._link(code)
-                    if link is not None:
-                        self.loop.ledger[IN_FLIGHT, link] += 1
-                    elif code >> KIND_SHIFT != PROMISE:
-                        self.loop.malformed += 1
+    def _settle(self) -> None:
+        """Take in what was on its way when all loops had ended."""
+        before = -1
+        while self._gateway is not None and self._gateway.moved > before:
+            before = self._gateway.moved
+            time.sleep(QUIET)
+        self.loop.take_in()
 
     def close(self) -> None:
         """Close the wire."""
+        if self._gateway is not None:
+            self._gateway.close()
         self.courier.close()

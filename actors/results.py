@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from asyncnet.loop import ledger
+from asyncnet.loop.gauge import Gauge
 from asyncnet.loop.loop import digest
 from asyncnet.runs.metrics import Score
 from asyncnet.runs.record import Record
 from asyncnet.team.network import Plan
 
-from .gauge import Gauge
 
 MOST_NAMED = 64  # actors whose wires are told one by one
 BEHIND = 0.9  # a node with a smaller share of its ticks could not keep its clock

@@ -17,7 +17,7 @@ from asyncnet.loop.compiled.compiled_loop import CompiledLoop
 from asyncnet.loop.ledger import account
 from asyncnet.loop.timekeeper import Wall
 
-WAIT = 20_000  # microseconds to wait for a frame without looking up
+LOOK = 0.002  # seconds between looks at what has come
 
 
 def at_time_of_day(at: int, now: int) -> Wall:
@@ -51,12 +51,11 @@ class StandingLoop(CompiledLoop):
 
     def _stand(self, since: int) -> None:
         while self._going_on is None and self.stopped is None:
-            self._flush()
-            for rows, numbers in self.wire.receive(WAIT):
-                self._admit(rows, numbers)
+            self.take_in()
             self._catch_up()
             self.stands = max(since, self.now), account(self)
             self._answer()
+            time.sleep(LOOK)
         self.stands = None
         if self._going_on is not None:
             now, at = self._going_on

@@ -89,7 +89,7 @@ class Team:
         private: bool,
         time: str = "wall",
         pack: int = 1,
-        wire: str = "zmq",
+        wire: str = "memory",
         kept: Keeper | None = None,
         begin: Checkpoint | None = None,
         tell: Callable[..., None] = lambda *_: None,
@@ -155,12 +155,12 @@ class Team:
         self.hosts.all("pid", timeout=STARTING, heard=lambda name, pid: self._tell("actor", pid, awaited.pop(name), [*awaited.values()]))
         addresses = self.hosts.all("address")
         self._carrying = SILENT + max(self.hosts.all("size").values()) / RATE  # seconds
-        self.hosts.all(
-            "connect",
-            lambda name: tuple(
-                {k: v for k, v in found.items() if k != name} if found is not self._where else found for found in (addresses, self._where, self.hosts)
-            ),
-        )
+
+        def others(name: str, found: dict[str, Any]) -> dict[str, Any]:
+            return {other: what for other, what in found.items() if other != name}
+
+        memories = self.hosts.all("connect", lambda name: (others(name, addresses), self._where, others(name, self.hosts)))
+        self.hosts.all("share", lambda name: (others(name, memories),))
         at = clock_time.time_ns() + int(LEAD * 1e9)
         self.hosts.all("start", lambda _: (at,))
         self.reporter.note("running")

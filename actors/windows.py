@@ -20,8 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from asyncnet.loop.compiled.agenda import KIND_SHIFT
-from asyncnet.loop.compiled.compiled_loop import CompiledLoop
+from asyncnet.loop.compiled import posting as p
+from asyncnet.loop.compiled.compiled_loop import CompiledLoop, go_together
+from asyncnet.loop.compiled.ring import PROMISED
+from asyncnet.loop.compiled.sharing import CHECKPOINT, FINISH, NONE, STOP
 from asyncnet.loop.link import CONSTANT, UNIFORM
 from asyncnet.loop.loop import LinkModel
 from asyncnet.loop.message import CHANNEL_NAMES
@@ -32,13 +34,7 @@ from asyncnet.runs.checkpoint import Checkpoint
 from asyncnet.scenario.schema import ScenarioError
 from asyncnet.team.network import CHANNEL, DST, SRC, Plan
 
-from .courier import SENDER
-
 FAR = NEVER >> 1  # two of them added up are no overflow
-PROMISE = 6  # the kind of the last row of a window's last frame: (meeting, this kind, window, purpose, loops), N as far as its sender knows as payload
-NONE, CHECKPOINT, STOP, FINISH = range(4)  # purposes of a meeting
-ENDING = 8  # added to one: do not pass what may be the world's next event
-WAIT = 100_000  # microseconds to wait for a frame without looking up
 
 
 def least(model: LinkModel) -> int:
@@ -76,8 +72,6 @@ def reach(plan: Plan, models: Mapping[int, LinkModel], where: Mapping[int, str],
 class Windowed(Virtual):
     """The time of a loop that shares it."""
 
-    limit = -1
-
 
 class WindowedLoop(CompiledLoop):
     """A CompiledLoop in simulated time whose peers are WindowedLoops too; `join` tells it of them before it runs."""
@@ -85,143 +79,77 @@ class WindowedLoop(CompiledLoop):
     def __init__(self, *arguments: Any, **how: Any) -> None:
         super().__init__(*arguments, **how)
         self.at_meeting: Checkpoint | None = None  # the state of its nodes at the last meeting that was for it
-        self.waits: tuple[float, list[str]] = (0.0, [])  # since when it waits (time.monotonic), and for which loops
-        self.window = 0
         self._wanted = NONE
-        self._meeting, self._purpose, self._ending = NEVER, NONE, 0
-        self._latest = 0  # no loop has handled an event after this
-        self._early: list[tuple[np.ndarray, np.ndarray]] = []  # frames of the next window; no loop is farther ahead, so no more than all say in one
-        self._missing: set[int] = set()  # loops whose promise of this window has not come
+        self._since = 0, 0.0  # a window, and when it was first seen to wait in it (time.monotonic)
 
     def join(self, where: Mapping[int, str]) -> None:
         """Learn which loop hosts each node; raises ScenarioError as `reach` does."""
         self._names = sorted(set(where.values()))
         self._me, self._world = self._names.index(where[min(self.nodes)]), self._names.index(where[0])
-        self._reach = reach(self.plan, self.models, where, self._names)
-        self._place = np.array([self._names.index(where[i]) for i in range(len(self.plan.nodes))])
-        self._next = np.full(len(self._names), NEVER, dtype=np.int64)
-        self._known = np.full((len(self._names), len(self._names)), NEVER, dtype=np.int64)
+        between = reach(self.plan, self.models, where, self._names)
+        self.shared = between, np.full((len(self._names) + 2, len(self._names)), NEVER, dtype=np.int64)
         interval = max(1, round(self.scenario.task.world.interval * self.tick))
         # Decisions that the world may close before the others have heard of the first of them.
-        self._closings = 1 + int((self._reach[self._world][self._reach[self._world] < FAR].max(initial=1) - 1) // interval)
+        self._closings = 1 + int((between[self._world][between[self._world] < FAR].max(initial=1) - 1) // interval)
+
+    def _lay_out(self) -> None:
+        super()._lay_out()
+        if self.wire is None:
+            return
+        control, ours = self._tables.control, [p.SHARES, p.ME, p.WORLD, p.LIMIT, p.MEETING, p.WANTED, p.CLOSINGS, p.GOAL]
+        control[ours] = 1, self._me, self._world, -1, NEVER, self._wanted, self._closings, -1
+        if self.score is not None:
+            counts, real = self.nodes[0].view.counts, self._tables.real
+            control[p.COUNTS], control[p.STREAMS] = (counts.ctypes.data - real.ctypes.data) // 8, len(self.nodes[0].view.episode)
+            if self.score.goal_decisions is not None:
+                control[p.GOAL] = self.score.goal_decisions
+            else:
+                control[p.GOAL_EPISODES] = self.score.goal_episodes
+
+    def _go(self, batch: int, until: int) -> tuple[int, int]:
+        return go_together(self._directory, self.seed, batch)
+
+    @property
+    def window(self) -> int:
+        """How many windows there were."""
+        return int(self._tables.control[p.WINDOW])
+
+    @property
+    def waits(self) -> tuple[float, list[str]]:
+        """Since when it is known to wait (time.monotonic), and for which loops; from any thread."""
+        window = self.window
+        if not self._tables.control[p.AWAITS]:
+            return 0.0, []
+        if self._since[0] != window:
+            self._since = window, time.monotonic()
+        promised = self._tables.peers[:, PROMISED].tolist()
+        return self._since[1], [name for name, last in zip(self.wire.names, promised, strict=True) if last != window]
 
     def meet(self, purpose: int) -> None:
         """Have all loops meet as soon as they can, for a CHECKPOINT or to STOP; for the world's loop, from any thread."""
-        self._wanted = purpose
+        self._wanted = self._tables.control[p.WANTED] = purpose
 
-    def _idle(self, at: int) -> None:
-        self._next[self._me] = at
-        self._promise()
-        known = self._hear()
-        if known is None:
-            return  # stopped
-        nexts = known.min(axis=0)
-        limits = (nexts[:, None] + self._reach).min(axis=0) - 1
-        self._latest = max(self._latest, int(limits.max()))
-        if nexts.min() >= NEVER:
-            self._stall()
-        elif self._meeting <= nexts.min():
-            self._come()
-        limit = min(int(limits[self._me]), self._meeting - 1)
-        if self._ending and self._me != self._world:
-            limit = min(limit, int(nexts[self._world]) - 1, int(limits[self._world]))
-        self.keeper.limit = limit
-
-    def _promise(self) -> None:
-        """Send every peer what waits for it, and what is known of everybody's next event."""
-        if self._me == self._world:
-            self._ending = ENDING if self._near() else 0
-            if self._wanted != NONE and self._meeting == NEVER:
-                self._meeting, self._purpose, self._wanted = max(self._latest, self.now) + 1, self._wanted, NONE
-        self._note_due()
-        self.window += 1
-        row = np.array([[self._meeting, PROMISE << KIND_SHIFT | self._me, self.window, self._purpose | self._ending, len(self._names)]])
-        counts, out, numbers = self._tables.out_count, self._tables.out, self._tables.out_numbers
-        for peer, name in enumerate(self._peers):
-            rows, size = counts[peer].tolist()
-            refused = self.wire.send(name, np.concatenate((out[peer, :rows], row)), np.concatenate((numbers[peer, :size], self._next.view(np.float64))))
-            if refused is not None:
-                self._refused(refused)
-        counts[:] = 0
-
-    def _note_due(self) -> None:
-        """Note when what waits to be sent is due; `_next` has what was sent before in this window."""
-        for peer, rows in enumerate(self._tables.out_count[:, 0].tolist()):
-            if rows:
-                place = self._names.index(self._peers[peer])
-                self._next[place] = min(self._next[place], self._tables.out[peer, :rows, 0].min())
-
-    def _flush(self) -> None:
-        self._note_due()
-        super()._flush()
-
-    def _refused(self, rows: np.ndarray) -> None:
-        raise RuntimeError("the wire had no room: messages of a window are lost")
-
-    def _hear(self) -> np.ndarray | None:
-        """Wait for everybody's promise of this window; returns N as each of them knows it (loops, loops), or None if the loop was stopped."""
-        self._known[:] = NEVER
-        self._known[self._me] = self._next
-        self._next[:] = NEVER
-        self._missing = {*range(len(self._names))} - {self._me}
-        early, self._early = self._early, []
-        for rows, numbers in early:
-            self._take_frame(rows, numbers)
-        since = time.monotonic()
-        while self._missing:
-            self.waits = since, [self._names[place] for place in sorted(self._missing)]
-            for rows, numbers in self.wire.receive(WAIT):
-                self._take_frame(rows, numbers)
-            if self.stopped is not None:
-                return None
-        self.waits = 0.0, []
-        return self._known
-
-    def _take_frame(self, rows: np.ndarray, numbers: np.ndarray) -> None:
-        """Take in messages and a promise. Those of a loop that is a window ahead wait: no state may know of a message before its cause."""
-        ends = rows[-1, 1] >> KIND_SHIFT == PROMISE
-        sender = int(rows[-1, 1]) & SENDER if ends else int(self._place[int(rows[0, 1]) & SENDER])
-        if sender not in self._missing:
-            self._early.append((rows, numbers))
-            return
-        if ends:
-            meeting, _, window, purpose, loops = rows[-1].tolist()
-            if window != self.window:
-                raise RuntimeError(f"window {window} of loop {self._names[sender]} instead of {self.window}: a frame was lost")
-            self._missing.discard(sender)
-            self._known[sender] = numbers[-loops:].view(np.int64)
-            if sender == self._world:
-                self._meeting, self._purpose, self._ending = meeting, purpose & ~ENDING, purpose & ENDING
-            rows, numbers = rows[:-1], numbers[:-loops]
-        self._admit(rows, numbers)
-
-    def _come(self) -> None:
+    def _meet(self) -> None:
         """All have come to the meeting."""
-        self._come_to(self._meeting)
-        if self._purpose == FINISH:
+        control = self._tables.control
+        self._come_to(int(control[p.MEETING]))
+        if control[p.PURPOSE] == FINISH:
             self.stop("finished")
             return
         self._catch_up()
         self.at_meeting = snapshot.take(self)
         self.expect(NOTHING)
-        if self._purpose == STOP:
+        if control[p.PURPOSE] == STOP:
             self.stop("interrupted")
-        self._meeting, self._purpose = NEVER, NONE
+        self._wanted = NONE
+        control[p.MEETING], control[p.PURPOSE] = NEVER, NONE
 
     def _stall(self) -> None:
         if 0 in self.nodes:
+            self.now = int(self._tables.control[p.NOW])
             super()._stall()
         else:
             self.stop("stalled")
 
-    def _near(self) -> bool:
-        """Whether the world might finish within the next window."""
-        counts, streams = self.nodes[0].counts(), len(self.nodes[0].view.episode)
-        decisions, episodes = self.score.goal_decisions, self.score.goal_episodes
-        if decisions is not None:
-            return counts["decisions"] + self._closings >= decisions
-        return counts["episodes"] + self._closings * streams >= episodes
-
     def _finish(self) -> None:
-        self._meeting, self._purpose = self.now, FINISH
-        self.keeper.limit = self.now - 1
+        self._tables.control[[p.MEETING, p.PURPOSE, p.LIMIT]] = self.now, FINISH, self.now - 1

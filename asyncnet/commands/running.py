@@ -41,7 +41,7 @@ class Run(Brings):
     """Embedded: which of the two equal loops; default: compiled, and with NUMBA_DISABLE_JIT=1 readable."""
     pack: int = 1
     """Ray: nodes for each actor."""
-    wire: Literal["zmq", "ray"] = "zmq"
+    wire: Literal["memory", "zmq", "ray"] = "memory"
     """Ray: what carries messages between actors: encrypted ZeroMQ, or plain actor calls."""
     address: str | None = None
     """Ray: the cluster to join, such as auto or HOST:PORT; default: a private one is started and ended."""
@@ -74,7 +74,7 @@ class Run(Brings):
             if self.loop or (self.seeds, self.workers) != (1, 1):
                 raise ScenarioError("--loop, --seeds, --workers", "", "are for the embedded engine")
             options = {"pack": self.pack, "wire": self.wire, "address": self.address}
-        elif (self.pack, self.wire, self.address) != (1, "zmq", None):
+        elif (self.pack, self.wire, self.address) != (1, "memory", None):
             raise ScenarioError("--pack, --wire, --address", "", "are for the ray engine")
         elif self.loop:
             options = {"loop": self.loop}
@@ -129,7 +129,7 @@ class Resume(Trusts):
     """Simulated or real time; default: as before."""
     pack: int | None = None
     """Ray: nodes for each actor; default: as before."""
-    wire: Literal["zmq", "ray"] | None = None
+    wire: Literal["memory", "zmq", "ray"] | None = None
     """Ray: what carries messages between actors; default: as before."""
     address: str | None = None
     """Ray: the cluster to join; default: none, even if it ran on one: an address is never taken from a run's directory."""

@@ -17,7 +17,7 @@ TIMEOUT = 60.0
 class Together:
     """Hosts of a scenario in simulated or real time, `pack` nodes in each; their frames go from hand to hand."""
 
-    def __init__(self, scenario, pack=1, *, wire="ray", reverse=False, begin=None, virtual=True):
+    def __init__(self, scenario, pack=1, *, wire="memory", reverse=False, begin=None, virtual=True):
         self.team, self.virtual = plan(scenario), virtual
         parts = groups(self.team, pack)
         if reverse:
@@ -27,9 +27,12 @@ class Together:
         self.world = self.hosts[where[0]]
         hands = {name: SimpleNamespace(deliver=SimpleNamespace(remote=host.deliver)) for name, host in self.hosts.items()}
         addresses = {name: host.address() for name, host in self.hosts.items()}
+        memories = {}
         try:
             for name, host in self.hosts.items():
-                host.connect(*({k: v for k, v in found.items() if k != name} if found is not where else where for found in (addresses, where, hands)))
+                memories[name] = host.connect(*({k: v for k, v in found.items() if k != name} if found is not where else where for found in (addresses, where, hands)))
+            for name, host in self.hosts.items():
+                host.share({k: v for k, v in memories.items() if k != name})
         except BaseException:
             self.close()
             raise

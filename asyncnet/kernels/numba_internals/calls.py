@@ -32,3 +32,19 @@ def by_address(arguments: tuple[types.Type, ...], returns: types.Type) -> Any:
         return signature, generate
 
     return call
+
+
+def c_function(count: int) -> Any:
+    """A call of the C function of whole numbers (and any more of them) at an address: call(address, *arguments); what it returns is cut to 64 bits."""
+    whole = ir.IntType(64)
+
+    def call(typingctx, at, *others):
+        signature = types.int64(types.int64, *[types.int64] * count)
+
+        def generate(context, builder, signature, args):
+            kind = ir.FunctionType(whole, [whole] * count, var_arg=True)
+            return builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
+
+        return signature, generate
+
+    return call

@@ -3,9 +3,9 @@
 Python builds it all (nodes, links, first ticks) and lays it out in tables; `go` handles events until one needs Python. At the end of `run` the
 tables are written back, so between runs both loops hold the same in the same places. Same events, same order, same bits.
 
-It may host a part of a team, in real time: what its nodes say to others is then collected for each peer and handed to the wire before the loop waits, and
-what comes from there is put on its agenda. It sleeps until its next tick and takes all that has come at once, at a fraction of the wake-ups, unless a
-node of it acts on arrival.
+It may host a part of a team: what its nodes say to others is then written into rings (ring.py), and what others have written is put on its agenda, all in
+machine code. In real time it sleeps until its next tick and takes all that has come at once, at a fraction of the wake-ups, unless a node of it acts on
+arrival.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import numpy as np
 from numba import types
 
 from asyncnet.kernels.kernel import entry, inlined, kernel, row_at, view
-from asyncnet.kernels.plain import as_python
+from asyncnet.kernels.plain import PLAIN
 from asyncnet.kernels.pointer import call, fetch
+from asyncnet.kernels.shared_words import load, nanoseconds, store, wait
 from asyncnet.loop import clock
 from asyncnet.loop.clock import next_tick
 from asyncnet.loop.compiled import posting as p
@@ -38,13 +39,15 @@ from asyncnet.loop.compiled.agenda import (
     of_which,
     of_who,
     replace_first,
-    take_slot,
     which,
     who,
 )
+from asyncnet.loop.compiled.arrivals import take_in_what_came, take_what_came
 from asyncnet.loop.compiled.inbox import ITEM_COLUMNS, NONE, take_first
+from asyncnet.loop.compiled.ring import SLEEPS, hand_over, has_room
+from asyncnet.loop.compiled.sharing import AWAIT, GO_ON, LONGEST, MEET, NO_ROOM, STALL, asked, share, sleep_until_rung
 from asyncnet.loop.compiled.tables import count, directory, grown, lay_out, under_way, write_back
-from asyncnet.loop.ledger import REFUSED
+from asyncnet.loop.gauge import BINS
 from asyncnet.loop.loop import Loop
 from asyncnet.loop.message import TICK, TURN
 from asyncnet.loop.timekeeper import NEVER
@@ -52,22 +55,20 @@ from asyncnet.loop.underway import NOTHING
 from asyncnet.nodes.outbox import AGAIN, COUNT, LOOK, STEP, USED
 from asyncnet.scenario.schema import Scenario
 
-PAUSED, IDLE, FULL, STEPS, LOOKS = range(5)  # why `go` came back
+PAUSED, IDLE, FULL, STEPS, LOOKS, MEETS, STALLS = range(7)  # why `go` came back
 AHEAD = 4  # lines of a node's state that are fetched ahead
 FIRST_BATCH, LARGEST_BATCH = 1000, 100_000  # events handled without looking up
-TAPE_AT_ONCE = 100  # events of which a busy loop hands a tape so many at a time; one that has heard nothing hands over what there is
+CROWDED = 50e-6  # seconds to wait for a peer to read
 
 
 class Wire(Protocol):
-    """How a loop's messages reach other loops, and theirs reach it."""
+    """How a loop's messages reach other loops, and theirs reach it: rings (ring.py)."""
 
     where: Mapping[int, str]  # which peer hosts a node
-
-    def send(self, peer: str, rows: np.ndarray, numbers: np.ndarray) -> np.ndarray | None:
-        """Send messages: rows (n, 5) as in posting.out, and their payloads one after another; returns the rows that found no room, None if all did."""
-
-    def receive(self, timeout: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Messages that have come, in the same form; waits up to `timeout` microseconds for the first."""
+    names: list[str]  # of the other loops
+    peers: np.ndarray  # a row for each of them (ring.py)
+    bell: int  # the address of this loop's
+    system: np.ndarray  # shared_words.py
 
 
 @inlined
@@ -163,10 +164,38 @@ def begin_event(control, now, at, code, seq):
         control[p.LAST_AT], control[p.LAST_WHO], control[p.LAST_SEQ] = at, code, seq
 
 
-@entry
-def go(directory, seed, batch, limit):
-    """Handle events up to the time `limit` until Python is needed; returns (why, time of the first event left)."""
-    t = p.opened(directory)
+@kernel
+def present(t):
+    """Microseconds since the run began, in real time."""
+    return (nanoseconds(t.control[p.SYSTEM]) - t.control[p.BEGAN]) // 1000
+
+
+@kernel
+def sleep_until(t, at):
+    """In real time: sleep until then, or until a message wakes the loop, if messages do; returns GO_ON, or AWAIT if Python is to have a look."""
+    control = t.control
+    system, bell = control[p.SYSTEM], control[p.BELL]
+    seen = load(bell)
+    if asked(control):
+        return AWAIT
+    left = control[p.BEGAN] + 1000 * at - nanoseconds(system) if at < NEVER else LONGEST
+    if left <= 0:
+        return GO_ON
+    if control[p.LISTENS] == 1:
+        sleep_until_rung(t, min(left, LONGEST))
+    else:
+        store(bell + 8 * SLEEPS, 2)  # what comes is early enough at the next tick
+        wait(system, bell, seen, min(left, LONGEST))
+        store(bell + 8 * SLEEPS, 0)
+    if left < LONGEST:
+        return GO_ON
+    control[p.HEARD] -= 1  # look at every ring next time, rung or not
+    return AWAIT
+
+
+@inlined
+def _go(d, seed, batch, limit, together):
+    t = p.opened(d)
     control, agenda, slots, taped = t.control, t.agenda, t.slots, p.taped(t)
     left = batch
     while left > 0 or control[p.MORE] >= 0:
@@ -178,11 +207,22 @@ def go(directory, seed, batch, limit):
             now = control[p.NOW]
             flags = wake(t, row_at(t.nodes, node), now, TICK, control[p.TICKED], 0, 0, p.NOWHERE, 0)
         else:
-            if control[EVENTS] == 0:
-                return IDLE, NEVER
+            if together:
+                if control[p.SHARES] == 1:
+                    limit = control[p.LIMIT]
+                else:
+                    if not take_what_came(d):
+                        return FULL, 0
+                    limit = present(t)
+            if control[EVENTS] == 0 or agenda[0, AT] > limit:
+                at = agenda[0, AT] if control[EVENTS] > 0 else NEVER
+                if not together:
+                    return IDLE, at
+                why = share(d, at) if control[p.SHARES] == 1 else sleep_until(t, at)
+                if why == GO_ON:
+                    continue
+                return (FULL if why == NO_ROOM else MEETS if why == MEET else STALLS if why == STALL else PAUSED), at
             at = agenda[0, AT]
-            if at > limit:
-                return IDLE, at
             now = limit if control[p.WALL] == 1 else at
             code, seq = agenda[0, WHO], agenda[0, SEQ]
             kind, node, _src = of_who(code)
@@ -196,9 +236,9 @@ def go(directory, seed, batch, limit):
                 drop_first(control, agenda)
             if row[p.INBOX] != NONE:
                 if taped:
-                    take_in_noting(directory, node)
+                    take_in_noting(d, node)
                 else:
-                    take_in(directory, node)
+                    take_in(d, node)
             if taped:
                 p.note(t, now, code, seq)
             if kind in (TICK, TURN):
@@ -210,7 +250,9 @@ def go(directory, seed, batch, limit):
                 flags = wake(t, row, now, kind, port, seq, slots[slot, STAMP], slot, slots[slot, SIZE])
                 leave_slot(control, slots, slot)
         control[p.MORE] = node if flags & AGAIN else -1
-        p.send(directory, t, seed, now, node)
+        p.send(d, t, seed, now, node)
+        if together and control[p.SHARES] == 0:
+            hand_over(control[p.SYSTEM], t.peers)
         if flags & STEP:
             return STEPS, now
         if flags & LOOK:
@@ -219,32 +261,30 @@ def go(directory, seed, batch, limit):
 
 
 @entry
-def admit(directory, rows, numbers, first, at):
-    """Put messages from the wire on the agenda, from row `first`, whose payload starts at `at`; returns (rows done, numbers used, how many were refused)."""
+def go(directory, seed, batch, limit):
+    """Handle events up to the time `limit` until Python is needed; returns (why, time of the first event left)."""
+    return _go(directory, seed, batch, limit, False)
+
+
+@entry
+def go_together(directory, seed, batch):
+    """The same in a loop that has others beside it: it hears them, reads the clock and waits, and comes back when Python is needed."""
+    return _go(directory, seed, batch, NEVER, True)
+
+
+@entry
+def make_way(directory):
+    """Have peers read what there is for them, and take in what they have written; returns whether they have made room."""
     t = p.opened(directory)
-    refused = 0
-    for n in range(first, rows.shape[0]):
-        if not p.roomy(t):
-            return n, at, refused
-        size = rows[n, 4]
-        place = p.expected(t, rows[n, 1])
-        if place < 0 or t.arrive[place, 2] != size:
-            refused += 1
-        else:
-            slot = take_slot(t.control, t.slots, rows[n, 3], size)
-            payload = p.payload_of(t, slot, size)
-            for i in range(size):
-                payload[i] = numbers[at + i]
-            _kind, node, _src = of_who(rows[n, 1])
-            p.book(t, t.control[p.LAST_AT], rows[n, 0], rows[n, 1], node, rows[n, 2], t.arrive[place, 1], slot)
-        at += size
-    return rows.shape[0], at, refused
+    hand_over(t.control[p.SYSTEM], t.peers)
+    take_what_came(directory)
+    return p.peers_have_room(t)
 
 
 _TABLE, _WHOLE = types.Array(types.int64, 2, "C"), types.int64
-_ROWS, _NUMBERS = types.Array(types.int64, 2, "C", readonly=True), types.Array(types.float64, 1, "C", readonly=True)
-# The entries and the types that they are called with; the last is for a wire only.
-ENTRIES = ((go, (_TABLE, _WHOLE, _WHOLE, _WHOLE)), (take_all_in, (_TABLE,)), (admit, (_TABLE, _ROWS, _NUMBERS, _WHOLE, _WHOLE)))
+# The entries and the types that they are called with; the others are for a loop that has others beside it.
+ENTRIES = ((go, (_TABLE, _WHOLE, _WHOLE, _WHOLE)), (take_all_in, (_TABLE,)))
+TOGETHER = ((go_together, (_TABLE, _WHOLE, _WHOLE)), (take_in_what_came, (_TABLE,)), (make_way, (_TABLE,)))
 
 
 class CompiledLoop(Loop):
@@ -253,7 +293,9 @@ class CompiledLoop(Loop):
     def __init__(self, scenario: Scenario, keeper: Any, mine: Iterable[int] | None = None, wire: Wire | None = None, **how: Any) -> None:
         super().__init__(scenario, keeper, mine, **how)
         self.wire = wire
-        self.malformed = 0  # messages from the wire that nobody here expects
+        self.malformed = 0  # messages from others that made no sense, or that nobody here expects
+        self.took = np.zeros((TICK, BINS + 1), dtype=np.int64)  # how long messages took, by channel, in nanoseconds: a histogram (gauge.py), and the sum
+        self.shared = np.zeros((0, 0), dtype=np.int64), np.zeros((0, 0), dtype=np.int64)  # of simulated time (sharing.py)
         acts_on_arrival = any(row[0] == clock.ON_ARRIVAL for row in self.clocks.values())
         self.listens = acts_on_arrival or (0 in self.nodes and scenario.task.world.waits)
 
@@ -264,15 +306,15 @@ class CompiledLoop(Loop):
         go(self._directory, self.seed, 0, 0)
         take_all_in(self._directory)
         under_way(self._tables)
-        if wired:
-            admit(self._directory, *_nothing(), 0, 0)
+        for entry, signature in TOGETHER if wired and not PLAIN else ():
+            entry.compile(signature)  # there is nobody yet to call them with
 
     def so_far(self) -> tuple[int, np.ndarray, np.ndarray]:
         """As Loop.so_far: from the tables, where compiled code counts."""
         tables = self._tables
         delivered = np.empty(len(self.plan.links), dtype=np.int64)
         delivered[self.plan.arriving] = tables.came
-        return int(tables.control[p.NOW]), tables.nodes[:, p.TICKS].copy(), np.vstack((tables.sent.T, delivered))
+        return int(tables.control[p.NOW]), tables.nodes[:, p.TICKS].copy(), np.vstack((tables.sent[:, :2].T, delivered))
 
     @property
     def largest(self) -> int:
@@ -291,7 +333,7 @@ class CompiledLoop(Loop):
         batch = FIRST_BATCH
         while self.stopped is None or self._unfinished:
             began = time.perf_counter()
-            why, at = go(self._directory, self.seed, batch if self.stopped is None else 0, min(self.keeper.limit, until - 1))
+            why, at = self._go(batch if self.stopped is None else 0, until)
             if why == IDLE:
                 if at >= until < NEVER:
                     self._come_to(until)
@@ -305,14 +347,24 @@ class CompiledLoop(Loop):
                 self._look(progress)
             elif why == FULL:
                 self._make_room()
+            elif why == MEETS:
+                self._meet()
+            elif why == STALLS:
+                self._stall()
             elif why == PAUSED:
                 batch = _next_batch(batch, time.perf_counter() - began)
+                if self.wire is not None:
+                    self._write_tape()
             if self._asked and not self._unfinished:
                 self._catch_up()
                 self._answer()
                 self.expect(NOTHING)
-        if self.wire is not None:
-            self._flush()
+
+    def _go(self, batch: int, until: int) -> tuple[int, int]:
+        if self.wire is None:
+            return go(self._directory, self.seed, batch, min(self.keeper.limit, until - 1))
+        self._tables.control[p.BEGAN] = self.keeper.start
+        return go_together(self._directory, self.seed, batch)
 
     @property
     def _unfinished(self) -> bool:
@@ -321,14 +373,16 @@ class CompiledLoop(Loop):
 
     def _idle(self, at: int) -> None:
         """Nothing is due before `at`."""
-        if self.wire is not None:
-            self._exchange(self.keeper.left(at))
-        elif at == NEVER:
+        if at == NEVER:
             self.now = int(self._tables.control[p.NOW])
             self._stall()
         else:
             self._write_tape()
             self.keeper.reach(at)
+
+    def _meet(self) -> None:
+        """All loops that share simulated time have come to one instant."""
+        raise NotImplementedError
 
     def _come_to(self, at: int) -> None:
         """Nothing is left to do before `at`: be there."""
@@ -345,68 +399,35 @@ class CompiledLoop(Loop):
         self._write_tape()
 
     def _lay_out(self) -> None:
-        where = {} if self.wire is None else {i: self.wire.where[i] for i in range(len(self.plan.nodes)) if i not in self.nodes and i in self.wire.where}
-        self._peers = sorted(set(where.values()))
-        self._take(lay_out(self, {i: self._peers.index(peer) for i, peer in where.items()}))
+        self._take(lay_out(self))
 
     def _take(self, tables: p.Tables) -> None:
         self._tables, self._directory = tables, directory(tables)
 
     def _make_room(self) -> None:
-        if self.wire is not None:
-            self._flush()
         self._take_all_in()  # nobody need wait for a node's tick to have its messages out of the way
         waiting = len(self._tables.queue) - int(self._tables.control[FREE_ITEMS])
         if int(self._tables.control[EVENTS]) + waiting > self.most_events and not self._unfinished:
             self._catch_up()
             self._give_up()
             self.expect(NOTHING)
-        self._take(grown(self._tables))  # also then: a frame is taken in whole
+        self._take(grown(self._tables))
+        if self.wire is not None and not make_way(self._directory):
+            time.sleep(CROWDED)
 
-    def _write_tape(self, least: int = 1) -> None:
-        if self.tape is not None and self._tables.control[p.TAPED] >= least:
+    def take_in(self) -> None:
+        """Take in what others have written and bring all that a Loop holds up to date: for one that stands still, or has ended, so that nobody hears of it."""
+        while not take_in_what_came(self._directory):
+            self._take(grown(self._tables))
+        write_back(self, self._tables)
+
+    def _write_tape(self) -> None:
+        if self.tape is not None and self._tables.control[p.TAPED] > 0:
             self.tape(self._tables.tape[: self._tables.control[p.TAPED]].copy())
             self._tables.control[p.TAPED] = 0
-
-    def _exchange(self, wait: int) -> None:
-        """Send what waits to be sent, wait, and take in what has come."""
-        self._flush()
-        if self.listens:
-            came = self.wire.receive(wait)
-        else:
-            self.keeper.reach(self.keeper.now + wait)
-            came = self.wire.receive(0)
-        self._write_tape(least=1 if not came else TAPE_AT_ONCE)
-        for rows, numbers in came:
-            self._admit(rows, numbers)
-
-    def _admit(self, rows: np.ndarray, numbers: np.ndarray) -> None:
-        done = at = 0
-        while done < len(rows):
-            done, at, refused = admit(self._directory, rows, numbers, done, at)
-            self.malformed += refused
-            if done < len(rows):
-                self._make_room()
-
-    def _refused(self, rows: np.ndarray) -> None:
-        for kind, dst, src in zip(*as_python(of_who)(rows[:, 1]), strict=True):
-            self.ledger[REFUSED, self.plan.link(int(kind), int(src), int(dst))] += 1
-
-    def _flush(self) -> None:
-        tables = self._tables
-        for peer, (rows, numbers) in enumerate(tables.out_count.tolist()):
-            if rows:
-                refused = self.wire.send(self._peers[peer], tables.out[peer, :rows], tables.out_numbers[peer, :numbers])
-                if refused is not None:
-                    self._refused(refused)
-        tables.out_count[:] = 0
 
 
 def _next_batch(before: int, seconds: float) -> int:
     """Events to handle at a time, so that a request is heard within a twentieth of a second or so: a tick may take a microsecond or a tenth of a second."""
     return min(LARGEST_BATCH, max(1, min(8 * before, round(before * 0.05 / max(seconds, 1e-9)))))
 
-
-def _nothing() -> tuple[np.ndarray, np.ndarray]:
-    """No messages, in the form in which the wire hands them over: memory that is not to be written."""
-    return np.frombuffer(b"", dtype=np.int64).reshape(0, p.OUT_COLUMNS), np.frombuffer(b"", dtype=np.float64)

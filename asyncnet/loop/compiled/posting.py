@@ -4,13 +4,15 @@ nodes   one row a node: where its parts lie in `real`, how to call it, its seque
 queue   messages that wait for a node's tick (inbox.py)
 links   one row a link, all links of one sender and channel side by side in the order of their slots
 models  one row a channel: what its links do to messages
-sent    one row a link: how many messages were sent by it, and lost
+sent    one row a link: how many messages were sent by it, lost, and refused for want of room
 came    one number a link, in the order of receivers and ports: how many were delivered
 held    rings of (sequence number, slot), for links that hold messages back
 real    all float64 numbers that never move: states, configs, clocks, conditions
 box     the outbox (outbox.py) of whoever is called, and its numbers
-out     what goes to other loops over the wire, for each peer: rows (AT, WHO, SEQ, STAMP, SIZE) and the payloads one after another
+peers   one row for each other loop: the rings to it and from it (ring.py)
 arrive  which messages may come from there: rows (WHO, port, size), sorted
+took    how long they took, by channel: a histogram (gauge.py), and last the sum in nanoseconds
+reach   in simulated time that loops share, by loops: the least time from an event of one to what it causes in another; and what each promised (sharing.py)
 tape    if there is any: what the nodes heard, in order, as rows (now, WHO, SEQ), and what was lost on leaving here, its SEQ negative
 """
 
@@ -20,6 +22,7 @@ import numpy as np
 
 from asyncnet.kernels.kernel import inlined, kernel, row_at, view
 from asyncnet.kernels.pointer import halves_at, numbers_at, wholes_at
+from asyncnet.kernels.shared_words import nanoseconds
 from asyncnet.loop.compiled.agenda import (
     EVENT_COLUMNS,
     EVENTS,
@@ -36,6 +39,7 @@ from asyncnet.loop.compiled.agenda import (
     who,
 )
 from asyncnet.loop.compiled.inbox import ITEM_COLUMNS, put_aside
+from asyncnet.loop.compiled.ring import DUE, PEER_COLUMNS, PREFIX, has_room, write
 from asyncnet.loop.link import outcome
 from asyncnet.loop.message import TICK, TURN
 from asyncnet.nodes import outbox
@@ -55,13 +59,17 @@ RING, OLDEST, HELD_COUNT = range(3)  # columns of `rings`: where in `held` it be
 # Columns of `models`. CONDITIONS is the place of `retry`, which the rows follow.
 FIXED, CONDITIONS, CONDITION_COUNT, STALE = range(4)
 MODEL_COLUMNS = 4
-SENT, LOST = range(2)  # columns of `sent`
-OUT_COLUMNS = 5
+SENT, LOST, REFUSED = range(3)  # columns of `sent`
 
 # Places in `control`, after those of agenda.py. MORE is the node that wants another turn at once (or -1), TICKED why; WALL says whether time is
 # real, TAPED how much of the tape is written. The last three are the last event, in their order, among those handled.
 NOW, MORE, TICKED, WALL, NEED_EVENTS, NEED_SLOTS, TAPED, LAST_AT, LAST_WHO, LAST_SEQ = range(5, 15)
-CONTROL_SIZE = 15
+# Those of a loop with peers: the address of its bell (0: it has none) and how often that had been rung when it was last listened to, what shared_words.py calls
+# system, whether messages wake it, when its time began (monotonic nanoseconds), for how long it looks before it sleeps, how many messages made no sense.
+BELL, HEARD, SYSTEM, LISTENS, BEGAN, PATIENCE, MALFORMED = range(15, 22)
+# And in simulated time that loops share (sharing.py).
+SHARES, WINDOW, AWAITS, ME, WORLD, LIMIT, LATEST, WANTED, MEETING, PURPOSE, ENDING, CLOSINGS, GOAL, GOAL_EPISODES, COUNTS, STREAMS = range(22, 38)
+CONTROL_SIZE = 38
 NOWHERE = 0  # a slot that nobody uses
 
 
@@ -80,10 +88,11 @@ class Tables(NamedTuple):
     agenda: np.ndarray
     slots: np.ndarray
     pool: np.ndarray
-    out: np.ndarray
-    out_numbers: np.ndarray
-    out_count: np.ndarray  # for each peer: rows, numbers
+    peers: np.ndarray
     arrive: np.ndarray
+    took: np.ndarray
+    reach: np.ndarray
+    known: np.ndarray
     queue: np.ndarray
     tape: np.ndarray
     box: np.ndarray
@@ -98,7 +107,7 @@ def opened(d):
         wholes_at(d[1, 0], (d[1, 1], NODE_COLUMNS)),
         halves_at(d[2, 0], (d[2, 1], LINK_COLUMNS)),
         wholes_at(d[3, 0], (d[3, 1], MODEL_COLUMNS)),
-        wholes_at(d[4, 0], (d[4, 1], 2)),
+        wholes_at(d[4, 0], (d[4, 1], 3)),
         wholes_at(d[5, 0], (d[5, 1],)),
         wholes_at(d[6, 0], (d[6, 1], 3)),
         wholes_at(d[7, 0], (d[7, 1], 2)),
@@ -106,14 +115,15 @@ def opened(d):
         wholes_at(d[9, 0], (d[9, 1], EVENT_COLUMNS)),
         wholes_at(d[10, 0], (d[10, 1], SLOT_COLUMNS)),
         numbers_at(d[11, 0], (d[11, 1], d[11, 2])),
-        wholes_at(d[12, 0], (d[12, 1], d[12, 2], OUT_COLUMNS)),
-        numbers_at(d[13, 0], (d[13, 1], d[13, 2])),
-        wholes_at(d[14, 0], (d[14, 1], 2)),
-        wholes_at(d[15, 0], (d[15, 1], 3)),
-        wholes_at(d[16, 0], (d[16, 1], ITEM_COLUMNS)),
-        wholes_at(d[17, 0], (d[17, 1], 3)),
-        wholes_at(d[18, 0], (d[18, 1], outbox.COLUMNS)),
-        numbers_at(d[19, 0], (d[19, 1],)),
+        wholes_at(d[12, 0], (d[12, 1], PEER_COLUMNS)),
+        wholes_at(d[13, 0], (d[13, 1], 3)),
+        wholes_at(d[14, 0], (d[14, 1], d[14, 2])),
+        wholes_at(d[15, 0], (d[15, 1], d[15, 2])),
+        wholes_at(d[16, 0], (d[16, 1], d[16, 2])),
+        wholes_at(d[17, 0], (d[17, 1], ITEM_COLUMNS)),
+        wholes_at(d[18, 0], (d[18, 1], 3)),
+        wholes_at(d[19, 0], (d[19, 1], outbox.COLUMNS)),
+        numbers_at(d[20, 0], (d[20, 1],)),
     )
 
 
@@ -165,14 +175,14 @@ def carry(d, seed, now, src, channel, n, seq, slot):
     if peer < 0:
         book(t, now, now + delay, who(channel, dst, src), dst, seq, t.links[n, IN_PORT], slot)
         return
-    row, at, size = t.out_count[peer, 0], t.out_count[peer, 1], t.slots[slot, SIZE]
-    out = t.out[peer, row]
-    out[0], out[1], out[2], out[3], out[4] = now + delay, who(channel, dst, src), seq, t.slots[slot, STAMP], size
-    payload = payload_of(t, slot, size)
-    for i in range(size):
-        t.out_numbers[peer, at + i] = payload[i]
-    t.out_count[peer, 0] = row + 1
-    t.out_count[peer, 1] = at + size
+    size = t.slots[slot, SIZE]
+    row = row_at(t.peers, peer)
+    if has_room(row, PREFIX + size):
+        sent = nanoseconds(t.control[SYSTEM]) if t.control[WALL] == 1 else 0
+        write(row, sent, now + delay, who(channel, dst, src), seq, t.slots[slot, STAMP], payload_of(t, slot, size))
+        row[DUE] = min(row[DUE], now + delay)
+    else:  # real time only: loops that share simulated time begin no event for which there is no room
+        t.sent[n, REFUSED] += 1
     leave_slot(t.control, t.slots, slot)
 
 
@@ -220,14 +230,28 @@ def send(d, t, seed, now, node):
         leave_slot(t.control, t.slots, slot)
 
 
+@kernel
+def peers_have_room(t):
+    """Whether what one event can cause still fits into the rings to all peers."""
+    words = t.control[NEED_EVENTS] * (PREFIX + t.pool.shape[1])
+    for peer in range(t.peers.shape[0]):
+        if not has_room(row_at(t.peers, peer), words):
+            return False
+    return True
+
+
 @inlined
 def roomy(t):
-    """Whether what one event can cause still fits."""
+    """Whether what one event can cause still fits, and is sure to find room with peers if nothing may be lost on the way to them."""
+    return roomy_here(t) and (t.control[SHARES] == 0 or peers_have_room(t))
+
+
+@inlined
+def roomy_here(t):
+    """Whether what one event can cause still fits into the tables."""
     control = t.control
     need = control[NEED_EVENTS]
     fits = control[EVENTS] + need <= t.agenda.shape[0] and control[FREE_ITEMS] >= need and control[FREE_COUNT] >= control[NEED_SLOTS]
-    for peer in range(t.out.shape[0]):
-        fits = fits and t.out_count[peer, 0] + need <= t.out.shape[1]
     if taped(t):  # one event takes in all that waits at its node
         fits = fits and control[TAPED] + need + t.queue.shape[0] - control[FREE_ITEMS] <= t.tape.shape[0]
     return fits

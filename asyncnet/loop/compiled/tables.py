@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from asyncnet.kernels.plain import as_python
 from asyncnet.kernels.pointer import address
-from asyncnet.loop import clock, underway
+from asyncnet.loop import clock, ledger, underway
 from asyncnet.loop.compiled import posting as p
 from asyncnet.loop.compiled.agenda import (
     AT,
@@ -33,6 +32,7 @@ from asyncnet.loop.compiled.agenda import (
     who,
 )
 from asyncnet.loop.compiled.inbox import ITEM_COLUMNS, NEXT, NONE, mark_free
+from asyncnet.loop.compiled.ring import PEER_COLUMNS
 from asyncnet.loop.message import CHANNELS, TICK, Message
 from asyncnet.loop.timekeeper import Virtual
 from asyncnet.loop.underway import UnderWay
@@ -40,6 +40,7 @@ from asyncnet.nodes import outbox
 from asyncnet.team import network
 
 if TYPE_CHECKING:
+    from asyncnet.loop.compiled.compiled_loop import CompiledLoop
     from asyncnet.loop.loop import Loop
 
 TAPE = 4096  # events that are written down before Python takes them
@@ -67,13 +68,16 @@ class _Arena:
         return self.shared[key]
 
 
-def lay_out(loop: Loop, peers: Mapping[int, int]) -> p.Tables:
-    """The tables of a loop; `peers` numbers the host of each node that is not here. Its nodes move into them: a node's state is now a slice of `real`."""
-    arena, plan = _Arena(), loop.plan
+def lay_out(loop: CompiledLoop) -> p.Tables:
+    """The tables of a loop. Its nodes move into them: a node's state is now a slice of `real`."""
+    arena, plan, wire = _Arena(), loop.plan, loop.wire
     nodes = _lined_up(len(plan.nodes), p.NODE_COLUMNS)
     nodes[:, p.IDENTITY] = [node.identity for node in plan.nodes]
     nodes[:, p.INBOX] = NONE
-    nodes[:, p.PEER] = [peers.get(i, -1) for i in range(len(plan.nodes))]
+    nodes[:, p.PEER] = -1
+    if wire is not None:
+        elsewhere = {i: name for i, name in wire.where.items() if i not in loop.nodes}
+        nodes[list(elsewhere), p.PEER] = [wire.names.index(name) for name in elsewhere.values()]
     links = np.zeros((len(plan.links), p.LINK_COLUMNS), dtype=np.int32)
     links[:, p.DST], links[:, p.IN_PORT] = plan.links[:, network.DST], plan.links[:, network.PORT]
     for i in sorted(loop.nodes):
@@ -133,15 +137,17 @@ def lay_out(loop: Loop, peers: Mapping[int, int]) -> p.Tables:
         slots[number, STAMP], slots[number, SIZE] = stamp, payload.size
         pool[number, : payload.size] = payload
     control[EVENTS], control[FREE], control[FREE_ITEM], control[p.LAST_AT] = len(events), -1, NONE, -1
-    away = 1 + max(peers.values(), default=-1)
-    room = 4 * int(control[p.NEED_EVENTS])
-    out = np.zeros((away, room, p.OUT_COLUMNS), dtype=np.int64), np.zeros((away, room * width)), np.zeros((away, 2), dtype=np.int64)
-    sent, came = np.column_stack((loop.sent, loop.lost)), loop.delivered[plan.arriving]
+    sent, came = np.column_stack((loop.sent, loop.lost, loop.ledger[ledger.REFUSED])), loop.delivered[plan.arriving]
+    if wire is not None:
+        control[p.BELL], control[p.SYSTEM], control[p.LISTENS] = wire.bell, wire.system.ctypes.data, loop.listens
+        control[p.PATIENCE] = wire.patience
+    control[p.MALFORMED] = loop.malformed
+    around = (np.zeros((0, PEER_COLUMNS), dtype=np.int64) if wire is None else wire.peers), arrive, loop.took, *loop.shared
     queue, tape = np.zeros((0, ITEM_COLUMNS), dtype=np.int64), np.zeros((int(loop.tape is not None), 3), dtype=np.int64)
-    return grown(p.Tables(control, nodes, links, models, sent, came, rings, held, real, events, slots, pool, *out, arrive, queue, tape, *box))
+    return grown(p.Tables(control, nodes, links, models, sent, came, rings, held, real, events, slots, pool, *around, queue, tape, *box))
 
 
-def _arrive(loop: Loop) -> np.ndarray:
+def _arrive(loop: CompiledLoop) -> np.ndarray:
     """Which messages may come from other loops: rows (who, port, size), sorted."""
     plan, streams = loop.plan, loop.scenario.task.streams
     rows = []
@@ -195,9 +201,10 @@ def directory(t: p.Tables) -> np.ndarray:
 def count(loop: Loop, t: p.Tables) -> None:
     """Bring the loop's clock, counters and messages held back up to date."""
     loop.now = int(t.control[p.NOW])
+    loop.malformed = int(t.control[p.MALFORMED])
     if isinstance(loop.keeper, Virtual):
         loop.keeper.now = loop.now
-    loop.sent[:], loop.lost[:] = t.sent.T
+    loop.sent[:], loop.lost[:], loop.ledger[ledger.REFUSED] = t.sent.T
     loop.delivered[loop.plan.arriving] = t.came
     for i in loop.nodes:
         row = t.nodes[i].tolist()

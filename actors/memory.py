@@ -1,0 +1,121 @@
+"""The memory that a host shares with the others of its machine (asyncnet/loop/compiled/ring.py says what lies where).
+
+It has no name anywhere: a file in memory that only its processes hold, so no death of any of them can leave it behind. A peer opens it through the owner's
+descriptor, which takes the same user, the same machine and the same view of its processes; whether that is so is found by trying. Its size is sealed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import secrets
+from contextlib import suppress
+
+import numpy as np
+
+from asyncnet.loop.compiled.ring import (
+    BELL,
+    FIRST_RING,
+    GATE_BELL,
+    HEAD_KEY,
+    HEAD_LAYOUT,
+    HEAD_MAGIC,
+    HEAD_RINGS,
+    HEAD_WORDS,
+    KEY_WORDS,
+    LAYOUT,
+    MAGIC,
+    READER,
+    WORDS,
+)
+
+_NAME = "asyncnet"
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+MOST_BYTES = 2**36
+
+
+class Memory:
+    """So many rings of so many words each (a power of two), and two bells; `address` is what peers open it by."""
+
+    def __init__(self, rings: int, words: int) -> None:
+        self.rings, self.words = rings, words
+        self._file = os.memfd_create(_NAME, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            os.ftruncate(self._file, 8 * _length(rings, words))
+            fcntl.fcntl(self._file, fcntl.F_ADD_SEALS, _SEALS)
+            self._map(self._file)
+        except BaseException:
+            os.close(self._file)
+            raise
+        self.all[[HEAD_MAGIC, HEAD_LAYOUT, HEAD_RINGS, HEAD_WORDS]] = MAGIC, LAYOUT, rings, words
+        self.all[HEAD_KEY : HEAD_KEY + KEY_WORDS] = np.frombuffer(secrets.token_bytes(8 * KEY_WORDS), dtype=np.int64)
+        self.address = [str(os.getpid()), str(self._file), self.key.hex()]
+
+    def _map(self, file: int) -> None:
+        self._mapped = mmap.mmap(file, os.fstat(file).st_size)
+        self.all = np.frombuffer(self._mapped, dtype=np.int64)
+        self.start = self.all.ctypes.data
+
+    @classmethod
+    def of(cls, address: list[str]) -> Memory | None:
+        """Another host's, by its address; None if it cannot be reached from here, or is not what the address says."""
+        with suppress(OSError, ValueError, OverflowError):
+            pid, descriptor, key = int(address[0]), int(address[1]), bytes.fromhex(address[2])
+            path = f"/proc/{pid}/fd/{descriptor}"
+            if not os.readlink(path).startswith(f"/memfd:{_NAME} "):
+                return None
+            made = cls.__new__(cls)
+            made._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                if fcntl.fcntl(made._file, fcntl.F_GET_SEALS) & _SEALS != _SEALS or not 8 * FIRST_RING <= os.fstat(made._file).st_size <= MOST_BYTES:
+                    return None
+                made._map(made._file)
+            finally:
+                made.hide()
+            magic, layout, made.rings, made.words = made.all[:HEAD_KEY].tolist()
+            size = _length(made.rings, made.words) if min(made.rings, made.words) >= 0 else -1
+            if (magic, layout, made.key, size) == (MAGIC, LAYOUT, key, made.all.size) and made.words & (made.words - 1) == 0 < made.words:
+                return made
+        return None
+
+    def hide(self) -> None:
+        """Close the descriptor: who has opened it keeps it, nobody else comes in."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    @property
+    def key(self) -> bytes:
+        """By which it is known."""
+        return self.all[HEAD_KEY : HEAD_KEY + KEY_WORDS].tobytes()
+
+    @property
+    def bell(self) -> int:
+        """The address of its owner's bell."""
+        return self.start + 8 * BELL
+
+    @property
+    def gate_bell(self) -> int:
+        """The address of the bell of its owner's gateway."""
+        return self.start + 8 * GATE_BELL
+
+    def ring(self, number: int) -> int:
+        """The address of a ring."""
+        return self.start + 8 * self._place(number)
+
+    def _place(self, number: int) -> int:
+        return FIRST_RING + number * (WORDS + self.words)
+
+    def read_by(self, number: int, reader: Memory) -> None:
+        """Say who reads a ring."""
+        self.all[self._place(number) + READER] = int.from_bytes(reader.key[:8], "little", signed=True)
+
+    def is_read_by(self, number: int, reader: Memory) -> bool:
+        """Whether that is who reads a ring."""
+        return int(self.all[self._place(number) + READER]) == int.from_bytes(reader.key[:8], "little", signed=True)
+
+
+def _length(rings: int, words: int) -> int:
+    """How many words such a memory has."""
+    return FIRST_RING + rings * (WORDS + words)
