@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncnet.kernels.plain import PLAIN
+from asyncnet.kernels.shared_words import AVAILABLE
 from asyncnet.loop.loop import LinkModel
 from asyncnet.loop.message import CHANNELS
 from asyncnet.runs.checkpoint import Checkpoint
@@ -26,6 +27,8 @@ def check(scenario: Scenario, *, time: str = "wall", pack: int = 1, wire: str = 
         raise ScenarioError("--wire", "", f"no wire {wire!r}; there are {', '.join(COURIERS)}")
     if pack < 1:
         raise ScenarioError("--pack", "", f"at least one node an actor, got {pack}")
+    if not AVAILABLE:
+        raise ScenarioError("--engine ray", "", "needs Linux on x86-64 or arm64: loops of one machine wake each other by its futex")
     if PLAIN:
         raise ScenarioError("--engine ray", "", "NUMBA_DISABLE_JIT is set, and a breakpoint has no terminal in an actor; the embedded engine runs plain Python")
     team = plan(scenario)

@@ -14,7 +14,7 @@ import numpy as np
 
 from asyncnet.kernels.kernel import entry, row_at
 from asyncnet.kernels.pointer import numbers_at, wholes_at
-from asyncnet.kernels.shared_words import load, store, system, wait
+from asyncnet.kernels.shared_words import load, system
 from asyncnet.loop.compiled.agenda import KIND_SHIFT
 from asyncnet.loop.compiled.arrivals import PROMISE
 from asyncnet.loop.compiled.ring import (
@@ -28,7 +28,6 @@ from asyncnet.loop.compiled.ring import (
     PREFIX,
     READ,
     SIZE,
-    SLEEPS,
     WORDS,
     hand_over,
     has_room,
@@ -38,6 +37,7 @@ from asyncnet.loop.compiled.ring import (
     word,
     write,
 )
+from asyncnet.loop.compiled.sharing import sleep_until_rung
 
 from .courier import SENDER, Courier
 from .lines import Lines
@@ -90,10 +90,7 @@ def pass_on(system, ends, n, rows, numbers, first, at, sent):
 @entry
 def sleep(system, bell, seen, duration):
     """Wait until the bell is rung, for so many nanoseconds at most."""
-    store(bell + 8 * SLEEPS, 1)
-    if load(bell) == seen:
-        wait(system, bell, seen, duration)
-    store(bell + 8 * SLEEPS, 0)
+    sleep_until_rung(system, bell, seen, 0, duration)
 
 
 @entry

@@ -288,8 +288,7 @@ class Host:
             "fields": {node.name: digest_of(node).hex() for node in loop.nodes.values()},
             "ledger": books,
             "measured": {name: [loop.took[channel, :-1].tolist(), int(loop.took[channel, -1])] for channel, name in CHANNEL_NAMES.items()},
-            "refused_frames": self.courier.refused,
-            "malformed_frames": self.courier.malformed + loop.malformed,
+            "malformed": self.courier.malformed + loop.malformed,
             "elapsed": loop.now,
             "pauses": self.pauses,
         }

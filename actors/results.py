@@ -84,7 +84,7 @@ def _measured(plan: Plan, handed: list[dict[str, Any]], nodes: dict[str, dict[st
                 off[name] = f"could not keep its clock: {row['tick_rate']:.0%} of its ticks"
         else:
             del row["period"]
-    measured = {name: sum(result[name] for result in handed) for name in ("refused_frames", "malformed_frames")}
+    measured = {"malformed": sum(result["malformed"] for result in handed)}
     measured |= {"off_clock": off, "elapsed_s": elapsed / 1e6}
     if tick is not None:
         named = {", ".join(result["nodes"]) or plan.nodes[0].name: result for result in handed}

@@ -1,14 +1,14 @@
-"""What a message between two node actors costs, and what a team gains by it: ZeroMQ with CURVE against plain Ray actor calls and raw TCP, in one run.
+"""What a message between two node actors costs, and what a team gains by it: rings in shared memory against ZeroMQ with CURVE, plain Ray actor calls and raw TCP.
 
     python benchmarks/wire.py [--seconds 5] [--json]
 
-hop        one message from one actor to another, from before it is packed until it is unpacked there (for Ray: until the method runs; for raw TCP: the same
-           bytes, half a round trip), one at a time; both actors read the same monotonic clock of this machine
-stream     small messages from one actor to another, until all have been unpacked there: the same frames over ZeroMQ and over raw TCP, and a call for
-           each message
-team       decisions per second of a team in a world that waits, an actor a node, with --wire zmq and with --wire ray
+hop        one message from one actor to another, from before it is written or packed until it is read there (for Ray: until the method runs; for raw TCP: the
+           same bytes, half a round trip), one at a time; both actors read the same monotonic clock of this machine
+stream     small messages from one actor to another, until all have been read there: each by itself through a ring, and a frame of 200 over ZeroMQ and over raw
+           TCP, and a call for each message
+team       decisions per second of a team in a world that waits, an actor a node, with --wire memory, zmq and ray
 
-Actors are the project's own couriers in Ray actors of a private session.
+Actors are Ray actors of a private session, with the project's own rings and couriers.
 """
 
 from __future__ import annotations
@@ -18,19 +18,24 @@ import statistics
 import time
 from typing import Any
 
+import numba
 import numpy as np
 import tyro
 
 import asyncnet
 from asyncnet.actors.courier import ZmqCourier
 from asyncnet.actors.frames import pack, unpack
+from asyncnet.actors.lines import PATIENT
+from asyncnet.actors.memory import Memory
 from asyncnet.actors.session import session
-from asyncnet.benchmarks import Row, faster, shorter, show, whole
+from asyncnet.benchmarks import Row, bounce, faster, shorter, show, whole
 from asyncnet.kernels.plain import as_python
+from asyncnet.kernels.shared_words import system
+from asyncnet.loop.compiled import ring
 from asyncnet.loop.compiled.agenda import who
 from asyncnet.loop.message import ACTIVITY
 
-WHO = as_python(who)(ACTIVITY, 1, 0)
+WHO = int(as_python(who)(ACTIVITY, 1, 0))
 SIZE = 2  # an episode number and one value
 
 
@@ -50,15 +55,28 @@ class Peer:
 
     def __init__(self) -> None:
         self.courier = ZmqCourier("127.0.0.1")
+        self.memory, self.system = Memory(1, 2**13), system()
         self.calls = 0
         self.other: Any = None
 
-    def address(self) -> list[str]:
-        return self.courier.address
+    def address(self) -> tuple[list[str], list[str]]:
+        return self.courier.address, self.memory.address
 
-    def connect(self, address: list[str], other: Any) -> None:
-        self.courier.connect({"other": address}, {})
-        self.other = other
+    def connect(self, address: tuple[list[str], list[str]], other: Any) -> None:
+        self.courier.connect({"other": address[0]}, {})
+        self.other, self.theirs = other, Memory.of(address[1])
+        self.peers = np.zeros((1, ring.PEER_COLUMNS), dtype=np.int64)
+        columns = [ring.OUT, ring.OUT_WORDS, ring.BELL_AT, ring.IN, ring.IN_WORDS]
+        self.peers[0, columns] = self.memory.ring(0), self.memory.words, self.theirs.bell, self.theirs.ring(0), self.theirs.words
+
+    def compile(self, what: str) -> None:
+        order = self.system.ctypes.data, self.memory.bell, self.peers
+        getattr(bounce, what).compile(tuple(map(numba.typeof, (*order, 0, WHO, np.zeros(SIZE), PATIENT))))
+
+    def through_rings(self, what: str, count: int) -> Any:
+        """One of bounce.py."""
+        order = self.system.ctypes.data, self.memory.bell, self.peers
+        return getattr(bounce, what)(*order, count, WHO, np.zeros(SIZE), PATIENT)
 
     def answer(self, hops: int) -> list[float]:
         """Take messages, answer each, and say how long each was on its way, in microseconds."""
@@ -66,7 +84,7 @@ class Peer:
         for _ in range(hops):
             while not (came := self.courier.receive(1_000_000)):
                 pass
-            out.append((time.monotonic_ns() - int(came[0][0][0, 0])) / 1e3)
+            out.append((time.monotonic_ns() - int(came[0].rows[0, 0])) / 1e3)
             self.courier.send("other", rows, numbers)
         return out
 
@@ -93,7 +111,7 @@ class Peer:
         """Take `count` messages; seconds from the first to the last."""
         seen, began = 0, 0.0
         while seen < count:
-            came = sum(len(rows) for rows, _ in self.courier.receive(1_000_000))
+            came = sum(len(batch.rows) for batch in self.courier.receive(1_000_000))
             if came and not seen:
                 began = time.perf_counter()
             seen += came
@@ -201,8 +219,13 @@ def measure(seconds: float = 2.0) -> list[Row]:
         a, b = remote.remote(), remote.remote()
         one, two = ray.get([a.address.remote(), b.address.remote()])
         ray.get([a.connect.remote(two, b), b.connect.remote(one, a)])
+        for what in ("answer", "ask", "sink", "pour"):  # compile
+            ray.get([one.compile.remote(what) for one in (a, b)])
         port = ray.get(a.listen.remote())
         ray.get([a.accept.remote(), b.dial.remote(port)])
+        answering = b.through_rings.remote("answer", 20 * hops + 100)
+        ray.get(a.through_rings.remote("ask", 20 * hops + 100))
+        ring_hop = statistics.median(ray.get(answering)[100:].tolist()) / 1e3
         answering = b.answer.remote(hops + 100)
         ray.get(a.ask.remote(hops + 100))
         wire_hop = statistics.median(ray.get(answering)[100:])
@@ -210,6 +233,9 @@ def measure(seconds: float = 2.0) -> list[Row]:
         tcp_hop = statistics.median(ray.get(a.ask_tcp.remote(hops + 100))[100:])
         ray.get(answering)
         ray_hop = statistics.median(ray.get(a.ask_ray.remote(calls + 50))[50:])
+        sinking, pouring = b.through_rings.remote("sink", 10 * count), a.through_rings.remote("pour", 10 * count)
+        rung = 10 * count / (ray.get(sinking) / 1e9)
+        ray.get(pouring)
         sinking, pouring = b.sink.remote(count), a.pour.remote(count, BATCH)
         streamed = count / ray.get(sinking)
         ray.get(pouring)
@@ -218,17 +244,22 @@ def measure(seconds: float = 2.0) -> list[Row]:
         ray.get(pouring)
         called = calls / ray.get(a.pour_ray.remote(calls))
     rows = [
-        shorter("hop, one way", wire_hop, "us", "Ray call", ray_hop),
-        shorter("hop, one way", wire_hop, "us", "raw TCP, same bytes", tcp_hop),
-        faster("stream of small messages", streamed, "messages/s", "Ray calls", called),
-        faster("stream of small messages", streamed, "messages/s", "raw TCP, same frames", raw),
+        shorter("hop, one way, ring", ring_hop, "us", "raw TCP, same bytes", tcp_hop),
+        shorter("hop, one way, ring", ring_hop, "us", "ZeroMQ", wire_hop),
+        shorter("hop, one way, ZeroMQ", wire_hop, "us", "Ray call", ray_hop),
+        shorter("hop, one way, ZeroMQ", wire_hop, "us", "raw TCP, same bytes", tcp_hop),
+        faster("stream of small messages, ring", rung, "messages/s", "raw TCP, frames", raw),
+        faster("stream of small messages, ZeroMQ", streamed, "messages/s", "Ray calls", called),
+        faster("stream of small messages, ZeroMQ", streamed, "messages/s", "raw TCP, same frames", raw),
     ]
     teams = {
-        "three layers, multiplexer k=3": waiting("multiplexer3-weight-max", {"task.decisions": int(400 * seconds)}),
-        "three layers and a critic, CartPole": waiting("cartpole-free", {"task.episodes": int(10 * seconds)}),
+        "three layers, multiplexer k=3": ("multiplexer3-weight-max", "task.decisions", int(400 * seconds)),
+        "three layers and a critic, CartPole": ("cartpole-free", "task.episodes", int(10 * seconds)),
     }
-    for name, scenario in teams.items():
-        rows.append(faster(f"team: {name}", decisions_per_second(scenario, "zmq"), "decisions/s", "--wire ray", decisions_per_second(scenario, "ray")))
+    for what, (name, key, length) in teams.items():
+        ours, *others = (decisions_per_second(waiting(name, {key: times * length}), wire) for wire, times in (("memory", 10), ("zmq", 1), ("ray", 1)))
+        for wire, theirs in zip(("zmq", "ray"), others, strict=True):
+            rows.append(faster(f"team: {what}, --wire memory", ours, "decisions/s", f"--wire {wire}", theirs))
     return rows
 
 

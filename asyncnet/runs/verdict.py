@@ -65,9 +65,10 @@ def _interruptions(record: Record) -> list[str]:
         at, longest = max(pauses, key=lambda pause: pause[1])
         out.append(f"{name} stood still for {longest:.1f} s at {at:.1f} s{f', and {len(pauses) - 1} times more' if len(pauses) > 1 else ''}")
     out += [f"{name} took {took:.1f} s to answer" for name, took in measured.get("slow_answers", {}).items() if name not in measured.get("pauses", {})]
-    for key, what in (("refused_frames", "found no room on the wire"), ("malformed_frames", "were malformed")):
-        if measured.get(key):
-            out.append(f"{measured[key]:,} frames {what}")
+    refused = int(record.ledger[ledger.REFUSED].sum()) if record.ledger.size else 0
+    for count, what in ((refused, "found no room on the wire"), (measured.get("malformed", 0), "were malformed")):
+        if count:
+            out.append(f"{count:,} messages {what}")
     return out
 
 

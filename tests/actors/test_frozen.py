@@ -201,3 +201,46 @@ def test_thirty_freezes_and_kills_are_named_in_time_and_leave_nothing(tmp_path):
         except (AssertionError, KeyError) as error:
             wrong.append(f"{line}\n{error}")
     assert not wrong, "\n".join(wrong)
+
+
+def holders() -> list[str]:
+    """The processes that hold memory which hosts share."""
+    out = []
+    for process in psutil.process_iter():
+        try:
+            links = [os.readlink(one) for one in Path(f"/proc/{process.pid}/fd").iterdir()]
+        except OSError:
+            continue
+        out += [f"{process.pid} {process.name()}"] * any(link.startswith("/memfd:asyncnet ") for link in links)
+    return out
+
+
+@pytest.mark.ray
+@pytest.mark.study
+@pytest.mark.timeout(7200)
+def test_sixty_kills_at_random_moments_leave_no_memory_process_or_directory(tmp_path):
+    draw, wrong = random.Random(16), []
+    for n in range(int(os.environ.get("ASYNCNET_KILLS", "60"))):
+        part, out = (*PARTS, "driver")[n % 5], tmp_path / str(n)
+        out.mkdir()
+        driven = Driven(out)
+        driven.mark = driven.until(driven._mark)
+        time.sleep(draw.uniform(0.0, 12.0))
+        who = part
+        try:
+            if part == "driver":
+                driven.process.kill()
+            else:
+                _, who = driven.strike(part, signal.SIGKILL)
+        except (AssertionError, psutil.Error):
+            who = "nobody: it had ended"
+        driven.process.wait(GUARD)
+        until = time.monotonic() + 10.0
+        left = [part]
+        while left and time.monotonic() < until:
+            left = [*leftovers(driven.mark), *holders(), *sorted(memory() - driven.shared), *[driven.directory] * driven.directory.exists()]
+            time.sleep(0.1)
+        print(f"{n:2} {part} ({who}): {'nothing left' if not left else left}", flush=True)
+        if left:
+            wrong.append(f"{n} {part} ({who}): {left}")
+    assert not wrong, "\n".join(wrong)

@@ -50,7 +50,7 @@ def under_way(state, team):
     return held
 
 
-@pytest.mark.parametrize(("name", "wire"), [("phases", "zmq"), ("free clocks", "zmq"), ("free clocks", "ray")])
+@pytest.mark.parametrize(("name", "wire"), [("phases", "memory"), ("free clocks", "memory"), ("phases", "zmq"), ("free clocks", "zmq"), ("free clocks", "ray")])
 def test_a_state_holds_every_message_and_a_run_goes_on_from_any_to_its_end(name, wire):
     rule, changes = TEAMS[name]
     scenario = multiplexer(rule, changes | {"task.decisions": 60, "tick": 500})

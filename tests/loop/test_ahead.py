@@ -34,7 +34,8 @@ def test_a_run_whose_code_is_there_starts_no_other_process(monkeypatch):
     CompiledLoop(scenario, Virtual()).prepare(wired=True)
     names = [each.name for each in ahead.pieces(scenario, wired=True) if kept(each.entry, each.signature)]
     nodes = ["world multiplexer", "sampled coagent adam"]
-    assert names == [*nodes, *(f"{name}: begin" for name in nodes), "the loop: go", "the loop: take_all_in", "the loop: admit"]
+    loops = [f"the loop: {name}" for name in ("go", "take_all_in", "go_together", "take_in_what_came", "make_way")]
+    assert names == [*nodes, *(f"{name}: begin" for name in nodes), *loops]
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("started"))
     ahead.compile_ahead(scenario, wired=True)
 

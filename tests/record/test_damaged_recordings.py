@@ -72,7 +72,7 @@ def on_threads(scenario, folder, begin=None):
 @pytest.fixture(scope="module")
 def several(tmp_path_factory):
     """The recording of a team in four loops: (scenario, folder, a state midway)."""
-    scenario, folder = multiplexer("weight-max", FREE | {"task.decisions": 100}), tmp_path_factory.mktemp("several")
+    scenario, folder = multiplexer("weight-max", FREE | {"task.decisions": 200}), tmp_path_factory.mktemp("several")
     end, midway = on_threads(scenario, folder)
     report = replay(scenario, folder)
     assert_identical(report, int((rows_of(folder)[:, 4] >= 0).sum()))

@@ -182,7 +182,7 @@ def sleep_until(t, at):
     if left <= 0:
         return GO_ON
     if control[p.LISTENS] == 1:
-        sleep_until_rung(t, min(left, LONGEST))
+        sleep_until_rung(system, bell, control[p.HEARD], control[p.PATIENCE], min(left, LONGEST))
     else:
         store(bell + 8 * SLEEPS, 2)  # what comes is early enough at the next tick
         wait(system, bell, seen, min(left, LONGEST))

@@ -78,12 +78,10 @@ def all_have_promised(t):
 
 
 @kernel
-def sleep_until_rung(t, duration):
-    """Wait until something has come, for so many nanoseconds at most: first awake, for as long as patience goes."""
-    control = t.control
-    bell, seen, system = control[p.BELL], control[p.HEARD], control[p.SYSTEM]
-    if control[p.PATIENCE] > 0:
-        until = nanoseconds(system) + min(control[p.PATIENCE], duration)
+def sleep_until_rung(system, bell, seen, patience, duration):
+    """Wait until a bell shows something else than what was seen, for so many nanoseconds at most: first awake, for as long as patience goes."""
+    if patience > 0:
+        until = nanoseconds(system) + min(patience, duration)
         while nanoseconds(system) < until:
             for _ in range(16):
                 if load(bell) != seen:
@@ -123,7 +121,7 @@ def share(d, at):
         if asked(control) or left <= 0:
             control[p.HEARD] -= 1  # look at every ring next time, rung or not
             return AWAIT
-        sleep_until_rung(t, left)
+        sleep_until_rung(control[p.SYSTEM], control[p.BELL], control[p.HEARD], control[p.PATIENCE], left)
     control[p.AWAITS] = 0
     control[p.WINDOW] += 1
     if control[p.ME] != control[p.WORLD]:
