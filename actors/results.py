@@ -16,7 +16,7 @@ from asyncnet.runs.record import Record
 from asyncnet.team.network import Plan
 
 
-MOST_NAMED = 64  # actors whose wires are told one by one
+MOST_WIRES = 64  # actors whose wires are told one by one
 BEHIND = 0.9  # a node with a smaller share of its ticks could not keep its clock
 
 
@@ -89,7 +89,7 @@ def _measured(plan: Plan, handed: list[dict[str, Any]], nodes: dict[str, dict[st
     if tick is not None:
         named = {", ".join(result["nodes"]) or plan.nodes[0].name: result for result in handed}
         measured["pauses"] = {name: result["pauses"] for name, result in named.items() if result["pauses"]}
-        if len(named) <= MOST_NAMED:
+        if len(named) <= MOST_WIRES:
             measured["wire_us"] = {name: _spreads(result["measured"]) for name, result in named.items()}
     return measured
 

@@ -1,4 +1,4 @@
-"""The Python surface: every verb of the command line is one function here."""
+"""Running, resuming and redoing a run from Python; asyncnet/__init__.py says where the other names are."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ if typing.TYPE_CHECKING:
 
 # Engines are named by strings, so that naming one does not import it. Each has `run`, and `check`, which refuses what it cannot run before anything is made.
 Engine = Literal["embedded", "ray"]
+EVENTS = 100_000  # of a timeline, unless told otherwise
 ENGINES = {"embedded": "asyncnet.runs.embedded", "ray": "asyncnet.actors.engine"}
 
 
@@ -303,7 +304,7 @@ def nodes_of(run_dir: str | Path) -> list[str]:
     return [node.name for node in plan(stored.scenario_of(path, stored.about(path))).nodes]
 
 
-def timeline(run_dir: str | Path, to: str | Path | None = None, *, events: int = 1_000_000, trust: bool = False, reporter: Reporter | None = None) -> str:
+def timeline(run_dir: str | Path, to: str | Path | None = None, *, events: int = EVENTS, trust: bool = False, reporter: Reporter | None = None) -> str:
     """Write a run as a timeline for Perfetto (record/timeline.py), at most so many events, to `to` (None: trace.json in its directory); a line about it.
 
     A run in simulated time is executed again, of one on real clocks the last part that was recorded is replayed. `trust` as in resume. Raises ScenarioError
@@ -315,6 +316,7 @@ def timeline(run_dir: str | Path, to: str | Path | None = None, *, events: int =
     about = stored.about(path)
     made = stored.scenario_of(path, about, trust)
     target = path / "trace.json" if to is None else Path(to)
+    (reporter or Quiet()).note("doing the run again, event by event")
     if _time(about.engine, about.how) == "wall":
         number = next((k for k in reversed(range(len(about.resumed) + 1)) if stored.recordings(path, k).is_dir()), None)
         if number is None:

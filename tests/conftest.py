@@ -20,9 +20,13 @@ def pytest_configure():
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Two processes share the tests file by file, so that what a file prepares is prepared once; all that start Ray go to one of them: one Ray at a time."""
+    """Two processes share the tests file by file, so that what a file prepares is prepared once; all that start Ray go to one of them: one Ray at a time.
+
+    These come first: they take long, and no process shall wait for the other at the end.
+    """
     for item in items:
         item.add_marker(pytest.mark.xdist_group("ray" if item.get_closest_marker("ray") else item.path.stem))
+    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
 
 
 def pytest_collection_finish(session):

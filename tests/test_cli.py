@@ -21,6 +21,7 @@ from asyncnet import api
 from asyncnet.api import Quiet
 from asyncnet.benchmarks import startup
 from asyncnet.cli import main
+from asyncnet.commands.running import Resume, Run, again
 from asyncnet.loop.loop import Loop
 from asyncnet.loop.message import CHANNELS
 from asyncnet.loop.timekeeper import Virtual
@@ -286,6 +287,10 @@ def test_every_verb_has_help(command):
         "run multiplexer2-units --seeds 0",
         "run multiplexer2-units --seeds 2 --workers 0",
         "run multiplexer2-units --engine ray --seeds 2",
+        "run multiplexer2-units --checkpoint=-1",
+        "run multiplexer2-units --checkpoint nan",
+        "run multiplexer2-units --seeds 2 --probe actor.1.3.weight_nrom",
+        "sweep hardship --engine ray --workers 2",
         "bench everything",
         "bench startup --seconds 0",
     ],
@@ -325,6 +330,35 @@ def test_seeds_print_a_line_each_with_mean_and_standard_error(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(arguments)
     assert len(capsys.readouterr().out.splitlines()) == 6
+
+
+def test_each_replica_writes_its_probes(tmp_path, command):
+    path = tmp_path / "small.toml"
+    path.write_text(check(small(task={"decisions": 400}), "small").toml())
+    node = asyncnet.load(path).network and "actor.1"
+    assert command("run", path, "--seeds", 2, "--probe", f"{node}.weight_norm", "--probe-every", 100, "--out", tmp_path / "runs")[0] == 0
+    probes = [*(tmp_path / "runs").glob("*__*/probes.csv")]
+    assert len(probes) == 2
+    assert len({file.read_text() for file in probes}) == 2
+
+
+def test_what_a_run_was_told_and_its_directory_does_not_say_is_in_the_command_that_goes_on(tmp_path):
+    order = Run("x", address=None, memory=200.0, checkpoint=5.0, record=False, log=["csv"])
+    assert again(order) == ["--memory", "200.0", "--checkpoint", "5.0", "--no-record", "--log", "csv"]
+    assert again(Run("x")) == []
+    assert again(Resume(tmp_path, address="auto")) == ["--address", "auto"]
+
+
+def test_resuming_and_measuring_refuse_numbers_that_make_no_sense(tmp_path, command):
+    path = asyncnet.run(check(small(task={"decisions": 400}), "small"), out=tmp_path).run_dir
+    for words, said in (
+        (("resume", path, "--set", "task.decisions=500", "--checkpoint", "-1"), "--checkpoint"),
+        (("evaluate", path, "--decisions", 0), "decisions"),
+    ):
+        code, out, err = command(*words)
+        assert (code, out) == (64, "")
+        assert said in err
+        assert err.count("\n") == 1
 
 
 def test_an_interrupt_ends_all_replicas_and_keeps_what_they_did(tmp_path):

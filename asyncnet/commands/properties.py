@@ -8,8 +8,7 @@ from pathlib import Path
 
 import tyro
 
-from asyncnet.commands.shared import EXIT, Brings, Gib, Settings
-from asyncnet.commands.shared import Flag as Switch
+from asyncnet.commands.shared import EXIT, Brings, Flag, Gib, Settings, at_least_one
 from asyncnet.interrupts import INTERRUPTED
 from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.scenario.reading import setting
@@ -36,7 +35,7 @@ class Properties(Brings):
     """Processes; default: one for each core."""
     memory: Gib = None
     """Most memory that the runs may take together; default: four fifths of this machine's."""
-    json: Switch = False
+    json: Flag = False
     """Print the table as JSON, and nothing else on standard output."""
 
     def __call__(self) -> int:
@@ -46,8 +45,8 @@ class Properties(Brings):
         from asyncnet.studies.properties import properties
 
         for name, value in (("--workers", self.workers), ("--seeds", self.seeds)):
-            if value is not None and value < 1:
-                raise ScenarioError(name, "", f"at least 1, got {value}")
+            if value is not None:
+                at_least_one(name, value)
         with reporter() as shown:
             found = properties(
                 self.rules or self._brought(),

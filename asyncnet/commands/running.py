@@ -9,12 +9,14 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from asyncnet import api
-from asyncnet.commands.shared import EXIT, Brings, Conditions, Flag, Gib, Loggers, Settings, Trusts, say, say_how_to_go_on
+from asyncnet.commands.shared import EXIT, Brings, Conditions, Flag, Gib, Loggers, Settings, Trusts, at_least_one, say, say_how_to_go_on
 from asyncnet.interrupts import INTERRUPTED
 from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.scenario.reading import Layer, find, setting
 from asyncnet.scenario.schema import read
 from asyncnet.text import as_json
+
+CHECKPOINT = 60.0  # seconds between checkpoints, unless told otherwise
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Run(Brings):
     """Ray: the cluster to join, such as auto or HOST:PORT; default: a private one is started and ended."""
     out: Path = Path("runs")
     """The folder in which the run's directory is made."""
-    checkpoint: float = 60.0
+    checkpoint: float = CHECKPOINT
     """Seconds between checkpoints, from which `asyncnet resume` goes on; 0: none."""
     record: bool = True
     """Real time: write down what every node hears, so that `asyncnet replay` can do it again."""
@@ -80,8 +82,6 @@ class Run(Brings):
             options = {"loop": self.loop}
         if self.time:
             options["time"] = self.time
-        if not 0.0 <= self.checkpoint <= 1e9:
-            raise ScenarioError("--checkpoint", "", f"seconds, or 0 for none; got {self.checkpoint}")
         options |= {
             "checkpoint": self.checkpoint,
             "record": self.record,
@@ -89,14 +89,14 @@ class Run(Brings):
             "memory": self.memory,
             "loggers": self.log,
         }
-        for name, number in (("--seeds", self.seeds), ("--workers", self.workers)):
-            if number < 1:
-                raise ScenarioError(name, "", f"at least 1, got {number}")
+        at_least_one("--seeds", self.seeds)
+        at_least_one("--workers", self.workers)
+        options |= {"probe": self.probe, "every": self.probe_every}
         if self.seeds > 1:
             return self._replicate(scenario, options)
         with reporter() as shown:
-            result = api.run(scenario, self.engine, out=self.out, reporter=shown, probe=self.probe, every=self.probe_every, **options)
-        return say(result, self.json, again(self.address, self.log))
+            result = api.run(scenario, self.engine, out=self.out, reporter=shown, **options)
+        return say(result, self.json, again(self))
 
     def _replicate(self, scenario: api.Scenario, options: dict[str, Any]) -> int:
         from asyncnet.console import reporter, show_replicas
@@ -108,7 +108,7 @@ class Run(Brings):
         if results:
             summary = summarize(results)
             print(as_json(summary)) if self.json else show_replicas(summary)
-        say_how_to_go_on(results, again(None, self.log))
+        say_how_to_go_on(results, again(self))
         if len(results) < self.seeds or any(result.record.stopped == "interrupted" for result in results):
             return INTERRUPTED
         verdicts = {result.verdict()[0] for result in results}
@@ -133,7 +133,7 @@ class Resume(Trusts):
     """Ray: what carries messages between actors; default: as before."""
     address: str | None = None
     """Ray: the cluster to join; default: none, even if it ran on one: an address is never taken from a run's directory."""
-    checkpoint: float = 60.0
+    checkpoint: float = CHECKPOINT
     """Seconds between checkpoints; 0: none."""
     record: bool = True
     """Real time: write down what every node hears."""
@@ -152,9 +152,11 @@ class Resume(Trusts):
         with reporter() as shown:
             how = {"checkpoint": self.checkpoint, "record": self.record, "memory": self.memory, "trust": self.trust}
             result = api.resume(self.run, self.engine, reporter=shown, loggers=self.log, **how, **options)
-        return say(result, self.json, again(self.address, self.log))
+        return say(result, self.json, again(self))
 
 
-def again(address: str | None, loggers: list[str]) -> list[str]:
+def again(order: Run | Resume) -> list[str]:
     """The options that a run which goes on has to be given again, for its directory does not say them."""
-    return [*(["--address", address] if address else []), *(word for logger in loggers for word in ("--log", logger))]
+    said = {"--address": order.address, "--memory": order.memory, "--checkpoint": None if order.checkpoint == CHECKPOINT else order.checkpoint}
+    words = [word for name, value in said.items() if value is not None for word in (name, str(value))]
+    return [*words, *([] if order.record else ["--no-record"]), *(word for logger in order.log for word in ("--log", logger))]

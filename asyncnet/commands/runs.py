@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import bdb
+import shlex
+import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,7 @@ from typing import Annotated, Literal
 import tyro
 
 from asyncnet import api, interrupts
-from asyncnet.commands.shared import EXIT, Flag, Trusts, say
-from asyncnet.interrupts import INTERRUPTED
+from asyncnet.commands.shared import EXIT, Flag, Trusts, at_least_one, say
 from asyncnet.scenario.mistakes import ScenarioError, near
 from asyncnet.text import as_json, printable
 
@@ -31,6 +31,13 @@ class Show:
         from asyncnet.runs import stored
 
         path = stored.find(self.run)
+        about = stored.about(path)
+        if about.status == "running":  # a summary that may be there is from before it went on
+            standing = stored.standing(about, stored.held(path))
+            print(as_json({"run": str(path), "standing": standing}) if self.json else printable(f"{path}: {standing}"))
+            if standing.startswith("dead") and (path / "checkpoints").is_dir():
+                print("to go on:", printable(shlex.join(["asyncnet", "resume", str(path)])), sep="\n", file=sys.stderr)
+            return EXIT["unknown"]
         summary = stored.summary(path)
         print(as_json(summary)) if self.json else show_summary(summary)
         return EXIT[summary["verdict"]]
@@ -91,13 +98,16 @@ class Timeline(Trusts):
     """The run's directory, such as runs/latest."""
     to: Path | None = None
     """The file; default: trace.json in the run's directory."""
-    events: int = 100_000
+    events: int = api.EVENTS
     """How many at most, from the run's beginning on."""
 
     def __call__(self) -> int:
-        if self.events < 1:
-            raise ScenarioError("--events", "", f"at least 1, got {self.events}")
-        print(printable(api.timeline(self.run, self.to, events=self.events, trust=self.trust)))
+        from asyncnet.console import reporter
+
+        at_least_one("--events", self.events)
+        with reporter() as shown:
+            said = api.timeline(self.run, self.to, events=self.events, trust=self.trust, reporter=shown)
+        print(printable(said))
         return 0
 
 
@@ -124,11 +134,8 @@ class Replay(Trusts):
         before = None if self.until is None else stop_before(self.until, debug=self.debug)
         with reporter() as shown:
             shown.note("replaying")
-        try:
-            with telling(shown.note), nullcontext() if before is None else interrupts.raised():  # at a prompt Ctrl-C drops a line
-                same, found = api.replay(self.run, before, trust=self.trust)
-        except bdb.BdbQuit:  # "q" in the debugger
-            return INTERRUPTED
+        with telling(shown.note), nullcontext() if before is None else interrupts.raised():  # at a prompt Ctrl-C drops a line
+            same, found = api.replay(self.run, before, trust=self.trust)
         if before is not None and not before.reached:
             name, nodes = self.until.rpartition(":")[0], api.nodes_of(self.run)
             why = f"no node {name}; {near(name, nodes)}" if name and name not in nodes else f"there is no event {self.until} in it; {found}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from asyncnet.interrupts import INTERRUPTED
+from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.text import as_json, printable
 
 if TYPE_CHECKING:
@@ -51,6 +52,12 @@ class Brings:
 class Trusts(Brings):
     trust: Flag = False
     """Run the code that the directory holds (outside/: rules and the like) though it was never run on this machine."""
+
+
+def at_least_one(option: str, number: int) -> None:
+    """Refuse less."""
+    if number < 1:
+        raise ScenarioError(option, "", f"at least 1, got {number}")
 
 
 def go_on(result: Result, options: Sequence[str] = ()) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from asyncnet.commands.shared import EXIT, Brings, Conditions, Flag, Gib, Settings, Trusts
+from asyncnet.commands.shared import EXIT, Brings, Conditions, Flag, Gib, Settings, Trusts, at_least_one
 from asyncnet.interrupts import INTERRUPTED
 from asyncnet.runs.provenance import arguments
 from asyncnet.scenario.mistakes import ScenarioError
@@ -61,8 +61,10 @@ class Sweep(Brings):
         from asyncnet.studies.study import asked
         from asyncnet.studies.sweep import run_study
 
-        if self.workers is not None and self.workers < 1:
-            raise ScenarioError("--workers", "", f"at least 1, got {self.workers}")
+        if self.workers is not None:
+            at_least_one("--workers", self.workers)
+            if self.engine == "ray":
+                raise ScenarioError("--workers", "", "is for local processes; Ray places tasks as its cluster has room")
         study, beside = asked(
             self.study,
             vary=self.vary,
@@ -83,14 +85,14 @@ class Sweep(Brings):
         elif swept.rows:
             show_study(swept.study, swept.rows, table.outcome(swept.rows, outcome))
         for several in table.same(swept.study, swept.rows):
-            print(f"made no difference (the same bits, seed by seed): {table.in_words(swept.study, several)}", file=sys.stderr)
+            print(printable(f"made no difference (the same bits, seed by seed): {table.in_words(swept.study, several)}"), file=sys.stderr)
         for row in swept.failed()[:10]:
             print(f"run {row['run']} failed: {printable(row['reasons'])}", file=sys.stderr)
         if isinstance(swept, Searched):
             print(printable(swept.words), file=sys.stderr)
-            print(f"{swept.folder / 'search.csv'}", file=sys.stderr)
+            print(printable(str(swept.folder / "search.csv")), file=sys.stderr)
         if swept.rows:
-            print(f"{swept.folder / 'table.csv'}", file=sys.stderr)
+            print(printable(str(swept.folder / "table.csv")), file=sys.stderr)
         if swept.interrupted:
             print("interrupted; the same command goes on with what is left:", shlex.join(["asyncnet", *arguments()[1:]]), sep="\n", file=sys.stderr)
             return INTERRUPTED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,9 @@ class Watch:
         from asyncnet.viewer.serving import watch
 
         over = threading.Event()
-        with interrupts.instead(over.set), watch(self.run, port=self.port, open=self.open) as watching:
+        with interrupts.instead(over.set), watch(self.run, port=self.port) as watching:
             print(printable(watching.url), flush=True)
+            if self.open and not watching.open():
+                print("asyncnet: no browser was found to open it in", file=sys.stderr)
             over.wait()
         return INTERRUPTED

@@ -59,6 +59,11 @@ def spark(values: Sequence[float], most: int = 24) -> str:
     return "".join(BLOCKS[min(7, int(8.0 * (value - low) / (high - low)))] for value in parts)
 
 
+def _key(row: dict[str, Any]) -> str:
+    """What a row is scored by."""
+    return next((key for key in SCORES if row.get(key) is not None), "")
+
+
 class Progress:
     """What is known of a run or a study under way: which it is, where it is kept, how far it is, and its score so far."""
 
@@ -76,19 +81,16 @@ class Progress:
 
     def row(self, row: dict[str, Any]) -> None:
         """A row of progress of a run."""
-        before, self.last = self._key(), row
-        if self._key() != before:  # the first episode has ended
-            self.scores = []
-        self.scores.append(float(row[self._key()]))
+        key = _key(row)
+        scores = self.scores if key == _key(self.last) else []  # or the first episode has ended
+        scores.append(float(row[key]))
+        self.scores, self.last = scores, row  # in this order: another thread may be looking
         self._reached(row["done"], row["decisions"])
 
     def study(self, done: float, words: str) -> None:
         """How far a study is."""
         self.text = words
         self._reached(done, 0)
-
-    def _key(self) -> str:
-        return next((key for key in SCORES if self.last.get(key) is not None), "")
 
     def _reached(self, done: float, decisions: int) -> None:
         self.done = min(1.0, done)
@@ -113,7 +115,7 @@ class Progress:
         if self.text:
             out.append(("runs", self.text))
         elif self.last:
-            name, form = SCORES[self._key()]
+            name, form = SCORES[_key(self.last)]
             out.append(("decisions", f"{self.last['decisions']:,}" + (f", {speed:,.0f} a second" if speed > 0.0 else "")))
             if self.last.get("rollout/episodes") is not None:
                 out.append(("episodes", f"{self.last['rollout/episodes']:,}"))

@@ -119,20 +119,29 @@ def _parsed(text: bytes) -> ast.Module:
     return ast.parse(text)
 
 
+@functools.cache
 def _is_machine(text: bytes) -> bool:
     return any(isinstance(statement, ast.FunctionDef) and "bound" in map(ast.unparse, statement.decorator_list) for statement in _parsed(text).body)
 
 
+@functools.cache
+def _asks(text: bytes) -> dict[str, dict[str, int]]:
+    """Which kernels a text asks of each part, and with how many arguments: c.PART.NAME(...)."""
+    asks: dict[str, dict[str, int]] = {}
+    for node in ast.walk(_parsed(text)):
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Attribute(value=ast.Name(id="c"), attr=part), attr=name)):
+                asks.setdefault(part, {})[name] = len(node.args)
+    return asks
+
+
 def _asked(family: Family, part: str) -> dict[str, int]:
-    """Which kernels the machine and the other parts ask of a part, and with how many arguments: c.part.NAME(...); what other machines ask is not asked here."""
-    mine = family.texts[family.machine.__name__]
-    return {
-        node.func.attr: len(node.args)
-        for text in family.texts.values()
-        if text == mine or not _is_machine(text)
-        for node in ast.walk(_parsed(text))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) == f"c.{part}"
-    }
+    """Which kernels the machine and the other parts ask of a part, and with how many arguments; what other machines ask is not asked here."""
+    mine, asked = family.texts[family.machine.__name__], {}
+    for text in family.texts.values():
+        if text == mine or not _is_machine(text):
+            asked |= _asks(text).get(part, {})
+    return asked
 
 
 def _check(family: Family) -> None:

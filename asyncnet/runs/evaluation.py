@@ -52,7 +52,10 @@ def still(scenario: Scenario, episodes: int | None, decisions: int | None, seed:
     if episodes is not None and decisions is not None:
         raise ScenarioError("episodes", "", "or decisions, not both")
     independent = TASKS[scenario.task.name].INDEPENDENT
-    length = {"task.decisions": decisions or 10_000} if decisions is not None or (episodes is None and independent) else {"task.episodes": episodes or 100}
+    if decisions is not None or (episodes is None and independent):
+        length = {"task.decisions": 10_000 if decisions is None else decisions}
+    else:
+        length = {"task.episodes": 100 if episodes is None else episodes}
     changes: dict[str, object] = {**length, "seed": (scenario.seed + OTHER_DRAWS) % SEEDS if seed is None else seed}
     for table in ("rule", "critic"):
         learner = getattr(scenario, table)

@@ -44,6 +44,7 @@ from asyncnet.team.draw import plan
 from asyncnet.text import as_json, in_a_line
 
 METRICS = "metrics.jsonl"
+LONGEST = 1e9  # seconds between checkpoints
 EPISODES = ("episode", "return", "length", "decisions")  # the last: after how many of the run it ended
 
 
@@ -109,6 +110,8 @@ class RunDirectory:
         return found
 
     def _hold(self, made: Scenario, about: About, every: float, recording: bool) -> None:
+        if not 0.0 <= every <= LONGEST:
+            raise ScenarioError("--checkpoint", "", f"seconds, or 0 for none; got {every}")
         self.scenario, self.about, self.every, self.recording = made, about, every, recording
         self._lock: int | None = None
         self._lines: durable.Lines | None = None  # of metrics.jsonl; there if it is this object that writes

@@ -46,7 +46,7 @@ class Part(Model):
 
 
 class About(Model):
-    """run.json. The address of a cluster is not in it: joining a cluster runs its code, so only a user names one."""
+    """run.json. A cluster's address is in it at most as a word of the command line, never taken from there: joining runs its code, so only a user names one."""
 
     status: str
     engine: Literal["embedded", "ray"]

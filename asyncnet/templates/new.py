@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -47,7 +48,10 @@ def new(kind: Kind, name: str | Path, like: str = "") -> Path:
     path = Path(str(name).removesuffix(suffix))
     if not re.fullmatch("[a-z][a-z0-9_-]{0,63}" if kind == "rule" else "[A-Za-z0-9][A-Za-z0-9_=-]{0,63}", path.name):
         raise ScenarioError(
-            short(str(name)), "", "a name has at most 64 letters, digits, - and _" + (", begins with a letter and has no capitals" * (kind == "rule"))
+            short(str(name)),
+            "",
+            "a name has at most 64 letters, digits, - and _"
+            + (", begins with a letter and has no capitals" if kind == "rule" else ", or =, and begins with a letter or digit"),
         )
     name = path.name.replace("_", "-") if kind == "rule" else path.name
     if name in {"scenario": shipped(), "study": shipped("studies"), "rule": RULES}[kind]:
@@ -64,12 +68,14 @@ def commands(kind: Kind, path: Path) -> list[str]:
     """What to do with such a file next."""
     if kind == "rule":
         return [
-            f"asyncnet check-rule {path}",
-            f"asyncnet run {LIKE} --rule {path} --set rule.name={rule_name(path)} --set rule.learning_rate=0.01",
+            shlex.join(["asyncnet", "check-rule", str(path)]),
+            shlex.join(
+                ["asyncnet", "run", LIKE, "--rule", str(path), "--set", f"rule.name={rule_name(path)}", "--set", "rule.learning_rate=0.01"],
+            ),
         ]
     if kind == "study":
-        return [f"asyncnet sweep {path}", f"asyncnet report sweeps/{path.stem}"]
-    return [f"asyncnet explain {path}", f"asyncnet run {path}"]
+        return [shlex.join(["asyncnet", "sweep", str(path)]), shlex.join(["asyncnet", "report", f"sweeps/{path.stem}"])]
+    return [shlex.join(["asyncnet", verb, str(path)]) for verb in ("explain", "run")]
 
 
 def rule_name(path: Path) -> str:

@@ -1,4 +1,7 @@
-"""The page, served to this machine's own browsers: on the loopback interface, read-only, and only to whoever has the token that its address holds."""
+"""The page, served to this machine's own browsers: on the loopback interface, read-only, and only to whoever has the token that its address holds.
+
+A browser that is opened from here is given that address on its command line, which other users of the machine may see.
+"""
 
 from __future__ import annotations
 
@@ -108,6 +111,10 @@ class Watching:
     def __repr__(self) -> str:
         return f"<watch {self.url}>"
 
+    def open(self) -> bool:
+        """Open the page in a browser; returns whether one was found."""
+        return webbrowser.open(self.url)
+
     def close(self) -> None:
         """Serve no longer."""
         self._server.should_exit = True
@@ -133,7 +140,7 @@ def watch(run: str | Path = "runs/latest", *, port: int = 0, open: bool = False)
         stored.find(path)
     watching = Watching(Source(path), port)
     if open:
-        webbrowser.open(watching.url)
+        watching.open()
     return watching
 
 

@@ -15,7 +15,7 @@ from asyncnet.runs.rundir import METRICS
 from asyncnet.runs.traffic import MOST_BYTES, TRAFFIC, Row, Team
 from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.scenario.model import Model
-from asyncnet.text import as_json, printable
+from asyncnet.text import as_json, in_a_line, printable
 
 AT_ONCE = 2 * MOST_BYTES  # bytes of a file that are read at a time, and lines longer than that are not read
 SHOWN = ("digest", "verdict", "decisions_per_second", "last_mean_reward", "last_mean_return", "last_mean_squared_error", "on_time")
@@ -99,7 +99,11 @@ class Source:
         return "{{{}}}".format(",".join(f'"{name}":{text}' for name, text in parts.items())).encode()
 
     def _look(self) -> None:
-        path = self._run.resolve() if (self._run / "run.json").is_file() else None
+        try:
+            path = self._run.resolve() if (self._run / "run.json").is_file() else None
+        except OSError as error:  # one that may not be looked into
+            self._about |= {"standing": "cannot be read", "trouble": printable(in_a_line(error))}
+            return
         if path != self._path:
             self._begin(path)
         if path is None:
@@ -146,13 +150,14 @@ class Source:
         if standing.startswith("dead"):
             standing = stored.standing(about, stored.held(path))  # whom the process' number does not show
         scenario = about.scenario or {}
+        under = scenario.get("under")
         told = {
             "standing": printable(standing)[:300],
             "path": printable(str(path)),
             "engine": about.engine,
             "time": str(about.how.get("time", "virtual" if about.engine == "embedded" else "wall"))[:20],
             **{name: printable(str(scenario.get(name, "")))[:200] for name in ("name", "question", "seed")},
-            "under": [printable(str(each))[:100] for each in scenario.get("under", ()) if isinstance(scenario.get("under"), list)][:20],
+            "under": [printable(str(each))[:100] for each in (under if isinstance(under, list) else [])[:20]],
         }
         if self._unread:
             told["trouble"] = f"lines of {TRAFFIC} and {METRICS} that could not be read: {self._unread}"

@@ -1,6 +1,7 @@
 """A finished run's summary is shown again as it was; of another it is said how it stands, and what cannot be read is a line."""
 
 import json
+import os
 
 import pytest
 
@@ -20,12 +21,17 @@ def test_a_summary_is_shown_again_as_it_was(run, command):
     assert json.loads(command("show", run.run_dir, "--json")[1])["digest"] == run.record.digest
 
 
-def test_a_run_without_a_summary_says_how_it_stands(run, command, tmp_path):
-    (tmp_path / "run.json").write_text((run.run_dir / "run.json").read_text().replace('"finished"', '"running"'))
+@pytest.mark.parametrize("before", [False, True], ids=["never", "once"])
+def test_of_a_run_that_has_not_finished_it_is_said_how_it_stands_whether_it_has_ended_before_or_not(before, run, command, tmp_path):
+    (tmp_path / "run.json").write_text((run.run_dir / "run.json").read_text().replace('"finished"', '"running"').replace(f'"pid": {os.getpid()}', '"pid": 1'))
+    (tmp_path / "checkpoints").mkdir()
+    if before:
+        (tmp_path / "summary.json").write_text((run.run_dir / "summary.json").read_text())
     code, out, err = command("show", tmp_path)
-    assert (code, out) == (64, "")
-    assert "has no summary: " in err
-    assert "asyncnet resume" in err
+    assert code == 2
+    assert out == f"{tmp_path}: dead: its process is gone\n"
+    assert err == f"to go on:\nasyncnet resume {tmp_path}\n"
+    assert json.loads(command("show", tmp_path, "--json")[1])["standing"] == "dead: its process is gone"
 
 
 @pytest.mark.parametrize(("text", "said"), [("{", "not JSON"), ("[]", "summary.json"), ('{"scenario": 3}', "scenario"), (None, "on_time: is no number")])

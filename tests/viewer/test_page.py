@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 import statistics
 import sys
 import threading
@@ -198,6 +199,21 @@ def test_a_finished_run_is_played_again(run, page):
         decisions = int(page.value("figures()")["decisions"].replace(",", ""))
         assert 0 < decisions < 40_000
         assert page.value("channels()")["reward sent"] == pytest.approx(decisions, abs=2)
+
+
+def test_whoever_looks_back_goes_on_doing_so_when_the_file_is_thinned(run, page, tmp_path):
+    path = tmp_path / "run"
+    shutil.copytree(run, path)
+    with shown(page, path):
+        page.until(AT_THE_END)
+        page.value("change('slider', 300, 'input')")
+        page.until("!asyncnet.timeline.moves && asyncnet.timeline.cursor < asyncnet.timeline.end")
+        before, rows = page.value("[asyncnet.timeline.cursor, asyncnet.feed.rows.length]")
+        first, *some, last = (path / TRAFFIC).read_text().splitlines()
+        (path / "thin").write_text("\n".join([first, *some[::2], last, ""]))
+        (path / "thin").replace(path / TRAFFIC)
+        page.until(f"asyncnet.feed.rows.length > 0 && asyncnet.feed.rows.length < {rows}")
+        assert page.value("[asyncnet.timeline.cursor, asyncnet.timeline.follows]") == [before, False]
 
 
 def test_a_run_is_shown_while_it_goes_on_and_when_it_has_been_stopped(page, tmp_path):

@@ -281,3 +281,6 @@ def test_what_is_said_of_a_run_can_be_printed(run, tmp_path):
     assert found["name"].isprintable()
     assert len(found["name"]) <= 200
     assert (found["standing"], found["under"]) == ("failed: \\x1b[31m", [])
+    for under in (5, None, {"a": 1}):
+        edited(path / "run.json", scenario=about["scenario"] | {"under": under})
+        assert told(Source(path))["about"]["under"] == []

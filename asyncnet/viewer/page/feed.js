@@ -6,7 +6,7 @@ const COLUMNS = ["ticks", "learned", "sent", "delivered", "lost", "duplicated", 
 
 export class Feed {
   constructor(heard) {
-    this.heard = heard; // called after each answer, with whether it is of another run than before
+    this.heard = heard; // called after each answer: whether all of it is new, and whether it is of the same run even so
     this.reset("");
     this.about = { standing: "connecting" };
     this.ask();
@@ -35,6 +35,7 @@ export class Feed {
 
   take(answer) {
     const other = answer.generation !== this.generation;
+    const same = answer.about.path === this.about.path; // its file was thinned
     if (other) this.reset(answer.generation);
     this.about = answer.about;
     if (answer.team) {
@@ -49,6 +50,6 @@ export class Feed {
       this.rows.push(row);
     }
     this.progress.push(...answer.progress);
-    this.heard(other);
+    this.heard(other, same);
   }
 }

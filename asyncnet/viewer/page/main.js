@@ -19,12 +19,15 @@ const panel = new Panel(scene, () => (stale = true));
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 let traffic = null, stale = true, told = 0, pointer = null, last = 0, anew = false;
 
-const feed = new Feed((other) => {
+const feed = new Feed((other, same) => {
   if (other) {
-    timeline.reset();
     traffic = null;
     scene.show(null);
-    anew = true;
+    if (same && feed.rows.length) timeline.stay(); // whoever looks back goes on doing so
+    else {
+      timeline.reset();
+      anew = true;
+    }
   }
   if (feed.team && !traffic) {
     traffic = new Traffic(feed.team);

@@ -93,7 +93,7 @@ export class Panel {
     const figure = (name) => timeline.figure(name);
     const column = (name) => timeline.totals(name, new Float64Array(team.links.length));
     const sent = channelTotals(team, column, "sent"), lost = channelTotals(team, column, "lost");
-    const wire = timeline.rows[Math.min(timeline.rows.length - 1, timeline.at + (timeline.share >= 1 ? 1 : 0))].wire ?? {};
+    const wire = shownRow(timeline).wire ?? {};
     for (const { place, sent: many, lost: gone, delay } of this.cells) {
       const took = wire[team.channels[place].name];
       for (const [cell, value] of [[many, sent[place]], [gone, lost[place]]]) {
@@ -101,9 +101,10 @@ export class Panel {
         cell.textContent = cell === many ? short(value) : lost[place] >= 1 ? percent(value / sent[place]) : "–";
         cell.title = whole(value);
       }
+      if (team.channels[place].loss > 0) gone.title += `; by the scenario ${percent(team.channels[place].loss)} of what is sent, each time`;
       gone.className = lost[place] >= 1 ? "lossy" : "";
-      delay.textContent = duration(took ?? team.channels[place].delay);
-      delay.title = took === undefined ? "on average, as the scenario says" : "measured, on average";
+      delay.textContent = delayed(team.channels[place], took);
+      delay.title = took === undefined ? "on average, by the scenario's conditions" : "on average: by the scenario's conditions, and what the wire took";
     }
     const behind = feed.progress.findLast((row) => row.decisions <= figure("decisions"));
     const rows = [["decisions", whole(figure("decisions")), "large"]];
@@ -138,9 +139,11 @@ export class Panel {
     } else {
       const { link } = near, ends = team.by_layer ? team.layers : team.nodes, [channel] = team.links[link.index];
       const [sent, lost, delivered] = [byLink("sent"), byLink("lost"), byLink("delivered")];
+      const row = shownRow(timeline);
+      const way = row.in_flight ? row.in_flight[link.index] : sent - lost - delivered; // the last row has all the books
       title = `${link.channel}: ${ends[link.src].name} → ${ends[link.dst].name}`;
       rows = [["sent", whole(sent)], ["delivered", whole(delivered)], ["lost", `${whole(lost)}${sent >= 1 ? ` (${percent(lost / sent)})` : ""}`]];
-      rows.push(["on their way", whole(Math.max(0, sent - lost - delivered))], ["a second", short(traffic.rate[link.index])], ["delay", duration(team.channels[channel].delay)]);
+      rows.push(["on their way", whole(Math.max(0, way))], ["a second", short(traffic.rate[link.index])], ["delay", delayed(team.channels[channel], row.wire?.[team.channels[channel].name])]);
     }
     if (!tip.firstChild) tip.append(document.createElement("b"), document.createElement("dl"));
     tip.firstChild.textContent = title;
@@ -150,5 +153,11 @@ export class Panel {
     tip.style.top = `${Math.max(8, Math.min(y + 16, stage.clientHeight - tip.offsetHeight - 8))}px`;
   }
 }
+
+// The row whose totals are shown, or that before them.
+const shownRow = (timeline) => timeline.rows[Math.min(timeline.rows.length - 1, timeline.at + (timeline.share >= 1 ? 1 : 0))];
+
+// How long a message of a channel takes; after a run on Ray also what the wire took.
+const delayed = (channel, took) => duration(channel.delay) + (took === undefined ? "" : ` + ${duration(took)}`);
 
 const plural = (count, word) => `${count.toLocaleString("en-US")} ${word}${count === 1 ? "" : "s"}`;

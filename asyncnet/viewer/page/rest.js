@@ -1,8 +1,7 @@
 // A worker that draws the network at rest, links and nodes, whenever their figures have changed: however long that takes, the page goes on.
 
-import { mixed, theme } from "./theme.js";
+import { CHANNELS, mixed, theme } from "./theme.js";
 
-const CHANNELS = ["reward", "transition", "feedback", "activity"];
 const FEW = 600; // links: of so many the share lost is the share of red along the link, of more their colour
 const PERIOD = 48; // pixels from one such piece to the next
 const TOGETHER = 60; // links in a stroke

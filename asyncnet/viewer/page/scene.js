@@ -1,9 +1,8 @@
 // The network on two canvases: links and nodes at rest below, drawn by a worker (rest.js) when figures have changed; pulses and messages above, in every frame.
 
 import { at, place } from "./layout.js";
-import { theme } from "./theme.js";
+import { CHANNELS, theme } from "./theme.js";
 
-const CHANNELS = ["reward", "transition", "feedback", "activity"];
 const IDLE = 5; // times what a drawing has taken, until the next
 
 function fitted(canvas) {

@@ -2,6 +2,7 @@
 
 const NAMES = ["paper", "panel", "edge", "text", "quiet", "activity", "feedback", "reward", "transition", "loss", "world", "actor", "critic", "dopamine"];
 
+export const CHANNELS = ["reward", "transition", "feedback", "activity"];
 export const theme = {};
 
 export function readTheme() {

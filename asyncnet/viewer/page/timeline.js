@@ -55,6 +55,12 @@ export class Timeline {
     this.cursor = Math.min(this.end, Math.max(this.begin, seconds));
   }
 
+  // Be where it was, among other rows of the same run.
+  stay() {
+    this.cursor = Math.min(this.end, Math.max(this.begin, this.cursor));
+    this.locate();
+  }
+
   // The first moment at which so many of something (decisions, episodes) were done.
   when(name, count) {
     const rows = this.rows;
