@@ -121,7 +121,9 @@ class Gateway:
         self._every = sorted({*lines.names, lines.me})
         self._closed = False
         self.moved = 0  # frames that have come
-        self._threads = [threading.Thread(target=self._guarded, args=(what,), name=f"gateway-{what.__name__}", daemon=True) for what in (self.send, self.receive)]
+        self._threads = [
+            threading.Thread(target=self._guarded, args=(what,), name=f"gateway-{what.__name__}", daemon=True) for what in (self.send, self.receive)
+        ]
 
     def open(self) -> None:
         """Begin."""

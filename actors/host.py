@@ -53,7 +53,7 @@ def _address() -> str:
 
 
 class Host:
-    """Hosts the nodes `numbers` of a scenario given as plain data; `wire` is memory, zmq or ray, `address` the IP address to be reached at (None: this machine's).
+    """Hosts the nodes `numbers` of a scenario given as plain data; `wire` is memory, zmq or ray, `address` the IP address to be reached at (None: its own).
 
     In `virtual` time its loop shares simulated time with the others (windows.py). With a `record` name what its nodes hear is written down. `given` is what the
     scenario needs from outside the package (asyncnet/scenario/outside.py).

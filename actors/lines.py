@@ -1,5 +1,6 @@
-"""How a host's loop reaches the others: a ring to each and one from each. Where both are on one machine and may see each other's memory they share the rings;
-else a gateway (gateway.py) stands at the other end of them.
+"""How a host's loop reaches the others: a ring to each and one from each.
+
+Where both are on one machine and may see each other's memory they share the rings; else a gateway (gateway.py) stands at the other end of them.
 """
 
 from __future__ import annotations

@@ -15,7 +15,6 @@ from asyncnet.runs.metrics import Score
 from asyncnet.runs.record import Record
 from asyncnet.team.network import Plan
 
-
 MOST_WIRES = 64  # actors whose wires are told one by one
 BEHIND = 0.9  # a node with a smaller share of its ticks could not keep its clock
 

@@ -16,6 +16,7 @@ from asyncnet.kernels.kernel import telling
 from asyncnet.loop import ledger
 from asyncnet.loop.compiled.ahead import compile_ahead
 from asyncnet.loop.compiled.compiled_loop import CompiledLoop
+from asyncnet.loop.compiled.sharing import CHECKPOINT, STOP
 from asyncnet.loop.counts import Counts, together
 from asyncnet.runs import snapshot
 from asyncnet.runs.checkpoint import Checkpoint
@@ -29,7 +30,6 @@ from .host import Host
 from .hosts import SILENT, SLICE, Gone, Hosts
 from .results import remains, total, whole
 from .session import Session
-from .windows import CHECKPOINT, STOP
 from .wire import MAX_WAITING
 
 POLL = 0.25  # seconds between looks at the world

@@ -23,7 +23,7 @@ import numpy as np
 from asyncnet.loop.compiled import posting as p
 from asyncnet.loop.compiled.compiled_loop import CompiledLoop, go_together
 from asyncnet.loop.compiled.ring import PROMISED
-from asyncnet.loop.compiled.sharing import CHECKPOINT, FINISH, NONE, STOP
+from asyncnet.loop.compiled.sharing import FINISH, NONE, STOP
 from asyncnet.loop.link import CONSTANT, UNIFORM
 from asyncnet.loop.loop import LinkModel
 from asyncnet.loop.message import CHANNEL_NAMES

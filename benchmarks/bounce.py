@@ -3,9 +3,9 @@
 import numpy as np
 
 from asyncnet.kernels.kernel import entry, kernel, row_at
+from asyncnet.kernels.pointer import wholes_at
 from asyncnet.kernels.shared_words import load, nanoseconds
 from asyncnet.loop.compiled.ring import IN, IN_WORDS, PREFIX, READ, SENT_AT, SIZE, WORDS, hand_over, has_room, let_go, waiting, word, write
-from asyncnet.kernels.pointer import wholes_at
 from asyncnet.loop.compiled.sharing import sleep_until_rung
 
 WAIT = 100_000_000  # nanoseconds

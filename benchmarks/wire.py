@@ -1,4 +1,4 @@
-"""What a message between two node actors costs, and what a team gains by it: rings in shared memory against ZeroMQ with CURVE, plain Ray actor calls and raw TCP.
+"""What a message between two node actors costs, and what a team gains: rings in shared memory, ZeroMQ with CURVE, plain Ray actor calls and raw TCP.
 
     python benchmarks/wire.py [--seconds 5] [--json]
 

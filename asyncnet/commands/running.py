@@ -44,7 +44,7 @@ class Run(Brings):
     pack: int = 1
     """Ray: nodes for each actor."""
     wire: Literal["memory", "zmq", "ray"] = "memory"
-    """Ray: what carries messages between actors: memory that those of one machine share, and encrypted ZeroMQ between machines; only ZeroMQ; or plain actor calls."""
+    """Ray: what carries messages: memory that actors of one machine share, and encrypted ZeroMQ between machines; ZeroMQ alone; or plain actor calls."""
     address: str | None = None
     """Ray: the cluster to join, such as auto or HOST:PORT; default: a private one is started and ended."""
     out: Path = Path("runs")

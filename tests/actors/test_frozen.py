@@ -240,7 +240,7 @@ def test_sixty_kills_at_random_moments_leave_no_memory_process_or_directory(tmp_
         while left and time.monotonic() < until:
             left = [*leftovers(driven.mark), *holders(), *sorted(memory() - driven.shared), *[driven.directory] * driven.directory.exists()]
             time.sleep(0.1)
-        print(f"{n:2} {part} ({who}): {'nothing left' if not left else left}", flush=True)
+        print(f"{n:2} {part} ({who}): {left or 'nothing left'}", flush=True)
         if left:
             wrong.append(f"{n} {part} ({who}): {left}")
     assert not wrong, "\n".join(wrong)

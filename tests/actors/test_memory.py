@@ -61,14 +61,13 @@ def test_messages_come_whole_in_order_and_in_their_bits_however_often_the_ring_g
         if random.random() < 0.7:
             came.append(read(reads))
     came.append(read(reads))
-    got = [
-        (*row[:4], numbers[sum(rows[:n, 4]) : sum(rows[: n + 1, 4])].tobytes()) for rows, numbers in came for n, row in enumerate(rows.tolist())
-    ]
+    got = [(*row[:4], numbers[sum(rows[:n, 4]) : sum(rows[: n + 1, 4])].tobytes()) for rows, numbers in came for n, row in enumerate(rows.tolist())]
     assert got == sent
 
 
 def test_a_full_ring_takes_no_more_and_what_it_holds_is_whole():
-    writes, reads = ends(Memory(1, 256))
+    memory = Memory(1, 256)
+    writes, reads = ends(memory)
     rows = np.array([[0, 1, n, 0, 10] for n in range(100)], dtype=np.int64)
     numbers = np.arange(1000.0)
     assert written(writes, rows, numbers) == 256 // 16
@@ -127,12 +126,20 @@ def test_it_has_no_name_and_is_gone_with_whoever_held_it(owner):
 def test_whatever_is_not_the_memory_of_that_key_is_not_opened(owner, tmp_path):
     _, (pid, descriptor, key) = owner
     assert Memory.of([pid, descriptor, key]) is not None
-    for wrong in ([pid, descriptor, "00" * 32], [pid, "0", key], [pid, "9999", key], ["0", descriptor, key], ["x", descriptor, key], [pid], ["9" * 30, "1", key]):
+    for wrong in (
+        [pid, descriptor, "00" * 32],
+        [pid, "0", key],
+        [pid, "9999", key],
+        ["0", descriptor, key],
+        ["x", descriptor, key],
+        [pid],
+        ["9" * 30, "1", key],
+    ):
         assert Memory.of(wrong) is None
     hidden = Memory(1, 64)
     hidden.hide()
     assert Memory.of(hidden.address) is None
-    for name, seals in (("asyncnet", False), ("other", True)):
+    for name in ("asyncnet", "other"):
         bare = os.memfd_create(name, os.MFD_ALLOW_SEALING)
         os.ftruncate(bare, 8 * (ring.FIRST_RING + ring.WORDS + 64))
         os.pwrite(bare, np.array([ring.MAGIC, ring.LAYOUT, 1, 64], dtype=np.int64).tobytes(), 0)
@@ -247,7 +254,9 @@ def test_a_message_in_the_name_of_somebody_elses_node_is_refused():
 
 
 def test_loops_with_nothing_to_do_sleep():
-    scenario = multiplexer("weight-max", FREE | {"task.decisions": 10**6, "clocks": {"default": {"kind": "on-arrival"}}, "task.world": {"waits": True, "interval": 2e5}})
+    scenario = multiplexer(
+        "weight-max", FREE | {"task.decisions": 10**6, "clocks": {"default": {"kind": "on-arrival"}}, "task.world": {"waits": True, "interval": 2e5}}
+    )
     made = Together(scenario, virtual=False).start()
     time.sleep(1.0)
     before, began = psutil.Process().cpu_times(), time.monotonic()

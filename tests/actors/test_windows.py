@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, Phase, given, reject, settings
 
 import asyncnet
 from asyncnet.actors import windows
-from asyncnet.actors.windows import CHECKPOINT, FAR, STOP
+from asyncnet.actors.windows import FAR
 from asyncnet.api import Quiet, Result
 from asyncnet.loop.compiled.compiled_loop import CompiledLoop
+from asyncnet.loop.compiled.sharing import CHECKPOINT, STOP
 from asyncnet.loop.ledger import account, unexplained
 from asyncnet.loop.loop import LinkModel
 from asyncnet.loop.message import CHANNELS

@@ -196,7 +196,7 @@ def test_a_message_longer_than_a_frame_goes_in_parts_and_comes_whole_in_its_plac
     assert all(len(frame) <= MAX_FRAME for frame in frames)
     receiver, came = exchange(frames, large[1].size)
     assert receiver.malformed == 0
-    for (rows, numbers), (sent_rows, sent_numbers) in zip(came, (large, small), strict=True):
+    for (rows, numbers, _), (sent_rows, sent_numbers) in zip(came, (large, small), strict=True):
         assert rows.tolist() == sent_rows.tolist()
         assert np.array_equal(numbers, sent_numbers)
 
@@ -224,7 +224,7 @@ def test_parts_lost_repeated_or_damaged_make_no_message_that_was_not_sent(sizes,
                 damaged[random.randrange(12)] ^= 1 << random.randrange(8)  # its head, or where its numbers begin
                 frames[at] = bytes(damaged)
         receiver, came = exchange(frames, 30)
-        for rows, numbers in came:
+        for rows, numbers, _ in came:
             for row in rows:
                 assert numbers.tolist() == list(range(row[4])), "as it was sent"
         assert all(len(waiting) <= 8 for waiting in receiver._unfinished.values()), "one message of each sender, as long as the longest"
@@ -245,7 +245,7 @@ def test_a_message_that_finds_room_for_half_of_it_is_refused_and_the_next_comes_
     assert sender.send("r", *first).tolist() == first[0].tolist()
     assert sender.send("r", *second) is None
     receiver, came = exchange(frames, 2 * PART)
-    assert [rows[0, 2] for rows, _ in came] == [2]
+    assert [rows[0, 2] for rows, _, _ in came] == [2]
     assert (receiver.malformed, dict(receiver.turned_away)) == (0, {})
 
 

@@ -30,7 +30,9 @@ class Together:
         memories = {}
         try:
             for name, host in self.hosts.items():
-                memories[name] = host.connect(*({k: v for k, v in found.items() if k != name} if found is not where else where for found in (addresses, where, hands)))
+                memories[name] = host.connect(
+                    *({k: v for k, v in found.items() if k != name} if found is not where else where for found in (addresses, where, hands))
+                )
             for name, host in self.hosts.items():
                 host.share({k: v for k, v in memories.items() if k != name})
         except BaseException:

@@ -3,7 +3,7 @@
 Beside numba.types and numba.extending, the interface for those who generate code:
 
     name                      of                             in this folder            for
-    ir                        llvmlite                       arrays calls sums attributes    the instructions themselves
+    ir                        llvmlite                       arrays atomics attributes calls sums    the instructions themselves
     cgutils                   numba.core                     sums attributes           loops, and structs, in generated code
     make_array                numba.np.arrayobj              arrays sums attributes    where an array's elements lie
     populate_array            numba.np.arrayobj              arrays                    an array over memory that is there, for slices count references

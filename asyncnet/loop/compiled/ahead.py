@@ -25,7 +25,18 @@ from asyncnet.team.build import family_of
 from asyncnet.team.draw import plan
 
 # About how many seconds each takes: only the division of labour hangs on it. A machine that is not named takes as long as one for sampled units.
-_COSTS = {"sampled": 12.0, "settling": 22.0, "phased": 19.0, "world": 3.0, "dopamine": 0.5, "go": 15.0, "go_together": 18.0, "take_in_what_came": 3.0, "make_way": 3.0, "take_all_in": 1.0}
+_COSTS = {
+    "sampled": 12.0,
+    "settling": 22.0,
+    "phased": 19.0,
+    "world": 3.0,
+    "dopamine": 0.5,
+    "go": 15.0,
+    "go_together": 18.0,
+    "take_in_what_came": 3.0,
+    "make_way": 3.0,
+    "take_all_in": 1.0,
+}
 _BEGINNING = 0.8
 _STARTING = 1.0  # seconds until the other process compiles
 _LEAST_TIMEOUT, _TIMEOUT = 30.0, 3.0  # how long to wait for it: seconds, and for each second that its share takes

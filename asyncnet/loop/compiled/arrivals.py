@@ -25,7 +25,9 @@ from asyncnet.loop.compiled.ring import (
 )
 from asyncnet.loop.gauge import bin_of
 
-PROMISE = 6  # the kind of the message that ends a window: (meeting, this kind and who promises, window, purpose, and of every loop the next event as its numbers)
+PROMISE = (
+    6  # the kind of the message that ends a window: (meeting, this kind and who promises, window, purpose, and of every loop the next event as its numbers)
+)
 
 
 @kernel

@@ -44,7 +44,7 @@ from asyncnet.loop.compiled.agenda import (
 )
 from asyncnet.loop.compiled.arrivals import take_in_what_came, take_what_came
 from asyncnet.loop.compiled.inbox import ITEM_COLUMNS, NONE, take_first
-from asyncnet.loop.compiled.ring import SLEEPS, hand_over, has_room
+from asyncnet.loop.compiled.ring import SLEEPS, hand_over
 from asyncnet.loop.compiled.sharing import AWAIT, GO_ON, LONGEST, MEET, NO_ROOM, STALL, asked, share, sleep_until_rung
 from asyncnet.loop.compiled.tables import count, directory, grown, lay_out, under_way, write_back
 from asyncnet.loop.gauge import BINS
@@ -306,8 +306,8 @@ class CompiledLoop(Loop):
         go(self._directory, self.seed, 0, 0)
         take_all_in(self._directory)
         under_way(self._tables)
-        for entry, signature in TOGETHER if wired and not PLAIN else ():
-            entry.compile(signature)  # there is nobody yet to call them with
+        for made, signature in TOGETHER if wired and not PLAIN else ():
+            made.compile(signature)  # there is nobody yet to call them with
 
     def so_far(self) -> tuple[int, np.ndarray, np.ndarray]:
         """As Loop.so_far: from the tables, where compiled code counts."""
@@ -430,4 +430,3 @@ class CompiledLoop(Loop):
 def _next_batch(before: int, seconds: float) -> int:
     """Events to handle at a time, so that a request is heard within a twentieth of a second or so: a tick may take a microsecond or a tenth of a second."""
     return min(LARGEST_BATCH, max(1, min(8 * before, round(before * 0.05 / max(seconds, 1e-9)))))
-

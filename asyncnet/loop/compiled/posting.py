@@ -234,10 +234,10 @@ def send(d, t, seed, now, node):
 def peers_have_room(t):
     """Whether what one event can cause still fits into the rings to all peers."""
     words = t.control[NEED_EVENTS] * (PREFIX + t.pool.shape[1])
+    fits = True
     for peer in range(t.peers.shape[0]):
-        if not has_room(row_at(t.peers, peer), words):
-            return False
-    return True
+        fits = fits and has_room(row_at(t.peers, peer), words)
+    return fits
 
 
 @inlined

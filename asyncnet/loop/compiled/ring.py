@@ -34,9 +34,9 @@ TAIL, HEAD, READER, WORDS = 0, LINE, 2 * LINE, 3 * LINE
 # Words of a message; its numbers follow.
 SENT_AT, AT, WHO, SEQ, STAMP, SIZE, PREFIX = range(7)
 
-# Columns of a loop's `peers`, a row for each other loop. Of the ring to it: its address, its length, the next word to write, up to where the reader knows of it, and
-# how far that has read as far as known; the reader's bell. Of the ring from it: its address, its length, the next word to read, the last tail
-# that made no sense. In simulated time that loops share: the least time of what was written in this window, the last window that it has promised, its number.
+# Columns of a loop's `peers`, a row for each other loop. Of the ring to it: its address, its length, the next word to write, up to where the reader knows of
+# it, and how far that has read as far as known; the reader's bell. Of the ring from it: its address, its length, the next word to read, the last tail that made
+# no sense. In simulated time that loops share: the least time of what was written in this window, the last window that it has promised, its number.
 OUT, OUT_WORDS, WRITTEN, SAID, FREED, BELL_AT, IN, IN_WORDS, READ, WRONG, DUE, PROMISED, PLACE = range(13)
 PEER_COLUMNS = 16
 
@@ -44,8 +44,7 @@ PEER_COLUMNS = 16
 @inlined
 def room(peer):
     """How many words may be written to a peer."""
-    free = peer[OUT_WORDS] - (peer[WRITTEN] - peer[FREED])
-    return free
+    return peer[OUT_WORDS] - (peer[WRITTEN] - peer[FREED])
 
 
 @kernel

@@ -71,10 +71,10 @@ def promise(t, at):
 @kernel
 def all_have_promised(t):
     """Whether all peers have promised this window."""
+    promised = True
     for n in range(t.peers.shape[0]):
-        if t.peers[n, PROMISED] != t.control[p.WINDOW]:
-            return False
-    return True
+        promised = promised and t.peers[n, PROMISED] == t.control[p.WINDOW]
+    return promised
 
 
 @kernel
@@ -150,7 +150,7 @@ def agree(t):
         latest = max(latest, limits[i])
     control[p.LATEST] = latest
     meeting, world = control[p.MEETING], control[p.WORLD]
-    meets = meeting <= first and first < NEVER
+    meets = meeting <= first < NEVER
     limit = limits[control[p.ME]]
     if not meets:  # else there is none any more when this loop goes on
         limit = min(limit, meeting - 1)
