@@ -61,8 +61,8 @@ class Memory:
     def of(cls, address: list[str]) -> Memory | None:
         """Another host's, by its address; None if it cannot be reached from here, or is not what the address says."""
         with suppress(OSError, ValueError, OverflowError):
-            pid, descriptor, key = int(address[0]), int(address[1]), bytes.fromhex(address[2])
-            path = f"/proc/{pid}/fd/{descriptor}"
+            pid, descriptor, key = address
+            path = f"/proc/{int(pid)}/fd/{int(descriptor)}"
             if not os.readlink(path).startswith(f"/memfd:{_NAME} "):
                 return None
             made = cls.__new__(cls)
@@ -75,7 +75,7 @@ class Memory:
                 made.hide()
             magic, layout, made.rings, made.words = made.all[:HEAD_KEY].tolist()
             size = _length(made.rings, made.words) if min(made.rings, made.words) >= 0 else -1
-            if (magic, layout, made.key, size) == (MAGIC, LAYOUT, key, made.all.size) and made.words & (made.words - 1) == 0 < made.words:
+            if (magic, layout, made.key, size) == (MAGIC, LAYOUT, bytes.fromhex(key), made.all.size) and made.words & (made.words - 1) == 0 < made.words:
                 return made
         return None
 

@@ -19,7 +19,7 @@ from asyncnet.kernels.shared_words import system
 from asyncnet.loop.compiled import posting as p
 from asyncnet.loop.compiled import ring
 from asyncnet.loop.compiled.agenda import who
-from asyncnet.loop.message import ACTIVITY, CHANNELS
+from asyncnet.loop.message import ACTIVITY, CHANNELS, TICK, TURN
 from support.teams import FREE, multiplexer
 from support.together import Together
 
@@ -222,7 +222,7 @@ def test_no_record_whatever_stands_in_it_does_more_than_be_counted(pair):
         if after > 2000:
             loop._lay_out()  # forget them
     rows = loop.under_way().rows
-    assert {*rows[:, 1].tolist()} <= {*CHANNELS.values(), 6, 7}
+    assert {*rows[:, 1].tolist()} <= {*CHANNELS.values(), TICK, TURN}
     assert loop.malformed > RECORDS // 4
     assert arrived > RECORDS // 10, "and those with which nothing is wrong come through"
 

@@ -53,10 +53,10 @@ def under_way(state, team):
 @pytest.mark.parametrize(("name", "wire"), [("phases", "memory"), ("free clocks", "memory"), ("phases", "zmq"), ("free clocks", "zmq"), ("free clocks", "ray")])
 def test_a_state_holds_every_message_and_a_run_goes_on_from_any_to_its_end(name, wire):
     rule, changes = TEAMS[name]
-    scenario = multiplexer(rule, changes | {"task.decisions": 60, "tick": 500})
+    scenario = multiplexer(rule, changes | {"task.decisions": 200, "tick": 500})
     team, many, states = plan(scenario), Together(scenario, wire=wire, virtual=False), []
     many.start()
-    while many.world.status()["decisions"] < 50 and many.world.loop.stopped is None:
+    while many.world.status()["decisions"] < 180 and many.world.loop.stopped is None:
         time.sleep(0.02)
         now, state = stand(many)
         states.append(state)
@@ -74,7 +74,7 @@ def test_a_state_holds_every_message_and_a_run_goes_on_from_any_to_its_end(name,
         rest.run()
         assert rest.stopped == "finished"
         assert not unexplained(account(rest)).any()
-        assert rest.score.decisions == 60
+        assert rest.score.decisions == 200
 
 
 def test_a_state_of_different_moments_would_lose_a_message_and_stall():
