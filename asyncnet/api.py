@@ -154,7 +154,7 @@ def run(
         trouble: dict[str, str] = {}
         with closing(Logs(logging, made, None, trouble)) as logs:
             first = start(made, _Both(shown, None, logs), **watched)
-            again = start(made, Quiet(), **options) if check_determinism else None
+            again = _again(made, start, options, first, shown) if check_determinism else None
             result = Result(made, engine, first, again=again, trouble=trouble.values(), probes=probes.rows if probes else ())
             logs.end(result.summary)
             return result
@@ -164,16 +164,25 @@ def run(
     ):
         begun(shown, _title(made), kept.path)
         first = start(made, _Both(shown, kept, logs), kept=kept, **watched)
-        again = None
-        if check_determinism and first.stopped == "finished":
-            shown.note("once more, to compare")
-            again = start(made, Quiet(), **options)
-            if again.digest == first.digest:
-                shown.note(f"identical: digest {first.digest[:16]} twice")
+        again = _again(made, start, options, first, shown) if check_determinism else None
         result = Result(made, engine, first, kept.path, again=again, trouble=kept.trouble.values(), probes=probes.rows if probes else ())
         logs.end(result.summary)
         kept.finish(result)
         return result
+
+
+def _again(made: Scenario, start: Callable[..., Record], options: dict[str, Any], first: Record, shown: Reporter) -> Record | None:
+    """The run once more, to compare; None if there is nothing to compare, for one of the two has not finished."""
+    if first.stopped != "finished":
+        return None
+    shown.note("once more, to compare")
+    again = start(made, Quiet(), **options)
+    if again.stopped != "finished":
+        shown.note(f"not compared: {again.stopped}")
+        return None
+    if again.digest == first.digest:
+        shown.note(f"identical: digest {first.digest[:16]} twice")
+    return again
 
 
 def resume(

@@ -43,9 +43,12 @@ class Member:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
-        for line in self.process.stdout:
-            self._words.put((self, json.loads(line)))
-        self._words.put((self, {ENDED: True}))
+        try:
+            with suppress(ValueError):  # half a line: it was ended while it wrote, or its pipe was closed here
+                for line in self.process.stdout:
+                    self._words.put((self, json.loads(line)))
+        finally:
+            self._words.put((self, {ENDED: True}))
 
     def give(self, cell: int, order: Mapping[str, Any]) -> None:
         """Have it run a cell."""
@@ -107,6 +110,11 @@ class Crew:
             try:
                 member, word = self._words.get(timeout=LOOK)
             except queue.Empty:
+                for member in self._members:
+                    if member.process.poll() is not None:  # what it has started may hold its pipe open
+                        self._words.put((member, {ENDED: True}))
+                continue
+            if member not in self._members:
                 continue
             if ENDED not in word:
                 cell = word.pop("cell")
@@ -114,8 +122,6 @@ class Crew:
                 if "done" not in word:
                     member.at_work.discard(cell)
                     left -= 1
-                continue
-            if member not in self._members:
                 continue
             self._members.remove(member)
             why = member.how_it_ended()

@@ -1,5 +1,6 @@
 """`asyncnet verify` and `--check-determinism`: a run in simulated time repeats to the bit, and what does not is named."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -72,6 +73,23 @@ def test_check_determinism_names_the_node_and_array_of_a_run_that_does_not_repea
     summary = json.loads(out)
     assert (summary["verdict"], summary["deterministic"]) == ("fail", False)
     assert summary["reasons"] == ["not deterministic: different: at the end, the bias of actor.2"]
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "not kept"])
+def test_a_second_execution_that_was_interrupted_proves_nothing(kept, monkeypatch, tmp_path):
+    from asyncnet.runs import embedded
+
+    done, run = [], embedded.run
+
+    def interrupted_later(*given, **how):
+        done.append(run(*given, **how))
+        return done[-1] if len(done) == 1 else dataclasses.replace(done[-1], stopped="interrupted", digest="0" * 64)
+
+    monkeypatch.setattr(embedded, "run", interrupted_later)
+    result = api.run(multiplexer("weight-max", {"task.decisions": 300}), out=tmp_path if kept else None, check_determinism=True)
+    assert len(done) == 2
+    assert result.verdict() == ("pass", [])
+    assert "deterministic" not in result.summary()
 
 
 def test_check_determinism_is_refused_on_real_clocks(command, tmp_path):

@@ -32,6 +32,12 @@ def opened(runs):
     return [asyncnet.open(run) for run in runs]
 
 
+def test_a_case_in_which_no_action_came_is_drawn_beside_others(tmp_path):
+    picture = traffic.lateness({"all lost": np.zeros(0), "some late": np.array([0.5, 0.5])})
+    picture.make(3.4).savefig(tmp_path / "late.svg")
+    assert (tmp_path / "late.svg").stat().st_size > 1000
+
+
 def test_runs_that_differ_in_their_seed_are_one_case(opened):
     several = cases.of_runs(opened, "last_mean_reward")
     assert [len(case.runs) for case in several] == [2, 1]

@@ -222,6 +222,27 @@ def test_a_run_that_raises_costs_its_cell(tmp_path):
     assert swept.rows[1]["reasons"] == f"{path}: line 34: ZeroDivisionError: float division by zero"
 
 
+HALF = """
+import os, signal, subprocess, sys
+sys.stdin.readline()
+{before}
+sys.stdout.write('{{"cell": 0, "resu')
+sys.stdout.flush()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("before", ["", "subprocess.Popen(['sleep', '30'])"], ids=["alone", "its child holds the pipe"])
+def test_a_process_that_dies_in_the_middle_of_a_line_costs_its_cell(before, tmp_path, monkeypatch):
+    (tmp_path / "half_a_line.py").write_text(HALF.format(before=before))
+    monkeypatch.syspath_prepend(tmp_path)
+    several = crew.Crew(1, module="half_a_line")
+    try:
+        assert [*several.work_off({0: {}})] == [(0, {"failed": "its process was ended by SIGKILL"})]
+    finally:
+        several.leave()
+
+
 def test_a_process_that_dies_costs_its_cell_and_another_takes_its_place():
     made = cells(asked_for(seeds=2, set={"task.decisions": 200_000}))
     orders = {number: {"scenario": cell.scenario.data(), "outside": [], "memory": 4.0} for number, cell in enumerate(made)}

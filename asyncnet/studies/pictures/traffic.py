@@ -49,7 +49,7 @@ def lateness(found: Mapping[str, np.ndarray]) -> Picture | None:
         axes.set_ylim(top=1.3)
         axes.set_yticks([1.0, 0.1, 0.01, 0.001], ["100%", "10%", "1%", "0.1%"])
         axes.minorticks_off()
-        axes.set_ylim(bottom=max(5e-4, 0.5 * min(float(shares[shares > 0].min()) for shares in shown.values())))
+        axes.set_ylim(bottom=max(5e-4, 0.5 * min((float(shares[shares > 0].min()) for shares in shown.values() if shares.any()), default=1.0)))
         axes.locator_params(axis="x", integer=True)
         axes.set_xlabel("decisions by which the action used was late")
         axes.set_ylabel("share of decisions")
