@@ -137,7 +137,7 @@ def run(
         made = made.replace(seed=seed)
     start = _engine(engine, made, options, memory)
     logging = made_of(loggers, kept=out is not None)
-    if check_determinism and _time(engine, options) != "virtual":
+    if check_determinism and stored.time_of(engine, options) != "virtual":
         raise ScenarioError("--check-determinism", "", "real clocks do not repeat; a recording can be replayed (asyncnet replay)")
     shown, probes = reporter or Quiet(), None
     watched = dict(options)
@@ -215,10 +215,10 @@ def resume(
         if about.status == "finished" and not over:
             raise ScenarioError(str(run_dir), "", f"this run has finished; it goes on to another length with --set {unit}=N")
         made = extension.asked(made, over)
-        engine, before = engine or about.engine, _time(about.engine, about.how)
+        engine, before = engine or about.engine, stored.time_of(about.engine, about.how)
         chosen = {**(_kept_options(path, about) if engine == about.engine else {"time": before}), **options}
         at_once = before == "virtual" and all(part.how == "exactly" for part in about.resumed)
-        exact = at_once and _time(engine, chosen) == "virtual"
+        exact = at_once and stored.time_of(engine, chosen) == "virtual"
         start = _engine(engine, made, chosen, memory)
         state, whose = _newest(path, [made, kept.scenario, *stored.earlier(about, kept.scenario)], about, shown)
         if over or whose != made:
@@ -238,7 +238,7 @@ def resume(
         shown.note(f"going on at {state.about['now'] / 1e6:.3f} s, {how}")
         length = extension.length_of(kept.scenario) if made != kept.scenario else None
         kept.go_on(state.about["score"]["rows"], stored.Part(at=state.about["now"], how=how, engine=engine, before=length), made)
-        if record and _time(engine, chosen) == "wall":
+        if record and stored.time_of(engine, chosen) == "wall":
             kept.beginning(state)
         begun(shown, _title(made), path)
         with closing(Logs(logging, made, path, kept.trouble, state.about["decisions"])) as logs:
@@ -257,7 +257,7 @@ def verify(run_dir: str | Path, reporter: Reporter | None = None, *, trust: bool
     path = stored.find(run_dir)
     about = stored.about(path)
     made = stored.scenario_of(path, about, trust)
-    if _time(about.engine, about.how) == "wall" or any(part.how != "exactly" for part in about.resumed):
+    if stored.time_of(about.engine, about.how) == "wall" or any(part.how != "exactly" for part in about.resumed):
         return replay(path, reporter=reporter, trust=trust)
     if about.status != "finished":
         stands = stored.standing(about, stored.held(path))
@@ -326,7 +326,7 @@ def timeline(run_dir: str | Path, to: str | Path | None = None, *, events: int =
     made = stored.scenario_of(path, about, trust)
     target = path / "trace.json" if to is None else Path(to)
     (reporter or Quiet()).note("doing the run again, event by event")
-    if _time(about.engine, about.how) == "wall":
+    if stored.time_of(about.engine, about.how) == "wall":
         number = next((k for k in reversed(range(len(about.resumed) + 1)) if stored.recordings(path, k).is_dir()), None)
         if number is None:
             raise ScenarioError(str(run_dir), "", "nothing was recorded; runs on real clocks are, unless told --no-record")
@@ -425,7 +425,3 @@ def _options(engine: str) -> list[str]:
         raise ScenarioError("engine", "", f"no engine {engine!r}; {near(str(engine), ENGINES)}")
     check = importlib.import_module(ENGINES[engine]).check
     return [name for name, parameter in inspect.signature(check).parameters.items() if parameter.kind is parameter.KEYWORD_ONLY]
-
-
-def _time(engine: str, options: dict[str, Any]) -> str:
-    return options.get("time") or ("wall" if engine == "ray" else "virtual")

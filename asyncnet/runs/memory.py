@@ -83,11 +83,25 @@ def under_way(scenario: Scenario, team: Plan) -> int:
     return int(events * size)
 
 
-def check(scenario: Scenario, limit: float | None = None, runs: int = 1) -> int:
-    """Bytes that a run may have, of `limit` GiB (None: those of `most`) for so many `runs` at once; ScenarioError if it needs more."""
+def share(limit: float | None = None, runs: int = 1) -> int:
+    """Bytes that each of so many `runs` at once may have, of `limit` GiB (None: those of `most`)."""
     if limit is not None and not 0.0 < limit <= 1e9:
         raise ScenarioError("--memory", "", f"GiB, more than none; got {limit}")
-    allowed = int((most() if limit is None else limit * GIB) / runs)
+    return int((most() if limit is None else limit * GIB) / runs)
+
+
+def together(scenario: Scenario, limit: float | None, runs: int) -> int:
+    """How many such runs, up to `runs`, have room at once; ScenarioError if not even one has."""
+    try:
+        check(scenario, limit, runs)
+    except ScenarioError:
+        return check(scenario, limit) // estimate(scenario, plan(scenario))
+    return runs
+
+
+def check(scenario: Scenario, limit: float | None = None, runs: int = 1) -> int:
+    """Bytes that a run may have, as `share` says; ScenarioError if it needs more."""
+    allowed = share(limit, runs)
     team = plan(scenario)
     needed = estimate(scenario, team)
     if needed > allowed:

@@ -95,6 +95,11 @@ def about(path: Path) -> About:
     return found.model_copy(update={"how": how, "joined": found.joined or "address" in found.how})
 
 
+def time_of(engine: str, how: Mapping[str, Any]) -> str:
+    """Whether an engine with these options runs in simulated time, "virtual", or in real time, "wall"."""
+    return how.get("time") or ("wall" if engine == "ray" else "virtual")
+
+
 def digests(path: Path, made: Scenario) -> Digests:
     """What digests.json says of a run of that scenario; raises ScenarioError if that cannot be read."""
     found = _read(path / "digests.json", Digests)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from asyncnet.runs import durable
+from asyncnet.runs import durable, stored
 from asyncnet.runs.opened import Opened
 from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.scenario.schema import Scenario, check
@@ -39,11 +39,12 @@ class Ran(NamedTuple):
 
 
 class Case(NamedTuple):
-    """Runs that differ in nothing but their seed: the values that tell this case from the others, in words, and its runs."""
+    """Runs that differ in nothing but their seed: the values that tell this case from the others, in words, its runs, and how many more repeat one of them."""
 
     values: tuple[Any, ...]
     label: str
     runs: Sequence[Ran]
+    repeated: int = 0
 
     def scores(self, outcome: str) -> list[float]:
         """The outcome of each run that has one."""
@@ -105,18 +106,25 @@ def _cell(seed: int, came: Mapping[str, Any], outcome: str) -> Ran:
 
 
 def of_runs(runs: Sequence[Opened], outcome: str) -> list[Case]:
-    """The cases that run directories belong to, in the order of their first runs."""
-    found: dict[str, list[Opened]] = {}
+    """The cases that run directories belong to, in the order of their first runs.
+
+    Real clocks are another case than simulated time. A run that repeats another of its case to the bit is no second sample, and counts once.
+    """
+    found: dict[tuple[str, str], list[Opened]] = {}
     for run in runs:
-        found.setdefault(run.scenario.replace({"seed": 0}).fingerprint(), []).append(run)
+        found.setdefault((run.scenario.replace({"seed": 0}).fingerprint(), _where(run)), []).append(run)
     names = _told_apart([several[0] for several in found.values()])
     made = []
-    for name, several in zip(names, found.values(), strict=True):
+    for name, every in zip(names, found.values(), strict=True):
+        once: dict[Any, Opened] = {}
+        for run in every:
+            once.setdefault(run.summary["digest"] or run.path, run)  # without a digest it is not known to be another's
+        several = [*once.values()]
         rows = [row for run in several for row in (run.progress.to_dict("records"),)]
         ran = [
             Ran(run.scenario.seed, run.scenario, run.summary, _ledger(run.path), curve_of(outcome, _clean(row))) for run, row in zip(several, rows, strict=True)
         ]
-        made.append(Case((name,) if len(names) > 1 else (), name, ran))
+        made.append(Case((name,) if len(names) > 1 else (), name, ran, len(every) - len(several)))
     return made
 
 
@@ -125,15 +133,24 @@ def _clean(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _told_apart(runs: Sequence[Opened]) -> list[str]:
-    """A name for each: its scenario, what was laid over it, and what was changed, as far as that tells them apart."""
+    """A name for each: its scenario, what was laid over it, and what was changed, as far as that tells them apart; and on what it ran, if that differs."""
     plain = [run.scenario.name for run in runs]
     said = [" + ".join((run.scenario.name, *run.scenario.under)) for run in runs]
     rules = [f"{words}, {run.scenario.rule.name}" for words, run in zip(said, runs, strict=True)]
     full = [f"{words}, {_changes(run)}" if _changes(run) else words for words, run in zip(said, runs, strict=True)]
-    for names in (plain, said, rules, full):
+    where = [_where(run) for run in runs]
+    ends = [f", {words}" for words in where] if len(set(where)) > 1 else [""] * len(runs)
+    for short in (plain, said, rules, full):
+        names = [f"{name}{end}" for name, end in zip(short, ends, strict=True)]
         if len(set(names)) == len(names):
             return names
-    return [f"{name} ({number})" for number, name in enumerate(full, 1)]
+    return [f"{name} ({number})" for number, name in enumerate(names, 1)]
+
+
+def _where(run: Opened) -> str:
+    """The engine of a run and its time, in words."""
+    told = stored.about(run.path)
+    return f"{told.engine} in {'real' if stored.time_of(told.engine, told.how) == 'wall' else 'simulated'} time"
 
 
 def _changes(run: Opened) -> str:

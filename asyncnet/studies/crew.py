@@ -97,13 +97,16 @@ class Crew:
         while self._members:
             self._members.pop().leave()
 
-    def work_off(self, orders: Mapping[int, Mapping[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Run all cells and give what is said of each: {"done": share}, and at last {"result": ...} or {"failed": why}; who stops listening has them leave."""
-        waiting, left = deque(orders), len(orders)
+    def work_off(self, orders: Mapping[int, Mapping[str, Any]], most: int | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Run all cells and give what is said of each: {"done": share}, and at last {"result": ...} or {"failed": why}; who stops listening has them leave.
+
+        At `most` so many processes work (None: all).
+        """
+        waiting, left, workers = deque(orders), len(orders), min(self._workers, most or self._workers)
         while left:
-            while waiting and len(self._members) < min(self._workers, left):
+            while waiting and len(self._members) < min(workers, left):
                 self._members.append(Member(self._module, self._arguments, self._words))
-            for member in self._members:
+            for member in self._members[:workers]:
                 while waiting and len(member.at_work) < self._at_once:
                     cell = waiting.popleft()
                     member.give(cell, orders[cell])

@@ -25,7 +25,7 @@ from pydantic import model_validator
 from asyncnet.interrupts import raised
 from asyncnet.kernels.kernel import telling
 from asyncnet.runs import durable, provenance, stored
-from asyncnet.runs.memory import GIB
+from asyncnet.runs.memory import GIB, share, together
 from asyncnet.runs.memory import check as check_memory
 from asyncnet.runs.stored import Summed
 from asyncnet.scenario import outside
@@ -151,24 +151,34 @@ class Runner:
         first = {entries[number].id: number for number in reversed(asked)}  # cells that are one and the same are run once
         once = sorted(first.values())
         at_once = min(self._workers if self._local else 1, max(1, len(once)))
-        orders = {number: _order(made[number].scenario, self._memory, at_once, self._directories) for number in once}
+        room = {number: together(made[number].scenario, self._memory, at_once) for number in once}
         works = {number: length(made[number].scenario) for number in once}
-        if name and orders:
+        if name and once:
             again = f", {len(found):,} of them there already" if found else ""
             progress.note(f"{len(made):,} runs of {name}{again}; {f'{at_once} at a time' if self._local else 'Ray tasks'}")
             progress.begin(name, self._folder)
+        if large := [number for number in once if room[number] < at_once]:
+            progress.note(f"{len(large):,} of them, {min(room.values())} at a time: they need more than a share of the memory")
         progress.passed(len(made) - len(once), sum(length(cell.scenario) for cell in made) - sum(works.values()))
-        if not orders:
+        if not once:
             return found, False
         with telling(progress.note):
-            _compile([made[number].scenario for number in orders])
-        return found, _keep(self._crew.work_off(orders), works, entries, found, self._folder, progress)
+            _compile([made[number].scenario for number in once])
+        scenarios = {number: made[number].scenario for number in once}
+        return found, _keep(self._words(scenarios, room, at_once), works, entries, found, self._folder, progress)
+
+    def _words(self, scenarios: Mapping[int, Scenario], room: Mapping[int, int], at_once: int) -> Iterator[tuple[int, dict[str, Any]]]:
+        """What is said of runs: first of all that have room beside so many others, then of those that need more, of which fewer are run at once."""
+        large = [number for number in scenarios if room[number] < at_once]
+        for numbers, most in (([number for number in scenarios if number not in large], at_once), (large, min(room.values()))):
+            limit = share(self._memory, most) / GIB
+            yield from self._crew.work_off({number: _order(scenarios[number], limit, self._directories) for number in numbers}, most)
 
     def fitting(self, cell: Cell) -> Cell:
-        """The cell, as one that cannot be run if it alone needs more than the memory that there is."""
+        """The cell, as one that cannot be run if it alone needs more than all the memory: what is drawn next must not depend on how many run at once."""
         try:
             if cell.scenario is not None:
-                _order(cell.scenario, self._memory, self._workers if self._local else 1, None)
+                check_memory(cell.scenario, self._memory)
         except ScenarioError as error:
             return cell._replace(scenario=None, why=str(error))
         return cell
@@ -256,10 +266,9 @@ def _tidy(folder: Path) -> None:
             durable.discard(path)
 
 
-def _order(scenario: Scenario, memory: float | None, at_once: int, out: Path | None) -> dict[str, Any]:
-    """What a worker is told; raises ScenarioError for a run that needs more than its share of the memory."""
-    limit = check_memory(scenario, memory, at_once) / GIB
-    return {"scenario": scenario.data(), "outside": outside.packed(scenario), "memory": limit, "out": None if out is None else str(out)}
+def _order(scenario: Scenario, memory: float, out: Path | None) -> dict[str, Any]:
+    """What a worker is told: the run, what it may have of the memory in GiB, and where its directory goes."""
+    return {"scenario": scenario.data(), "outside": outside.packed(scenario), "memory": memory, "out": None if out is None else str(out)}
 
 
 def _keep(words: Any, works: Mapping[int, float], entries: Sequence[Entry], found: dict[int, dict[str, Any]], folder: Path, progress: Progress) -> bool:

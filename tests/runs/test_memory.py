@@ -49,6 +49,9 @@ def test_a_limit_is_for_all_runs_at_once():
     assert memory.check(scenario, limit=4.1 * needed, runs=4)
     with pytest.raises(ScenarioError, match="of 4 at once"):
         memory.check(scenario, limit=3.9 * needed, runs=4)
+    assert [memory.together(scenario, share * needed, runs=4) for share in (4.1, 3.9, 1.1)] == [4, 3, 1]
+    with pytest.raises(ScenarioError, match="--memory allows more"):
+        memory.together(scenario, 0.9 * needed, runs=4)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -45,6 +46,35 @@ def test_runs_that_differ_in_their_seed_are_one_case(opened):
     assert several[0].label == "multiplexer3-weight-max + lossy"
     (alone,) = cases.of_runs(opened[:2], "last_mean_reward")
     assert alone.values == ()
+
+
+def as_run_elsewhere(run, path, **said):
+    """A copy of a run's directory whose run.json says that."""
+    shutil.copytree(run, path)
+    (path / "run.json").write_text(json.dumps(json.loads((path / "run.json").read_text()) | said))
+    return asyncnet.open(path)
+
+
+def test_a_run_that_was_done_twice_is_one_sample_and_the_page_says_so(opened, runs, tmp_path):
+    again = asyncnet.open(shutil.copytree(runs[0], tmp_path / "again"))
+    (case,) = cases.of_runs([opened[0], again, opened[1]], "last_mean_reward")
+    assert [run.seed for run in case.runs] == [1, 2]
+    assert "3 runs of one case: 3 pass; 1 of them the same as another to the bit, and not counted; intervals" in about_runs([opened[0], again, opened[1]]).head
+    assert "not counted; it says nothing about other seeds" in about_runs([opened[0], again]).head
+    for number in (0, 1):  # where it is not known how a run ended it is not known to be another's
+        summary = tmp_path / f"blank{number}" / "summary.json"
+        shutil.copytree(runs[0], summary.parent)
+        summary.write_text(json.dumps(json.loads(summary.read_text()) | {"digest": ""}))
+    (case,) = cases.of_runs([asyncnet.open(tmp_path / f"blank{number}") for number in (0, 1)], "last_mean_reward")
+    assert len(case.runs) == 2
+
+
+def test_runs_on_real_clocks_are_another_case_than_those_in_simulated_time(opened, runs, tmp_path):
+    real, ray = as_run_elsewhere(runs[1], tmp_path / "real", how={"time": "wall"}), as_run_elsewhere(runs[1], tmp_path / "ray", engine="ray", how={})
+    found = cases.of_runs([opened[0], real, ray], "last_mean_reward")
+    assert [len(case.runs) for case in found] == [1, 1, 1]
+    name = "multiplexer3-weight-max"
+    assert [case.label for case in found] == [f"{name}, {where}" for where in ("embedded in simulated time", "embedded in real time", "ray in real time")]
 
 
 def test_a_threshold_is_a_number(runs, tmp_path):
@@ -137,8 +167,6 @@ def test_what_the_wire_took_is_shown_by_actor_and_channel():
 
 
 def test_a_damaged_summary_or_ledger_is_a_line(runs, tmp_path):
-    import shutil
-
     for number, (file, text, why) in enumerate(
         [("ledger.csv", "link,sent\nactivity world -> actor.1,many\n", "cannot be read"), ("summary.json", "[]", "summary.json")]
     ):

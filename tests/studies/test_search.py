@@ -12,11 +12,13 @@ import psutil
 import pytest
 
 import asyncnet
+from asyncnet.runs import memory
 from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.studies import crew, search, space, sweep, worker
 from asyncnet.studies.pictures import search as search_picture
 from asyncnet.studies.sampler import Sampler
 from asyncnet.studies.study import checked, read_study, studies
+from asyncnet.team.draw import plan
 from support.commands import words_of
 
 SEARCH = {
@@ -65,7 +67,7 @@ def orders(monkeypatch):
     """Runs are done in this process; gives what was ordered."""
     given = []
 
-    def here(self, orders):
+    def here(self, orders, most=None):
         for number, order in orders.items():
             given.append(order["scenario"])
             try:
@@ -303,6 +305,24 @@ def test_a_run_that_fails_is_a_failed_trial_and_the_best_is_of_the_others(tmp_pa
     assert next(row["reasons"] for row in swept.trial_rows if row["state"] == "failed").startswith("seed 101: TypeError: ")
     assert swept.best.values["rule.credit"] == "stamped"
     assert [row["verdict"] for row in swept.rows] == ["pass"] * 4
+
+
+def test_what_is_drawn_does_not_depend_on_how_many_processes_share_the_memory(tmp_path, orders):
+    wide = {"rule.learning_rate": {"low": 0.5, "high": 2.0, "times": True}, "network.hidden": [[64, 32], [400, 400], [3000, 3000]]}
+    asks = asked_for({**SEARCH, "space": wide, "trials": 6, "seeds": [101]})
+    needed = {
+        width: memory.estimate(made, plan(made)) / memory.GIB
+        for width in (64, 400)
+        for made in (asyncnet.load("multiplexer3-weight-max", settings=[f"network.hidden=[{width},{width}]", "task.decisions=600"]),)
+    }
+    assert needed[64] < 0.4 * needed[400], "only the wide one needs more than its share"
+    drawn = {}
+    for workers in (1, 4):
+        swept = search.run_search(asks, out=tmp_path / f"{workers}", workers=workers, memory=1.5 * needed[400])
+        drawn[workers] = [(tuple(row.items())[1:3], row["reasons"]) for row in swept.trial_rows]
+    assert drawn[1] == drawn[4]
+    states = {dict(values)["network.hidden"]: "GiB" in reasons for values, reasons in drawn[4]}
+    assert states == {"[64, 32]": False, "[400, 400]": False, "[3000, 3000]": True}
 
 
 def test_settings_that_do_not_fit_together_are_a_failed_trial(tmp_path, orders):

@@ -15,10 +15,11 @@ import psutil
 import pytest
 
 import asyncnet
-from asyncnet.runs import durable, embedded
+from asyncnet.runs import durable, embedded, memory
 from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.studies import crew, sweep, table
 from asyncnet.studies.study import cells, checked
+from asyncnet.team.draw import plan
 from support.commands import words_of
 from support.outside import RULE, afterwards_as_before
 
@@ -220,6 +221,39 @@ def test_a_run_that_raises_costs_its_cell(tmp_path):
         swept = sweep.run_study(study, out=tmp_path)
     assert [row["verdict"] for row in swept.rows] == ["pass", "error", "pass"]
     assert swept.rows[1]["reasons"] == f"{path}: line 34: ZeroDivisionError: float division by zero"
+
+
+WHO = """
+import json, os, sys
+for line in sys.stdin:
+    print(json.dumps({"cell": json.loads(line)["cell"], "result": os.getpid()}), flush=True)
+"""
+
+
+def test_of_a_crew_no_more_work_than_are_asked_to(tmp_path, monkeypatch):
+    (tmp_path / "says_who.py").write_text(WHO)
+    monkeypatch.syspath_prepend(tmp_path)
+    with crew.Crew(3, module="says_who") as several:
+        assert sorted(number for number, _ in several.work_off({number: {} for number in range(3)})) == [0, 1, 2]
+        assert len({word["result"] for _, word in several.work_off({number: {} for number in range(9)}, 1)}) == 1
+
+
+def test_a_run_that_needs_more_than_its_share_of_the_memory_is_run_beside_fewer_others(tmp_path, monkeypatch):
+    study = asked_for(vary={"network.hidden": [[400, 400], [64, 32]]})
+    needed = [memory.estimate(cell.scenario, plan(cell.scenario)) / memory.GIB for cell in cells(study)]
+    assert needed[2] < 0.4 * needed[0]
+    given, work_off = [], crew.Crew.work_off
+
+    def seen(self, orders, most):
+        given.append((most, [*orders], [order["memory"] for order in orders.values()]))
+        return work_off(self, orders, most)
+
+    monkeypatch.setattr(crew.Crew, "work_off", seen)
+    swept = sweep.run_study(study, out=tmp_path, workers=2, memory=1.5 * needed[0])
+    assert [row["verdict"] for row in swept.rows] == ["pass"] * 4
+    assert given == [(2, [2, 3], [pytest.approx(0.75 * needed[0])] * 2), (1, [0, 1], [pytest.approx(1.5 * needed[0])] * 2)]
+    with pytest.raises(ScenarioError, match="--memory allows more"):
+        sweep.run_study(study, out=tmp_path / "small", workers=2, memory=0.9 * needed[0])
 
 
 HALF = """

@@ -23,9 +23,11 @@ def head(runs: Sequence[Opened], cases: Sequence[Case], answer: str) -> str:
     asked = listed(questions) if len(questions) > 1 else ""
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in Counter(run.summary["verdict"] for run in runs).items())
     of = "one case" if len(cases) == 1 else f"{len(cases)} cases"
+    counted, repeated = sum(len(case.runs) for case in cases), sum(case.repeated for case in cases)
+    again = f"; {repeated} of them the same as another to the bit, and not counted" if repeated else ""
     what = f"{len(runs)} runs of {of}: {verdicts}" if len(runs) > 1 else f"One run: {runs[0].summary['verdict']}"
-    note = f"{what}; intervals are 95% bootstrap intervals over seeds." if len(runs) > len(cases) else f"{what}; it says nothing about other seeds."
-    return f"<h1>{text(title)}</h1>{asked}{paragraph(answer, 'answer')}{paragraph(note, 'soft')}"
+    note = "intervals are 95% bootstrap intervals over seeds" if counted > len(cases) else "it says nothing about other seeds"
+    return f"<h1>{text(title)}</h1>{asked}{paragraph(answer, 'answer')}{paragraph(f'{what}{again}; {note}.', 'soft')}"
 
 
 def listing(runs: Sequence[Opened]) -> str:
