@@ -325,6 +325,8 @@ def timeline(run_dir: str | Path, to: str | Path | None = None, *, events: int =
     about = stored.about(path)
     made = stored.scenario_of(path, about, trust)
     target = path / "trace.json" if to is None else Path(to)
+    if not target.parent.is_dir():
+        raise ScenarioError(str(target), "", "no file can be made there: there is no such folder")
     (reporter or Quiet()).note("doing the run again, event by event")
     if stored.time_of(about.engine, about.how) == "wall":
         number = next((k for k in reversed(range(len(about.resumed) + 1)) if stored.recordings(path, k).is_dir()), None)

@@ -307,7 +307,7 @@ def test_no_two_functions_in_compiled_code_have_one_name():
     handles = [family.handle for family in (*families, bind(world, task=cartpole), bind(dopamine))]
     for handle in handles:
         address(handle)
-    for made in (*handles, compiled_loop.go, compiled_loop.take_all_in, compiled_loop.admit):
+    for made in (*handles, compiled_loop.go, compiled_loop.take_all_in, *(made for made, _ in compiled_loop.TOGETHER)):
         kept = list(Path(made._cache.cache_path).glob(f"*.{as_python(made).__qualname__}-*.{'?' * 20}.nbc"))
         assert kept, made
         for file in kept:  # one for each types of arguments
