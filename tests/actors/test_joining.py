@@ -8,7 +8,7 @@ from asyncnet.actors.reaper import leftovers
 from asyncnet.api import Quiet
 from support.teams import multiplexer
 
-SCENARIO = multiplexer("weight-max", {"task.decisions": 400, "links": {"default": {"delay": 0.5}}})
+SCENARIO = multiplexer("weight-max", {"task.decisions": 20_000, "links": {"default": {"delay": 0.5}}})
 
 
 class Looking(Quiet):
