@@ -54,9 +54,9 @@ def test_a_run_joins_the_ray_that_its_process_is_in_under_the_names_of_its_nodes
     assert ray.get(ray.put(3)) == 3
     assert list_named_actors(all_namespaces=True) == []
     assert before <= {process.pid for process in leftovers(ray_session.mark)}, "nothing was shut down that was there before"
-    longer = asyncnet.resume(result.run_dir, set={"task.decisions": 600})
+    longer = asyncnet.resume(result.run_dir, set={"task.decisions": 30_000})
     assert longer.engine == "ray"
-    assert longer.record.digest == asyncnet.run(SCENARIO.replace({"task.decisions": 600}), out=None).record.digest != result.record.digest
+    assert longer.record.digest == asyncnet.run(SCENARIO.replace({"task.decisions": 30_000}), out=None).record.digest != result.record.digest
 
 
 @pytest.mark.ray
