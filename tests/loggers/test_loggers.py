@@ -115,7 +115,9 @@ def test_what_was_logged_beyond_the_checkpoint_is_logged_again_and_once(tmp_path
     reached = len(rows_of(first.run_dir / "log.csv"))
     assert 0 < reached < 200
     # what a crash leaves: rows that came after the last checkpoint, and half a line
-    (first.run_dir / "log.csv").write_text((first.run_dir / "log.csv").read_text() + "2900,1.0,1.0,9.9,,,,0.5,,1.0\n2950,1.")
+    (first.run_dir / "log.csv").write_text(
+        (first.run_dir / "log.csv").read_text() + "2900,1.0,1.0,9.9,,,,0.5,,1.0\n" + "9" * 5000 + ",1.0,1.0,9.9,,,,0.5,,1.0\n2950,1."
+    )
     again = asyncnet.resume(first.run_dir, loggers=["tensorboard", "csv"])
     assert again.record.digest == whole.record.digest
     assert len(list((first.run_dir / "tb").iterdir())) == 2
