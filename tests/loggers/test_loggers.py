@@ -135,6 +135,12 @@ def test_replicas_have_a_log_each(tmp_path):
         assert logged == [float(row["rollout/mean_reward"]) for row in rows_of(result.run_dir / "progress.csv")]
 
 
+def test_a_logger_of_ones_own_hears_replicas_one_after_another():
+    logger = Kept()
+    asyncnet.replicate(scenario(), (1, 2), out=None, loggers=(each for each in (logger,)))
+    assert [call[0] for call in logger.calls if call[0] != "row"] == ["begin", "end", "close"] * 2
+
+
 class Kept:
     """A logger of one's own."""
 
