@@ -80,7 +80,7 @@ def replicate(
             try:
                 loop.prepare()  # once, so that no thread waits for another's compiler
             finally:
-                loop.nodes[0].close()
+                loop.nodes[0].close()  # type: ignore[attr-defined]  # the world
     futures: list[Future[Result]] = []
 
     def stop() -> None:
