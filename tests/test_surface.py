@@ -138,6 +138,35 @@ def test_replicas_refuse_an_unknown_option_too(file, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"seed": 3}, "seed: no option of replicas: each has one of `seeds`"),
+        ({"engine": "ray"}, "engine: no option of replicas: they run embedded, in this process"),
+        ({"loggers": ["csv", object()], "workers": 2}, "loggers: an object hears one run at a time, and there are several workers"),
+        ({"loggers": object(), "workers": 2}, "loggers: an object hears one run at a time, and there are several workers"),
+    ],
+)
+def test_replicas_refuse_what_would_not_be_theirs_each(options, said, file, tmp_path):
+    with pytest.raises(asyncnet.ScenarioError) as caught:
+        asyncnet.replicate(file, range(2), out=tmp_path / "runs", **options)
+    assert str(caught.value).startswith(said)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_replicas_close_the_task_of_every_loop_that_they_make(file, monkeypatch):
+    from asyncnet.loop.compiled.compiled_loop import CompiledLoop
+    from asyncnet.nodes.node import World
+
+    made, closed = [], []
+    prepare, close = CompiledLoop.prepare, World.close
+    monkeypatch.setattr(CompiledLoop, "prepare", lambda self, **how: made.append(self.nodes[0]) or prepare(self, **how))
+    monkeypatch.setattr(World, "close", lambda self: closed.append(self) or close(self))
+    asyncnet.replicate(file, range(2), out=None)
+    assert len(made) == 3
+    assert {id(node) for node in made} <= {id(node) for node in closed}
+
+
 def test_replace_takes_keys_as_toml_writes_them(file):
     scenario = asyncnet.load(file)
     clock = {"kind": "periodic", "period": 2.0}

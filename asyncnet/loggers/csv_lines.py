@@ -67,4 +67,4 @@ def _lines(path: Path, begun: int) -> list[list[str]]:
         read = list(csv.reader(io.StringIO(durable.read(path, LARGEST).decode())))
     except (OSError, ValueError, csv.Error):
         return []
-    return [line for line in read[1:] if len(line) == len(COLUMNS) and line[0].isascii() and line[0].isdigit() and int(line[0]) <= begun]
+    return [line for line in read[1:] if len(line) == len(COLUMNS) and line[0].isascii() and line[0].isdigit() and float(line[0]) <= begun]

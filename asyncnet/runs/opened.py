@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from asyncnet.runs import checkpoint, durable, stored, weights
+from asyncnet.runs import checkpoint, columns, stored, weights
 from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.scenario.schema import Scenario
-from asyncnet.text import in_a_line
-
-LARGEST = 1 << 28  # bytes of returns.csv, rewards.csv
 
 
 class Kept:
@@ -53,11 +49,7 @@ class Opened:
     def _values(self) -> list[float]:
         """Returns, or binned rewards, without pandas."""
         name, column = ("returns.csv", "return") if (self.path / "returns.csv").is_file() else ("rewards.csv", "mean_reward")
-        try:
-            lines = durable.read(self.path / name, LARGEST).decode().splitlines()
-            return [float(row[column]) for row in csv.DictReader(lines)]
-        except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-            raise ScenarioError(str(self.path / name), "", in_a_line(error)) from None
+        return columns.read(self.path / name, column)[column].tolist()
 
     @functools.cached_property
     def summary(self) -> dict[str, Any]:
@@ -80,30 +72,27 @@ class Opened:
         """Every episode's return, as a pandas series by episode; of a task without episodes mean rewards, by decision."""
         if (self.path / "returns.csv").is_file():
             return self.episodes["return"]
-        return self._frame("rewards.csv").set_index("decisions").iloc[:, 0]
+        return self._frame("rewards.csv", "decisions", "mean_reward").set_index("decisions")["mean_reward"]
 
     @functools.cached_property
     def episodes(self) -> Any:
         """Every episode as a pandas frame: its return, its length in decisions, and `decisions`, after how many of the run it ended."""
-        return self._frame("returns.csv").set_index("episode")
+        return self._frame("returns.csv", "episode", "return").set_index("episode")
 
     @functools.cached_property
     def probes(self) -> Any:
         """What was probed, a row each time, as a pandas frame by decision."""
-        return self._frame("probes.csv").set_index("decisions")
+        return self._frame("probes.csv", "decisions").set_index("decisions")
 
     @functools.cached_property
     def progress(self) -> Any:
         """The rows of progress as a pandas frame."""
-        return self._frame("progress.csv")
+        return self._frame("progress.csv", "decisions")
 
-    def _frame(self, name: str) -> Any:
+    def _frame(self, name: str, *needed: str) -> Any:
         import pandas
 
-        try:
-            return pandas.read_csv(self.path / name, float_precision="round_trip")
-        except (OSError, ValueError) as error:
-            raise ScenarioError(str(self.path / name), "", in_a_line(error)) from None
+        return pandas.DataFrame(columns.read(self.path / name, *needed))
 
 
 def open(run_dir: str | Path, *, trust: bool = False) -> Opened:

@@ -21,6 +21,7 @@ from asyncnet.kernels.kernel import telling
 from asyncnet.runs.embedded import loop_of
 from asyncnet.runs.memory import GIB, check
 from asyncnet.runs.record import Reporter
+from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.scenario.names import ScenarioName
 from asyncnet.scenario.schema import Scenario
 
@@ -34,6 +35,8 @@ FIGURES = (
     "on_time",
     "decisions_per_second",
 )
+
+REFUSED = {"seed": "each has one of `seeds`", "engine": "they run embedded, in this process"}  # of what a run takes
 
 
 def replicate(
@@ -49,11 +52,18 @@ def replicate(
     """Run a scenario with each of `seeds`, `workers` at a time, and return the results in the order of the seeds.
 
     Each has its own run directory under `out` (None: none) and the digest it would have alone. `memory` is what all may take together, in GiB. `options` are
-    those of the embedded engine. KeyboardInterrupt ends all early; what was not begun is left out. Raises ScenarioError for a bad scenario, ValueError for
-    fewer than one worker.
+    those of `run`, embedded. KeyboardInterrupt ends all early; what was not begun is left out. Raises ScenarioError for a bad scenario or option, ValueError
+    for fewer than one worker.
     """
     if workers < 1:
         raise ValueError(f"at least one worker, got {workers}")
+    for option, why in REFUSED.items():
+        if option in options:
+            raise ScenarioError(option, "", f"no option of replicas: {why}")
+    given = options.get("loggers", ())
+    options["loggers"] = [given] if isinstance(given, str) or not isinstance(given, Iterable) else [*given]  # each run goes through them
+    if workers > 1 and not all(isinstance(each, str) for each in options["loggers"]):
+        raise ScenarioError("loggers", "", "an object hears one run at a time, and there are several workers; of a logger by name each run has its own")
     api.check_options("embedded", options.keys() - inspect.signature(api.run).parameters.keys())
     made = scenario if isinstance(scenario, Scenario) else api.load(scenario)
     variants = [made.replace(seed=seed) for seed in seeds]
@@ -66,7 +76,11 @@ def replicate(
 
         with telling(shared.shown.note):
             compile_ahead(variants[0])
-            CompiledLoop(variants[0], Virtual()).prepare()  # once, so that no thread waits for another's compiler
+            loop = CompiledLoop(variants[0], Virtual())
+            try:
+                loop.prepare()  # once, so that no thread waits for another's compiler
+            finally:
+                loop.nodes[0].close()  # type: ignore[attr-defined]  # the world
     futures: list[Future[Result]] = []
 
     def stop() -> None:

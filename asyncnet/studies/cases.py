@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,15 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from asyncnet.runs import durable, stored
+from asyncnet.loop.ledger import COLUMNS
+from asyncnet.runs import columns, stored
 from asyncnet.runs.opened import Opened
 from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.scenario.schema import Scenario, check
 from asyncnet.studies import table
 from asyncnet.studies.sweep import Swept
-from asyncnet.text import in_a_line
 
-LARGEST = 64 << 20  # bytes of a ledger
 CASE = "case"  # the column that tells cases of run directories apart
 CURVES = {  # the figure of a row of progress that stands for an outcome, and its name
     "return": ("rollout/ep_rew_mean", "mean return of the last 100 episodes"),
@@ -56,8 +53,9 @@ class Case(NamedTuple):
 
 
 def outcome_of(runs: Sequence[Opened]) -> str:
-    """What runs are scored by: the first of table.OUTCOMES that all of them have."""
-    return next((figure for figure in table.OUTCOMES if all(run.summary.get(figure) is not None for run in runs)), table.OUTCOMES[-1])
+    """What runs are scored by: the first of table.OUTCOMES that all of them have but those that have none, for they were stopped before there was one."""
+    had = [figures for run in runs if (figures := {figure for figure in table.OUTCOMES if run.summary.get(figure) is not None})]
+    return next((figure for figure in table.OUTCOMES if had and all(figure in figures for figures in had)), table.OUTCOMES[-1])
 
 
 def curve_name(outcome: str) -> tuple[str, str]:
@@ -120,16 +118,19 @@ def of_runs(runs: Sequence[Opened], outcome: str) -> list[Case]:
         for run in every:
             once.setdefault(run.summary["digest"] or run.path, run)  # without a digest it is not known to be another's
         several = [*once.values()]
-        rows = [row for run in several for row in (run.progress.to_dict("records"),)]
-        ran = [
-            Ran(run.scenario.seed, run.scenario, run.summary, _ledger(run.path), curve_of(outcome, _clean(row))) for run, row in zip(several, rows, strict=True)
-        ]
+        ran = [Ran(run.scenario.seed, run.scenario, run.summary, _ledger(run.path), _curve(run.path, outcome)) for run in several]
         made.append(Case((name,) if len(names) > 1 else (), name, ran, len(every) - len(several)))
     return made
 
 
-def _clean(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [{key: value for key, value in row.items() if not math.isnan(value)} for row in rows]  # one that a row does not have
+def _curve(path: Path, outcome: str) -> tuple[np.ndarray, np.ndarray]:
+    """The same as curve_of, from progress.csv; nothing where there is none: the run was stopped before its first row."""
+    file, key = path / "progress.csv", curve_name(outcome)[0]
+    found = columns.read(file, "decisions") if file.is_file() else {}
+    if key not in found:
+        return np.zeros(0), np.zeros(0)
+    known = ~(np.isnan(found[key]) | np.isnan(found["decisions"]))  # a row may not have it
+    return found["decisions"][known].astype(float), found[key][known].astype(float)
 
 
 def _told_apart(runs: Sequence[Opened]) -> list[str]:
@@ -165,11 +166,11 @@ def _ledger(path: Path) -> dict[str, dict[str, Any]]:
     file = path / "ledger.csv"
     if not file.is_file():
         return {}
-    try:
-        lines = durable.read(file, LARGEST).decode().splitlines()
-        return {row.pop("link"): {key: int(value) for key, value in row.items()} for row in csv.DictReader(lines)}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ScenarioError(str(file), "", f"cannot be read: {in_a_line(error)}") from None
+    found = columns.read(file, *COLUMNS, words="link")
+    if broken := [key for key in COLUMNS if found[key].dtype != np.int64]:
+        raise ScenarioError(str(file), broken[0], "is not a count in every line")
+    counts = zip(*(found[key].tolist() for key in COLUMNS), strict=True)
+    return {link: dict(zip(COLUMNS, row, strict=True)) for link, row in zip(found["link"].tolist(), counts, strict=True)}
 
 
 def _whole(books: Any) -> bool:

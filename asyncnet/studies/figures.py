@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 COLUMN, PAGE = 3.4, 7.0  # inches: one column, two
 WIDTHS = {COLUMN: "", PAGE: "-wide"}  # and what that adds to a figure's name
 TALLEST = 9.0  # inches
+LONGEST_NAME = 240  # bytes of a file's name: file systems take 255, and it has a longer one while it is written
 FORMATS = ("svg", "pdf", "png")
 DPI = 300  # of a PNG
 MOST_CURVES = 10  # more cannot be told apart
@@ -158,6 +160,15 @@ def encoded(figure: Figure, kind: str) -> bytes:
         figure.savefig(file, format=kind, dpi=DPI, metadata={dated: None} if dated else {"Software": None})
     figure.set_layout_engine("none")
     return file.getvalue()
+
+
+def file_name(name: str, end: str) -> str:
+    """The name of a figure's file: one that no file system takes is cut short, and a digest tells it from others that begin alike."""
+    plain, room = name.replace("/", "-"), LONGEST_NAME - len(end)
+    if plain == name and len(name.encode()) <= room:
+        return f"{name}{end}"
+    digest = f"-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    return f"{plain.encode()[: room - len(digest)].decode(errors='ignore')}{digest}{end}"
 
 
 def save(figure: Figure, path: Path) -> None:

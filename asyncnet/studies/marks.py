@@ -1,7 +1,9 @@
 """What is ticked, crossed or left open for a rule, and by which figures.
 
-A share of what is learned is kept per seed:    kept = (score - floor) / (score in step - floor),    floor: the score when every reward is lost
-and a mark that rests on one is a tick where its whole 95% interval is at least HALF, a cross where all of it is below, and left open between.
+A share of what is learned is kept:    kept = sum (score - floor) / sum (score in step - floor),    floor: the score when every reward is lost
+
+over the seeds that have all three, one that learns nothing in step among them. A mark that rests on a share is a tick where its whole 95% interval is at least
+HALF, a cross where all of it is below, and left open between.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from typing import Any, NamedTuple
 
 from asyncnet.studies.experiments import FREE, IN_STEP, NO_REWARD, NONE, RANDOM
 from asyncnet.studies.locality import NEIGHBOURS, Heard
-from asyncnet.studies.statistics import Interval, interval
+from asyncnet.studies.statistics import Interval, interval, ratio
 
 HALF = 0.5
 COLUMNS = {
@@ -53,8 +55,8 @@ Scores = Mapping[str, Mapping[int, float]]  # of an experiment, by seed
 
 def kept(scores: Scores, of: str, floor: str = NO_REWARD) -> Interval:
     """The share of what is learned in step, above the floor, that is there in another experiment."""
-    seeds = [seed for seed in scores.get(of, {}) if seed in scores[IN_STEP] and seed in scores[floor] and scores[IN_STEP][seed] > scores[floor][seed]]
-    return interval([(scores[of][seed] - scores[floor][seed]) / (scores[IN_STEP][seed] - scores[floor][seed]) for seed in seeds])
+    seeds = sorted(scores.get(of, {}).keys() & scores[IN_STEP].keys() & scores[floor].keys())
+    return ratio([scores[of][seed] - scores[floor][seed] for seed in seeds], [scores[IN_STEP][seed] - scores[floor][seed] for seed in seeds])
 
 
 def gained(scores: Scores) -> Interval:
@@ -120,7 +122,8 @@ def _feedback(heard: Heard, scores: Scores, where: str) -> tuple[bool | None, st
     still = f"{heard.still:.0%} of what a unit is told comes while its outgoing weights stand still"
     share = kept(scores, RANDOM, NONE)
     if share.n == 0:
-        return None, "reads weights", f"what is told upstream changes with the sender's weights; {still}. It has not been tried with other weights", (where,)
+        open_for = "In step it brings nothing that could be kept" if scores.get(RANDOM) else "It has not been tried with other weights"
+        return None, "reads weights", f"what is told upstream changes with the sender's weights; {still}. {open_for}", (where,)
     holds = judged(share)
     why = f"with fixed random weights in the feedback {_share(share)} of what feedback brings is kept; {still}"
     return holds, f"random: {_short(share)}", why, (where, IN_STEP, RANDOM, NONE)

@@ -1,7 +1,7 @@
 """Studies and runs as one page: self-contained, opened from disk, readable in print, light and dark; and its figures as files for a paper.
 
 report.html               question, answer, pictures, statistics, what happened to messages, clocks and actions, runs, scenario, versions, the command
-figures/NAME.svg          and .pdf and .png, for one column; NAME-wide for two
+figures/NAME.svg          and .pdf and .png, for one column; NAME-wide for two; where there are several parts NAME begins with theirs, numbered if two are alike
 """
 
 from __future__ import annotations
@@ -80,8 +80,9 @@ def _written(folder: Path, studies: Sequence[Swept], runs: Sequence[Opened], out
     try:
         durable.make(folder / "figures")
         articles = []
+        alike = len({name for name, _ in parts}) < len(parts)  # studies of one name, from two folders, and their figures go into one
         for number, (name, part) in enumerate(parts):
-            prefix = f"{name}-" if len(parts) > 1 else ""
+            prefix = f"{number + 1}-{name}-" if alike else f"{name}-" if len(parts) > 1 else ""
             articles.append(f'<article id="part-{number}">{part.page(folder / "figures", prefix, f"p{number}")}</article>')
         names = [name for name, _ in parts]
         title = names[0] if len(names) == 1 else ", ".join(names)
@@ -107,7 +108,7 @@ class Part:
                 drawn = picture.drawn(width)
                 for kind in figures.FORMATS:
                     data = figures.encoded(drawn, kind)
-                    durable.replace(folder / f"{named}{picture.name}{figures.WIDTHS[width]}.{kind}", data)
+                    durable.replace(folder / figures.file_name(f"{named}{picture.name}", f"{figures.WIDTHS[width]}.{kind}"), data)
                     if kind == "svg" and width == picture.widths[0]:
                         shown.append(inline.figure(picture, drawn, data.decode(), f"{prefix}-{number}", wide=width == PAGE))
         return f'{self.head}<div class="pictures">{"".join(shown)}</div>{self.tail}'

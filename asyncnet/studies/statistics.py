@@ -3,6 +3,7 @@
     interval              of a statistic over seeds: bootstrap, percentile, 95%, keyed, so that a table repeats
     iqm                   interquartile mean: the mean of the middle half (scipy's trimmed mean; rliable's definition)
     paired                mean of the differences of runs that share a seed, with its interval
+    ratio                 of two sums over seeds, with its interval: no seed of which the second is small, or none, decides it
     improvement           P(X > Y) + P(X = Y) / 2 over all pairs of runs (Mann-Whitney's U / nm; rliable's probability of improvement)
     profile               share of runs with a score above tau, for each tau (rliable's performance profile)
     to_threshold          decisions, or episodes, until the running mean first reaches a score, and stays there; infinite for a run that never does
@@ -59,6 +60,25 @@ def paired(one: Mapping[int, float], other: Mapping[int, float]) -> Interval:
     """The mean of one - other over the seeds that both have."""
     seeds = sorted(one.keys() & other.keys())
     return interval([one[seed] - other[seed] for seed in seeds])
+
+
+def ratio(parts: Sequence[float], wholes: Sequence[float]) -> Interval:
+    """The sum of the parts over that of the wholes, pairs drawn together; of no pairs where that is no more than zero.
+
+    A draw in which the wholes come to no more than zero could be anything, and makes the interval wider at both ends.
+    """
+    both = np.array([pair for pair in zip(parts, wholes, strict=True) if np.isfinite(pair).all()], dtype=float).reshape(-1, 2)
+    part, whole = both.sum(axis=0)
+    if not whole > 0.0:
+        return Interval(np.nan, np.nan, np.nan, 0)
+    if len(both) == 1:
+        return Interval(float(part / whole), np.nan, np.nan, 1)
+    sums = both[np.random.default_rng(0).integers(len(both), size=(RESAMPLES, len(both)))].sum(axis=1)
+    known = sums[:, 1] > 0.0
+    shares = np.divide(sums[:, 0], sums[:, 1], out=np.zeros(RESAMPLES), where=known)
+    low = np.quantile(np.where(known, shares, -np.inf), (1.0 - LEVEL) / 2.0, method="lower")
+    high = np.quantile(np.where(known, shares, np.inf), (1.0 + LEVEL) / 2.0, method="higher")
+    return Interval(float(part / whole), float(low), float(high), len(both))
 
 
 def improvement(one: Sequence[float], other: Sequence[float]) -> Interval:

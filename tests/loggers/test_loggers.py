@@ -115,7 +115,9 @@ def test_what_was_logged_beyond_the_checkpoint_is_logged_again_and_once(tmp_path
     reached = len(rows_of(first.run_dir / "log.csv"))
     assert 0 < reached < 200
     # what a crash leaves: rows that came after the last checkpoint, and half a line
-    (first.run_dir / "log.csv").write_text((first.run_dir / "log.csv").read_text() + "2900,1.0,1.0,9.9,,,,0.5,,1.0\n2950,1.")
+    (first.run_dir / "log.csv").write_text(
+        (first.run_dir / "log.csv").read_text() + "2900,1.0,1.0,9.9,,,,0.5,,1.0\n" + "9" * 5000 + ",1.0,1.0,9.9,,,,0.5,,1.0\n2950,1."
+    )
     again = asyncnet.resume(first.run_dir, loggers=["tensorboard", "csv"])
     assert again.record.digest == whole.record.digest
     assert len(list((first.run_dir / "tb").iterdir())) == 2
@@ -131,6 +133,12 @@ def test_replicas_have_a_log_each(tmp_path):
     for result in results:
         logged = [float(row["rollout/mean_reward"]) for row in rows_of(result.run_dir / "log.csv")]
         assert logged == [float(row["rollout/mean_reward"]) for row in rows_of(result.run_dir / "progress.csv")]
+
+
+def test_a_logger_of_ones_own_hears_replicas_one_after_another():
+    logger = Kept()
+    asyncnet.replicate(scenario(), (1, 2), out=None, loggers=(each for each in (logger,)))
+    assert [call[0] for call in logger.calls if call[0] != "row"] == ["begin", "end", "close"] * 2
 
 
 class Kept:

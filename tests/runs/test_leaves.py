@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 
@@ -111,6 +112,28 @@ asyncnet.run(made, out={str(tmp_path)!r}, checkpoint=1e-6, on_progress=look, eve
     (only,) = found.checkpoints
     with pytest.raises(ScenarioError, match=r"weights\.safetensors"):
         _ = only.weights
+
+
+@pytest.mark.parametrize(
+    ("file", "part", "text", "why"),
+    [
+        ("rewards.csv", "returns", "at,mean_reward\n20,0.5\n", "there is no column 'decisions'"),
+        ("rewards.csv", "returns", "decisions,mean_reward\n20,\x1b[31m\n", "could not convert string to float"),
+        ("returns.csv", "episodes", "number,return\n1,0.5\n", "there is no column 'episode'"),
+        ("probes.csv", "probes", "actor.1.weight_norm\n0.5\n", "there is no column 'decisions'"),
+        ("progress.csv", "progress", "", "there is no column 'decisions'"),
+        ("progress.csv", "progress", None, "No such file"),
+    ],
+)
+def test_a_file_of_a_run_that_is_damaged_or_not_there_is_named_with_the_reason(file, part, text, why, run, tmp_path):
+    path = shutil.copytree(run.run_dir, tmp_path / "run")
+    (path / file).unlink(missing_ok=True)
+    if text is not None:
+        (path / file).write_text(text)
+    with pytest.raises(ScenarioError, match=why) as caught:
+        getattr(asyncnet.open(path), part)
+    assert caught.value.where == str(path / file)
+    assert "\x1b" not in str(caught.value)
 
 
 def by_hand(rows, streams):

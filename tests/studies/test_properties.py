@@ -196,6 +196,21 @@ def test_half_of_what_is_learned_in_step_has_to_be_kept_with_its_whole_interval(
     assert marks._free(scores, {FREE: "waits"}, learns=True)[:2] == (False, "refused")
 
 
+def test_a_seed_that_learns_nothing_in_step_counts_and_does_not_decide():
+    scores = {IN_STEP: {1: 1.0, 2: 0.9, 3: 0.001, 4: -0.1}, NO_REWARD: dict.fromkeys(range(1, 5), 0.0), FREE: {1: 0.5, 2: 0.4, 3: 0.2, 4: 0.1, 5: 9.0}}
+    found = marks.kept(scores, FREE)
+    assert (found.n, found.value) == (4, pytest.approx(1.2 / 1.801))
+    assert found.low < found.value < found.high
+
+
+def test_feedback_that_brings_nothing_in_step_leaves_the_mark_open_and_says_so():
+    told = locality.Heard(10, 2, "", (), (1.0, 1.0), True, 10, 1.0, 0.5)
+    scores = few(1.0) | {NONE: dict.fromkeys(range(4), 1.5), RANDOM: dict.fromkeys(range(4), 1.0)}
+    found = marks._feedback(told, scores, FREE)
+    assert found[:2] == (None, "reads weights")
+    assert found[2].endswith("In step it brings nothing that could be kept")
+
+
 def test_symmetric_feedback_is_crossed_where_random_weights_lose_most_of_what_feedback_brings():
     told = locality.Heard(10, 2, "", (), (1.0, 1.0), True, 10, 1.0, 0.5)
     scores = few(1.0) | {NONE: dict(enumerate([0.2, 0.21, 0.19, 0.2]))}

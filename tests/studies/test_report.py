@@ -3,15 +3,17 @@
 import base64
 import hashlib
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
+import asyncnet
 from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.studies import cases, comparisons, figures, statistics, sweep, table
 from asyncnet.studies.page import compared
-from asyncnet.studies.report import about_study, report
+from asyncnet.studies.report import Part, about_study, report
 from asyncnet.studies.study import checked
 
 STUDY = {
@@ -249,9 +251,33 @@ def test_the_command_writes_the_same_page_whenever_it_is_asked_and_refuses_anoth
     assert command("report")[0] == 64
 
 
+def test_studies_of_one_name_and_a_study_called_as_the_runs_are_have_figures_each(few, command, tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "FORMATS", ("svg",))
+    other = shutil.copytree(few.folder, tmp_path / "few")
+    again = {file.name for file in (report(few.folder, to=tmp_path / "alone").parent / "figures").iterdir()}
+    both = report(few.folder, other, to=tmp_path / "both").parent / "figures"
+    assert {file.name for file in both.iterdir()} == {f"{number}-few-{name}" for number in (1, 2) for name in again}
+    (other / "study.toml").write_text((other / "study.toml").read_text().replace('name = "few"', 'name = "runs"', 1))
+    run = asyncnet.run(asyncnet.load("multiplexer3-weight-max", settings=["task.decisions=200"]), out=tmp_path / "runs").run_dir
+    names = {file.name.partition("-")[0] for file in (report(other, run, to=tmp_path / "third").parent / "figures").iterdir()}
+    assert names == {"1", "2"}
+    names = {file.name.partition("-")[0] for file in (report(few.folder, run, to=tmp_path / "fourth").parent / "figures").iterdir()}
+    assert names == {"few", "runs"}
+
+
+def test_a_figure_whose_name_no_disk_takes_has_a_shorter_one_of_its_own(few, tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "FORMATS", ("svg",))
+    picture = picture_of(few, "learning")
+    long = [picture._replace(name=name) for name in ("é" * 200 + "a", "é" * 200 + "b", "paired-a/b", "paired-a-b")]
+    Part("", iter(long), "").page(tmp_path, "few-", "p0")
+    files = [file.name for file in tmp_path.iterdir()]
+    assert len(files) == 4 * len(picture.widths)
+    assert max(len(name.encode()) for name in files) <= 240
+    assert {"few-paired-a-b.svg", "few-paired-a-b-wide.svg"} <= set(files)
+
+
 def test_cells_that_do_not_say_their_scenario_are_reported_without_what_needs_it(few, tmp_path):
     import json
-    import shutil
 
     folder = shutil.copytree(few.folder, tmp_path / "few")
     for cell in (folder / "cells").iterdir():

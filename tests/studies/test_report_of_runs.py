@@ -181,6 +181,45 @@ def test_a_damaged_summary_or_ledger_is_a_line(runs, tmp_path):
         report(run)
 
 
+WORD = "decisions,rollout/mean_reward\n10,0.5\n20,high\n"
+BOOKS = "sent,duplicated,delivered,lost,refused,expired,in_flight"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "why"),
+    [
+        ("progress.csv", WORD, "could not convert string to float: 'high'"),
+        ("progress.csv", "rollout/mean_reward\n0.5\n", "there is no column 'decisions'"),
+        ("progress.csv", "decisions,rollout/mean_reward\n10\n", "line 2 has 1 values, not 2"),
+        ("progress.csv", "decisions,decisions\n1,2\n", "two columns of one name"),
+        ("progress.csv", "", "there is no column 'decisions'"),
+        ("ledger.csv", "link,lost\nactivity world -> actor.1,0\n", "there is no column 'sent'"),
+        ("ledger.csv", f"link,{BOOKS}\nactivity world -> actor.1,1,0,1.5,0,0,0,0\n", "delivered: is not a count in every line"),
+        ("ledger.csv", f"link,{BOOKS}\nactivity world -> actor.1,{'9' * 5000},0,1,0,0,0,0\n", "sent: is not a count in every line"),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_a_line_that_names_it(file, text, why, runs, command, tmp_path):
+    run = shutil.copytree(runs[0], tmp_path / "run")
+    (run / file).write_text(text)
+    code, out, err = command("report", run)
+    assert (code, out, err.count("\n")) == (64, "", 1), err
+    assert err.startswith(f"asyncnet: {run / file}: ")
+    assert why in err
+
+
+def test_a_run_that_was_stopped_before_its_first_row_is_reported_beside_others(runs, tmp_path):
+    early = shutil.copytree(runs[1], tmp_path / "early")
+    for name in ("progress.csv", "rewards.csv", "ledger.csv"):
+        (early / name).unlink()
+    summary = json.loads((early / "summary.json").read_text())
+    gone = dict.fromkeys(("mean_reward", "last_mean_reward", "on_time", "missing", "action_delay"))
+    (early / "summary.json").write_text(json.dumps({**summary, **gone, "decisions": 0, "lateness": [], "stopped": "interrupted", "digest": ""}))
+    page = Page(report(runs[0], early, to=tmp_path / "page").read_text())
+    assert "2 runs of one case" in page.words
+    assert "learning" in {figure["data-name"] for figure in page.figures}
+    assert cases.outcome_of([asyncnet.open(early), asyncnet.open(runs[0])]) == "last_mean_reward"
+
+
 def test_a_setting_that_was_changed_is_told_with_what_ships():
     assert page_of_runs._changed("task.decisions", [50000, 300]) == "task.decisions = 300; as shipped: 50000"
     assert page_of_runs._changed("clocks", [None, 1]) == "clocks = 1; as shipped: not set"

@@ -63,3 +63,21 @@ def test_samples_to_a_threshold_are_those_until_a_curve_first_reaches_it():
     curve = [(10, 0.1), (20, 0.6), (30, 0.4), (40, 0.9)]
     assert statistics.to_threshold(curve, 0.5) == 20.0
     assert statistics.to_threshold(curve, 0.95) == math.inf
+
+
+def test_a_ratio_is_of_sums_of_pairs_and_unbounded_where_the_second_may_be_nothing():
+    even = statistics.ratio([1.0, 2.0, 3.0], [2.0, 4.0, 6.0])
+    assert even == (0.5, 0.5, 0.5, 3)
+    assert statistics.ratio([1.0, np.nan, 2.0], [1.0, 1.0, 3.0])[::3] == (0.75, 2)
+    assert statistics.ratio([1.0], [4.0])[::3] == (0.25, 1)
+    assert np.isnan(statistics.ratio([1.0], [4.0]).low)
+    for nothing in (([], []), ([1.0, 1.0], [1.0, -1.0])):
+        assert statistics.ratio(*nothing).n == 0
+    wild = statistics.ratio([1.0, 1.0, 1.0], [3.0, -1.0, -1.0])
+    assert (wild.value, wild.low, wild.high) == (3.0, -np.inf, np.inf)
+    random = np.random.default_rng(1)
+    wholes = random.uniform(1.0, 2.0, 40)
+    parts = 0.7 * wholes + random.normal(0.0, 0.2, 40)
+    found = statistics.ratio(parts, wholes)
+    error = np.std(parts - found.value * wholes, ddof=1) / wholes.mean() / 40**0.5  # of a ratio of means, by linearisation
+    assert (found.low, found.high) == (pytest.approx(found.value - 1.96 * error, abs=0.5 * error), pytest.approx(found.value + 1.96 * error, abs=0.5 * error))
