@@ -197,6 +197,7 @@ BOOKS = "sent,duplicated,delivered,lost,refused,expired,in_flight"
         ("ledger.csv", f"link,{BOOKS}\nactivity world -> actor.1,1,0,1.5,0,0,0,0\n", "delivered: is not a count in every line"),
         ("ledger.csv", f"link,{BOOKS}\nactivity world -> actor.1,{'9' * 5000},0,1,0,0,0,0\n", "sent: is not a count in every line"),
     ],
+    ids=["word", "no decisions", "short line", "twins", "empty", "nothing sent", "half a message", "many digits"],
 )
 def test_a_damaged_file_of_a_run_is_a_line_that_names_it(file, text, why, runs, command, tmp_path):
     run = shutil.copytree(runs[0], tmp_path / "run")
