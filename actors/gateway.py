@@ -16,7 +16,7 @@ from asyncnet.kernels.kernel import entry, row_at
 from asyncnet.kernels.pointer import numbers_at, wholes_at
 from asyncnet.kernels.shared_words import load, system
 from asyncnet.loop.compiled.agenda import KIND_SHIFT
-from asyncnet.loop.compiled.arrivals import PROMISE
+from asyncnet.loop.compiled.arrivals import LATEST, PROMISE
 from asyncnet.loop.compiled.ring import (
     AT,
     BELL_AT,
@@ -170,7 +170,7 @@ class Gateway:
         while not self._closed:
             for rows, numbers, sent in self._courier.receive(WAIT):
                 self.moved += 1
-                if (n := self._from(int(rows[-1, 1]))) is None:
+                if (n := self._from(int(rows[-1, 1]))) is None or not 0 <= sent < LATEST:
                     self._courier.malformed += len(rows)
                     continue
                 first = at = 0

@@ -185,7 +185,7 @@ def corrupted(random, words, expected, width):
     record = [random.integers(1, 10**9), random.integers(0, 10**6), code, random.integers(0, 10**6), random.integers(0, 100), size]
     kind = random.integers(8)
     if kind < 6:
-        record[kind] = [-1, 0, 2**62, -(2**63), 2**63 - 1, width + 1, int(random.integers(-(2**63), 2**63 - 1))][random.integers(7)]
+        record[kind] = [-1, 0, 2**50, 2**62, -(2**63), 2**63 - 1, width + 1, int(random.integers(-(2**63), 2**63 - 1))][random.integers(8)]
     elif kind == 6:
         record[2] = int(as_python(who)(int(random.integers(0, 32)), int(random.integers(0, 50)), int(random.integers(0, 50))))
     return [int(value) for value in record], max(0, min(int(record[5]), width + 3))
@@ -222,6 +222,8 @@ def test_no_record_whatever_stands_in_it_does_more_than_be_counted(pair):
             loop._lay_out()  # forget them
     rows = loop.under_way().rows
     assert {*rows[:, 1].tolist()} <= {*CHANNELS.values(), TICK, TURN}
+    assert rows[:, 0].min() >= 0
+    assert rows[:, 0].max() < 2**50, "else the time until then would be none that a loop can wait for"
     assert loop.malformed > RECORDS // 4
     assert arrived > RECORDS // 10, "and those with which nothing is wrong come through"
 
