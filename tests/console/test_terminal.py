@@ -179,7 +179,7 @@ def in_a_window(words, folder, until="", send=b"", columns=80, **environment):
 def test_after_ctrl_c_in_a_terminal_the_printed_command_finishes_the_run(tmp_path):
     (tmp_path / "it.toml").write_text(check(small(task={"decisions": 1000}), "small").toml())
     out = "a folder; with 'signs'"
-    code, seen = in_a_window(["run", "it.toml", "--out", out, "--log", "csv", "--set", "task.decisions=40000"], tmp_path, "a second", b"\x03")
+    code, seen = in_a_window(["run", "it.toml", "--out", out, "--log", "csv", "--set", "task.decisions=400000"], tmp_path, "a second", b"\x03")
     assert code == 130
     assert "\x1b[?25l" in seen
     assert seen.rindex("\x1b[?25h") > seen.rindex("\x1b[?25l"), "the cursor is seen again"
@@ -199,7 +199,7 @@ def test_after_ctrl_c_in_a_terminal_the_printed_command_finishes_the_run(tmp_pat
     steps = [int(line.partition(",")[0]) for line in (path / "log.csv").read_text().splitlines()[1:]]
     assert steps == sorted(set(steps))
     assert len(steps) > len(logged)
-    assert steps[-1] == 40_000
+    assert steps[-1] == 400_000
 
 
 @pytest.mark.parametrize("width", [60, 80, 100])
