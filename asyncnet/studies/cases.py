@@ -58,8 +58,13 @@ def outcome_of(runs: Sequence[Opened]) -> str:
     return next((figure for figure in table.OUTCOMES if had and all(figure in figures for figures in had)), table.OUTCOMES[-1])
 
 
+def has_curve(outcome: str) -> bool:
+    """Whether a run's progress tells of an outcome; what else is asked for (actions on time, say) is known at the end only."""
+    return any(word in outcome for word in CURVES)
+
+
 def curve_name(outcome: str) -> tuple[str, str]:
-    """The figure of a row of progress that stands for an outcome, and its name in words."""
+    """The figure of a row of progress that stands for an outcome, or for what is learned where none does, and its name in words."""
     return next(found for word, found in CURVES.items() if word in outcome or word == "reward")
 
 

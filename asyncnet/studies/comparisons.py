@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from asyncnet.studies import statistics
-from asyncnet.studies.cases import Case, labelled
+from asyncnet.studies.cases import Case, has_curve, labelled
 from asyncnet.studies.figures import LESS_IS_BETTER, better
 
 STAY = 5  # rows of progress for which a score is held before it counts as reached: early ones are means of few decisions
@@ -63,7 +63,9 @@ def _difference(column: str, others: str, value: Any, first: Any, case: Case, he
 
 
 def middle(cases: Sequence[Case], outcome: str) -> float | None:
-    """A score half way from the first tenth of all runs to the end of the best case's; None where that is no way up."""
+    """A score half way from the first tenth of all runs to the end of the best case's; None where that is no way up, or no curve tells of the outcome."""
+    if not has_curve(outcome):
+        return None
     sign = -1.0 if outcome in LESS_IS_BETTER else 1.0
     ends = [sign * float(np.mean(case.scores(outcome))) for case in cases if case.scores(outcome)]
     begins = [sign * float(run.curve[1][: -(-run.curve[1].size // 10)].mean()) for case in cases for run in case.runs if run.curve[0].size > 1]

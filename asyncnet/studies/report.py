@@ -16,7 +16,7 @@ from asyncnet.runs.opened import Opened
 from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.studies import cases as made_of
 from asyncnet.studies import comparisons, figures, happened, sweep, table
-from asyncnet.studies.cases import Case, outcome_of
+from asyncnet.studies.cases import Case, has_curve, outcome_of
 from asyncnet.studies.figures import MOST_CURVES, PAGE, Picture
 from asyncnet.studies.page import compared, html, inline
 from asyncnet.studies.page import happened as pages_happened
@@ -146,6 +146,8 @@ class _Known:
     """What is known of cases, computed once for pictures and tables."""
 
     def __init__(self, cases: Sequence[Case], columns: Sequence[str], outcome: str, threshold: float | None) -> None:
+        if threshold is not None and not has_curve(outcome):
+            raise ScenarioError("--threshold", "", f"a run says its {outcome.replace('_', ' ')} at its end only, so when it was reached is not known")
         self.cases, self.columns, self.outcome, self.asked = cases, columns, outcome, threshold
         self.ways = [happened.on_their_way(case) for case in cases]
         self.firings = [happened.firings(case, ways) for case, ways in zip(cases, self.ways, strict=True)]

@@ -10,7 +10,7 @@ from studies.test_report import Page
 
 import asyncnet
 from asyncnet.scenario.mistakes import ScenarioError
-from asyncnet.studies import cases, figures, happened
+from asyncnet.studies import cases, comparisons, figures, happened
 from asyncnet.studies.page import runs as page_of_runs
 from asyncnet.studies.pictures import traffic
 from asyncnet.studies.report import about_runs, report
@@ -80,6 +80,18 @@ def test_runs_on_real_clocks_are_another_case_than_those_in_simulated_time(opene
 def test_a_threshold_is_a_number(runs, tmp_path):
     with pytest.raises(ScenarioError, match="--threshold: a score, got nan"):
         report(runs[0], threshold=float("nan"), to=tmp_path / "page")
+    assert not (tmp_path / "page").exists()
+
+
+def test_a_figure_that_progress_does_not_tell_has_no_threshold(opened, runs, tmp_path):
+    several = [*cases.of_runs(opened, "on_time"), *cases.of_runs(opened, "last_mean_reward")]
+    assert all(run.curve[0].size > 1 for case in several for run in case.runs), "there is a curve, of the reward"
+    raised = [case._replace(runs=[run._replace(summary=run.summary | {"on_time": 9.0, "last_mean_reward": 9.0}) for run in case.runs]) for case in several]
+    assert comparisons.middle(raised, "last_mean_reward") is not None
+    assert comparisons.middle(raised, "on_time") is None
+    assert "Decisions to a threshold" not in about_runs(opened, "on_time").tail
+    with pytest.raises(ScenarioError, match="--threshold: a run says its on time at its end only"):
+        report(runs[0], outcome="on_time", threshold=0.5, to=tmp_path / "page")
     assert not (tmp_path / "page").exists()
 
 
