@@ -38,6 +38,7 @@ CARTPOLE = {
     "rule": {"name": "weight-max", **RATES},
     "critic": {"hidden": [8, 4], "lambda": 0.8, **RATES},
 }
+AT_ONCE = {"clocks": {"default": {"kind": "periodic", "phase": 0.0, "jitter": 0.0}}, "links": {"activity": []}}  # all tick, and hear, in one instant
 FREE = {"task": {"world": {"waits": False, "interval": 8.0}}, "clocks": {"default": {"kind": "periodic", "jitter": 0.2}}, "links": {"activity": {"delay": 0.5}}}
 REINFORCE = {"rule": {"name": "reinforce"}}
 PHASES = {"network": {"units": "softplus", "output": "softmax"}, "rule": {"name": "map-propagation", "rounds": 4}}
@@ -84,6 +85,23 @@ SCENARIOS = {
     "everything stale": laid(MULTIPLEXER, FREE, links(default={"stale": 2, "delay": 0.3})),
     "units": laid(MULTIPLEXER, {"network": {"split": "unit"}}),
     "units on free clocks": laid(MULTIPLEXER, FREE, {"network": {"split": "unit"}}),
+    "units that tick and hear in one instant": laid(MULTIPLEXER, FREE, AT_ONCE, {"network": {"split": "unit"}}),
+    "of two periods": laid(MULTIPLEXER, FREE, AT_ONCE, {"network": {"split": "unit"}}, clocks(**{"actor.2": {"kind": "periodic", "phase": 0.0, "period": 2.0}})),
+    "of three inputs, with loss": laid(
+        MULTIPLEXER,
+        FREE,
+        AT_ONCE,
+        {"network": {"inputs": {"actor.3": ("observation", "actor.1", "actor.2")}, "split": "unit"}},
+        links(activity={"loss": 0.2, "delay": {"kind": "uniform", "low": 0.0, "high": 0.000_01}}),
+    ),
+    "with one among them that has no clock": laid(MULTIPLEXER, FREE, AT_ONCE, clocks(**{"actor.2": {"kind": "on-arrival"}})),
+    "peers that tick and hear in one instant": laid(
+        MULTIPLEXER,
+        FREE,
+        AT_ONCE,
+        {"network": {"hidden": [6], "split": "unit", "output": "softmax"}, "rule": {"name": "coordinated-exploration", "sweeps": 5, "learning_rate": 0.01}},
+    ),
+    "settling in one instant": laid(MULTIPLEXER, FREE, SETTLING, AT_ONCE, {"network": {"split": "unit"}}),
     "groups of two": laid(CARTPOLE, FREE, {"network": {"split": 2}}),
     "trace credit": laid(MULTIPLEXER, FREE, {"rule": {"credit": "trace", "lambda": 0.5}}),
     "trace credit and a critic": laid(CARTPOLE, FREE, {"rule": {"credit": "trace", "lambda": 0.7}, "critic": {"credit": "trace"}}),

@@ -16,20 +16,20 @@ SLOT_COLUMNS = 3
 # Places in `control`, shared with the loop: events on the agenda; the first free slot and the first free item of the queue (inbox.py), and how many are free.
 EVENTS, FREE, FREE_COUNT, FREE_ITEM, FREE_ITEMS = range(5)
 
-_BITS = np.int64(29)
-_MASK = np.int64((1 << 29) - 1)
+BITS = np.int64(29)
+MASK = np.int64((1 << 29) - 1)
 KIND_SHIFT = 58
 
 
 @kernel
 def who(kind, dst, src):
-    return (kind << (_BITS + _BITS)) | (dst << _BITS) | src
+    return (kind << (BITS + BITS)) | (dst << BITS) | src
 
 
 @kernel
 def of_who(code):
     """(kind, dst, src)"""
-    return code >> (_BITS + _BITS), (code >> _BITS) & _MASK, code & _MASK
+    return code >> (BITS + BITS), (code >> BITS) & MASK, code & MASK
 
 
 @kernel

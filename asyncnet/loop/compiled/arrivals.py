@@ -84,7 +84,7 @@ def take_from(d, n, now):
             took = max(0, now - word(words, first - PREFIX + SENT_AT))
             t.took[kind, bin_of(took)] += 1
             t.took[kind, t.took.shape[1] - 1] += took
-        p.book(t, control[p.LAST_AT], at, code, node, seq, t.arrive[place, 1], slot)
+        p.book(t, at, code, node, seq, t.arrive[place, 1], slot, at > control[p.LAST_AT])
     let_go(peer)
     return whole
 

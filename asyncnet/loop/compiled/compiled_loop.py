@@ -43,7 +43,7 @@ from asyncnet.loop.compiled.agenda import (
     who,
 )
 from asyncnet.loop.compiled.arrivals import take_in_what_came, take_what_came
-from asyncnet.loop.compiled.inbox import ITEM_COLUMNS, NONE, take_first
+from asyncnet.loop.compiled.inbox import ITEM_COLUMNS, of_item, take_first
 from asyncnet.loop.compiled.ring import SLEEPS, hand_over
 from asyncnet.loop.compiled.sharing import AWAIT, GO_ON, LONGEST, MEET, NO_ROOM, STALL, asked, share, sleep_until_rung
 from asyncnet.loop.compiled.tables import count, directory, grown, lay_out, under_way, write_back
@@ -58,6 +58,7 @@ from asyncnet.scenario.schema import Scenario
 PAUSED, IDLE, FULL, STEPS, LOOKS, MEETS, STALLS = range(7)  # why `go` came back
 AHEAD = 4  # lines of a node's state that are fetched ahead
 FIRST_BATCH, LARGEST_BATCH = 1000, 100_000  # events handled without looking up
+FEW = 1 << 17  # numbers in a table, a megabyte, that may as well wait for ticks
 CROWDED = 50e-6  # seconds to wait for a peer to read
 
 
@@ -87,13 +88,13 @@ def _take_in(d, node, noting):
     row = row_at(t.nodes, node)
     control, queue, slots = t.control, t.queue, t.slots
     item = row[p.INBOX]
-    while item != NONE and before(queue, item, control[p.LAST_AT], control[p.LAST_WHO], control[p.LAST_SEQ]):
+    while item >= 0 and before(queue, item, control[p.LAST_AT], control[p.LAST_WHO], control[p.LAST_SEQ]):
         at, seq = queue[item, AT], queue[item, SEQ]
-        kind, _dst, _src = of_who(queue[item, WHO])
+        kind, dst, src = of_item(queue[item, WHO])
         port, slot = of_which(queue[item, WHICH])
         t.came[row[p.FIRST_IN + kind] + port] += 1
         if noting:
-            p.note(t, at, queue[item, WHO], seq)
+            p.note(t, at, who(kind, dst, src), seq)
         wake(t, row, at, kind, port, seq, slots[slot, STAMP], slot, slots[slot, SIZE])
         leave_slot(control, slots, slot)
         item = take_first(control, queue, item)
@@ -119,7 +120,7 @@ def take_all_in(directory):
     """Give every node its messages that come before the last event, as if each had been an event."""
     t = p.opened(directory)
     for node in range(t.nodes.shape[0]):
-        if t.nodes[node, p.INBOX] != NONE:
+        if t.nodes[node, p.INBOX] >= 0:
             if p.taped(t):
                 take_in_noting(directory, node)
             else:
@@ -234,7 +235,7 @@ def _go(d, seed, batch, limit, together):
                 look_ahead(t)
             else:
                 drop_first(control, agenda)
-            if row[p.INBOX] != NONE:
+            if row[p.INBOX] >= 0:
                 if taped:
                     take_in_noting(d, node)
                 else:
@@ -405,6 +406,8 @@ class CompiledLoop(Loop):
         self._tables, self._directory = tables, directory(tables)
 
     def _make_room(self) -> None:
+        self._write_tape()
+        self._take(grown(self._tables, FEW))  # what all links hold from one tick to the next should find room, or this is soon due again
         self._take_all_in()  # nobody need wait for a node's tick to have its messages out of the way
         waiting = len(self._tables.queue) - int(self._tables.control[FREE_ITEMS])
         if int(self._tables.control[EVENTS]) + waiting > self.most_events and not self._unfinished:

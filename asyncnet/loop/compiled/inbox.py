@@ -4,15 +4,46 @@ A node on a clock of its own only takes a message in when it comes and acts on i
 tick is all one, as long as the order stays. Its messages therefore cost no event on the agenda, and its state is fetched once a tick.
 
 An item is a row (AT, WHO, SEQ, WHICH, CHILD, NEXT), the first four as on the agenda; a free one's NEXT is the next free item. Messages mostly come
-in the order in which they are due, and then putting one in costs one comparison. Source: Fredman, Sedgewick, Sleator & Tarjan 1986 (pairing heaps).
+in the order in which they are due; then a new one goes under the last, and putting it in and taking it out cost one comparison. Source: Fredman, Sedgewick,
+Sleator & Tarjan 1986 (pairing heaps).
+
+A message may be heard at the very instant in which a tick said it. On the agenda it would come right after that tick and before all that is left of the
+instant; so its WHO is that of the tick, but for what it needs of the message: at_once(kind, dst, src).
 """
 
-from asyncnet.kernels.kernel import entry, kernel
-from asyncnet.loop.compiled.agenda import AT, EVENT_COLUMNS, FREE_ITEM, FREE_ITEMS, SEQ, WHO, before, put
+import numpy as np
+
+from asyncnet.kernels.kernel import entry, inlined, kernel
+from asyncnet.loop.compiled.agenda import AT, BITS, EVENT_COLUMNS, FREE_ITEM, FREE_ITEMS, MASK, SEQ, WHO, before, of_who, put, who
+from asyncnet.loop.message import TICK
 
 CHILD, NEXT = range(EVENT_COLUMNS, EVENT_COLUMNS + 2)
 ITEM_COLUMNS = EVENT_COLUMNS + 2
-NONE = -1
+NONE, NEVER_WAITS = -1, -2  # in the place of a node's first item: it has none; it has no clock, so its messages are events on the agenda
+
+_NODE_BITS = np.int64(26)  # 67 million nodes are enough here; of WHO's 29 bits that leaves three for the kind
+_NODE_MASK = np.int64((1 << 26) - 1)
+
+
+@inlined
+def at_once(kind, dst, src):
+    """WHO of an item that a tick of `src` said and `dst` hears in the same instant."""
+    return who(TICK, src, (kind << _NODE_BITS) | dst)
+
+
+@kernel
+def of_at_once(code):
+    """(kind, dst, src) of such an item."""
+    return (code >> _NODE_BITS) & 7, code & _NODE_MASK, (code >> BITS) & MASK
+
+
+@inlined
+def of_item(code):
+    """(kind, dst, src) of any item."""
+    kind, dst, src = of_who(code)
+    if kind == TICK:
+        kind, dst, src = of_at_once(code)
+    return kind, dst, src
 
 
 @kernel
@@ -26,14 +57,20 @@ def meld(queue, a, b):
 
 
 @kernel
-def put_aside(control, queue, first, at, code, seq, what):
-    """Add a message to the heap under `first` (NONE: empty); returns the first item now."""
+def put_aside(control, queue, first, last, at, code, seq, what):
+    """Add a message to a heap of which the first and the last item are these (`first` NONE: it is empty); returns what they are now."""
     item = control[FREE_ITEM]
     control[FREE_ITEM] = queue[item, NEXT]
     control[FREE_ITEMS] -= 1
     put(queue, item, at, code, seq, what)
     queue[item, CHILD] = NONE
-    return item if first == NONE else meld(queue, first, item)
+    if first == NONE:
+        return item, item
+    if before(queue, last, at, code, seq):
+        queue[item, NEXT] = queue[last, CHILD]
+        queue[last, CHILD] = item
+        return first, item
+    return meld(queue, first, item), last
 
 
 @kernel

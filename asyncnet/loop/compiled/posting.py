@@ -38,18 +38,19 @@ from asyncnet.loop.compiled.agenda import (
     which,
     who,
 )
-from asyncnet.loop.compiled.inbox import ITEM_COLUMNS, put_aside
+from asyncnet.loop.compiled.inbox import ITEM_COLUMNS, NEVER_WAITS, at_once, put_aside
 from asyncnet.loop.compiled.ring import DUE, PEER_COLUMNS, PREFIX, has_room, write
 from asyncnet.loop.link import outcome
 from asyncnet.loop.message import TICK, TURN
 from asyncnet.nodes import outbox
 
 # Columns of `nodes`, 64 bytes a line as the processor fetches them: what every event needs, what ticks and messages need, what sending needs. Places are in
-# `real`; PEER is who hosts the node (-1: this loop), PATIENT whether its messages wait for its next tick, INBOX the first of them; SEQUENCE, FIRST_LINK,
-# LINK_COUNT and FIRST_IN (its first link in the order of `came`) have a column for each channel.
-ADDRESS, STATE, STATE_SIZE, CONFIG, CONFIG_SIZE, CLOCKED, INBOX, PEER = range(8)
-IDENTITY, CLOCK, TICKS, SKIPPED = range(8, 12)
-SEQUENCE, FIRST_LINK, LINK_COUNT, FIRST_IN = range(12, 12 + 4 * TICK, TICK)
+# `real`; PEER is who hosts the node (-1: this loop), INBOX and LAST are the first and the last of the messages that wait for its next tick; SEQUENCE,
+# FIRST_LINK, LINK_COUNT and FIRST_IN (its first link in the order of `came`) have a column for each channel, of which the least is 1.
+# HEARD_LATER: whether all that hear it here have clocks, so that nothing it says causes anything in the same instant before those clocks tick.
+ADDRESS, STATE, STATE_SIZE, CONFIG, CONFIG_SIZE, INBOX, LAST, PEER = range(8)
+IDENTITY, CLOCK, TICKS, SKIPPED, HEARD_LATER = range(8, 13)
+SEQUENCE, FIRST_LINK, LINK_COUNT, FIRST_IN = range(12, 12 + 4 * (TICK - 1), TICK - 1)  # and the channel
 NODE_COLUMNS = 32
 LINE = 8  # numbers
 # Columns of `links`: HELD is its row of `rings` (stale links only).
@@ -147,11 +148,11 @@ def payload_of(t, slot, size):
 
 
 @inlined
-def book(t, now, at, code, dst, seq, port, slot):
-    """Have the message in `slot` delivered to a node of this loop."""
+def book(t, at, code, dst, seq, port, slot, waits):
+    """Have the message in `slot` delivered to a node of this loop; `waits`: at its next tick, if it has a clock."""
     row = row_at(t.nodes, dst)
-    if row[CLOCKED] == 1 and at > now:  # one of this very instant goes on the agenda: its place among the others depends on what caused it
-        row[INBOX] = put_aside(t.control, t.queue, row[INBOX], at, code, seq, which(port, slot))
+    if waits and row[INBOX] != NEVER_WAITS:
+        row[INBOX], row[LAST] = put_aside(t.control, t.queue, row[INBOX], row[LAST], at, code, seq, which(port, slot))
     else:
         push(t.control, t.agenda, at, code, seq, which(port, slot))
 
@@ -173,7 +174,10 @@ def carry(d, seed, now, src, channel, n, seq, slot):
             return
     peer = t.nodes[dst, PEER]
     if peer < 0:
-        book(t, now, now + delay, who(channel, dst, src), dst, seq, t.links[n, IN_PORT], slot)
+        # In the instant in which it was said a message has its place after what caused it: known if that is a tick, and nothing else comes of it.
+        now_already = delay == 0 and t.nodes[src, HEARD_LATER] == 1
+        code = at_once(channel, dst, src) if now_already else who(channel, dst, src)
+        book(t, now + delay, code, dst, seq, t.links[n, IN_PORT], slot, delay > 0 or now_already)
         return
     size = t.slots[slot, SIZE]
     row = row_at(t.peers, peer)

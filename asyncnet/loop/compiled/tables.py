@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ from asyncnet.loop.compiled.agenda import (
     which,
     who,
 )
-from asyncnet.loop.compiled.inbox import ITEM_COLUMNS, NEXT, NONE, mark_free
+from asyncnet.loop.compiled.inbox import ITEM_COLUMNS, NEVER_WAITS, NEXT, NONE, mark_free, of_at_once
 from asyncnet.loop.compiled.ring import PEER_COLUMNS
 from asyncnet.loop.message import CHANNELS, TICK, Message
 from asyncnet.loop.timekeeper import Virtual
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from asyncnet.loop.loop import Loop
 
 TAPE = 4096  # events that are written down before Python takes them
-_who, _of_who, _which, _of_which = map(as_python, (who, of_who, which, of_which))
+_who, _of_who, _which, _of_which, _of_at_once = map(as_python, (who, of_who, which, of_which, of_at_once))
 
 
 class _Arena:
@@ -73,7 +74,7 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
     arena, plan, wire = _Arena(), loop.plan, loop.wire
     nodes = _lined_up(len(plan.nodes), p.NODE_COLUMNS)
     nodes[:, p.IDENTITY] = [node.identity for node in plan.nodes]
-    nodes[:, p.INBOX] = NONE
+    nodes[:, p.INBOX] = NEVER_WAITS
     nodes[:, p.PEER] = -1
     if wire is not None:
         elsewhere = {i: name for i, name in wire.where.items() if i not in loop.nodes}
@@ -82,7 +83,7 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
     links[:, p.DST], links[:, p.IN_PORT] = plan.links[:, network.DST], plan.links[:, network.PORT]
     for i in sorted(loop.nodes):
         row, node = nodes[i], loop.nodes[i]
-        row[p.SEQUENCE : p.SEQUENCE + TICK] = loop.sequence[i]
+        row[p.SEQUENCE + 1 : p.SEQUENCE + TICK] = loop.sequence[i][1:]
         for channel in CHANNELS.values():
             outgoing = plan.outgoing(i, channel)
             row[p.FIRST_LINK + channel], row[p.LINK_COUNT + channel] = outgoing.start, len(outgoing)
@@ -92,8 +93,12 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
         row[p.CONFIG], row[p.CONFIG_SIZE] = arena.share(node.config), node.config.size
         if i:
             row[p.CLOCK] = arena.share(loop.clocks[i])
-            row[p.CLOCKED] = loop.clocks[i][0] != clock.ON_ARRIVAL
+            row[p.INBOX] = NONE if loop.clocks[i][0] != clock.ON_ARRIVAL else NEVER_WAITS
         row[p.TICKS], row[p.SKIPPED] = loop.ticks[i], loop.skipped[i]
+    simulated = isinstance(loop.keeper, Virtual)
+    waiting = (nodes[:, p.INBOX] != NEVER_WAITS) | (nodes[:, p.PEER] >= 0)  # messages between loops that share simulated time take some
+    nodes[:, p.HEARD_LATER] = waiting & simulated
+    nodes[plan.links[~waiting[plan.links[:, network.DST]], network.SRC], p.HEARD_LATER] = False
     models = np.zeros((TICK, p.MODEL_COLUMNS), dtype=np.int64)
     for channel, model in loop.models.items():
         conditions = arena.put(np.concatenate(([model.retry], model.conditions.ravel())))
@@ -106,13 +111,13 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
     real = np.concatenate(arena.parts)
     for i, node in loop.nodes.items():
         node.move_to(real[nodes[i, p.STATE] : nodes[i, p.STATE] + nodes[i, p.STATE_SIZE]])
-    fan_out = nodes[:, p.LINK_COUNT : p.LINK_COUNT + TICK]
+    fan_out = nodes[:, p.LINK_COUNT + 1 : p.LINK_COUNT + TICK]
     control = np.zeros(p.CONTROL_SIZE, dtype=np.int64)
     control[p.NEED_EVENTS] = fan_out.sum(axis=1).max() + 2
     rows, numbers = (max(sizes) for sizes in zip(*(node.room for node in loop.nodes.values()), strict=True))
     box = np.zeros((rows + 1, outbox.COLUMNS), dtype=np.int64), np.zeros(numbers)
     control[p.NEED_SLOTS] = rows + 1
-    control[p.NOW], control[p.MORE], control[p.WALL] = loop.now, -1, not isinstance(loop.keeper, Virtual)
+    control[p.NOW], control[p.MORE], control[p.WALL] = loop.now, -1, not simulated
     arrive = _arrive(loop)
     width = max(network.widest(plan, loop.scenario.task.streams, np.isin(plan.links[:, network.SRC], list(loop.nodes))), int(arrive[:, 2].max(initial=0)))
     coming, payloads = loop.under_way()
@@ -157,17 +162,17 @@ def _arrive(loop: CompiledLoop) -> np.ndarray:
     return np.array(sorted(rows), dtype=np.int64).reshape(-1, 3)
 
 
-def grown(t: p.Tables) -> p.Tables:
-    """The same with more room where there is not enough for what one event can cause: half as much again, and that."""
+def grown(t: p.Tables, most: int = sys.maxsize) -> p.Tables:
+    """The same with more room where there is not enough for what one event can cause: half as much again, and that; not in tables of over `most` numbers."""
     control, events, messages = t.control, int(t.control[p.NEED_EVENTS]), int(t.control[p.NEED_SLOTS])
     if control[EVENTS] + events > len(t.agenda):
         agenda = _lined_up(len(t.agenda) * 3 // 2 + events + 1, EVENT_COLUMNS)[1:]  # row 1 begins a line, and so do the first of all pairs
         agenda[: len(t.agenda)] = t.agenda
         t = t._replace(agenda=agenda)
     # A quarter free, or the next growth, and all that is done before it, is soon due again.
-    if control[FREE_ITEMS] < max(events, len(t.queue) // 4):
+    if control[FREE_ITEMS] < max(events, len(t.queue) // 4) and t.queue.size < most:
         t = t._replace(queue=_more(t.queue, len(t.queue) // 2 + events, NEXT, control, FREE_ITEM))
-    if control[FREE_COUNT] < max(messages, len(t.slots) // 4):
+    if control[FREE_COUNT] < max(messages, len(t.slots) // 4) and t.pool.size < most:
         more = len(t.slots) // 2 + messages
         pool = np.vstack((t.pool, np.zeros((more, t.pool.shape[1]))))
         t = t._replace(slots=_more(t.slots, more, USERS, control, FREE), pool=pool)
@@ -209,7 +214,7 @@ def count(loop: Loop, t: p.Tables) -> None:
     for i in loop.nodes:
         row = t.nodes[i].tolist()
         loop.ticks[i], loop.skipped[i] = row[p.TICKS], row[p.SKIPPED]
-        loop.sequence[i] = row[p.SEQUENCE : p.SEQUENCE + TICK]
+        loop.sequence[i][1:] = row[p.SEQUENCE + 1 : p.SEQUENCE + TICK]
     for n, channel in enumerate(loop.plan.links[:, network.CHANNEL].tolist() if any(model.stale for model in loop.models.values()) else ()):
         stale = loop.models[channel].stale
         if stale:
@@ -232,7 +237,10 @@ def under_way(t: p.Tables) -> UnderWay:
     """What is to come, on the agenda and at nodes until their next ticks."""
     free = np.zeros(len(t.queue), dtype=np.bool_)
     mark_free(t.control, t.queue, free)
-    rows = np.concatenate((t.agenda[: t.control[EVENTS]], t.queue[~free, :EVENT_COLUMNS]))
+    aside = t.queue[~free, :EVENT_COLUMNS]
+    said = _of_who(aside[:, WHO])[0] == TICK  # and heard in that instant
+    aside[said, WHO] = _who(*_of_at_once(aside[said, WHO]))
+    rows = np.concatenate((t.agenda[: t.control[EVENTS]], aside))
     rows = rows[np.lexsort((rows[:, SEQ], rows[:, WHO], rows[:, AT]))]
     port, slot = _of_which(rows[:, WHICH])
     payloads = slot[slot >= 0]
