@@ -13,35 +13,60 @@ import math
 import numpy as np
 
 from asyncnet.kernels.chance import HOP, normal, uniform
-from asyncnet.kernels.kernel import entry
+from asyncnet.kernels.kernel import entry, inlined, kernel, row_at
 
 LOSS, CONSTANT, UNIFORM, EXPONENTIAL, LOGNORMAL = range(5)
 TRIES = 64  # of a reliable link; at 90 % loss the last is reached once in 850 messages
 
 
-@entry
-def outcome(conditions, seed, src, dst, channel, seq, retry):
-    """(delay in microseconds, copies) of one message; conditions (n, 3) as code and two numbers; retry < 0: the link is not reliable."""
+@inlined
+def key_of(seq, channel, i):
+    """What tells the draws of a message's i-th condition from others of its link."""
+    return ((seq * 8 + channel) * 32 + i) * TRIES
+
+
+@kernel
+def draw(conditions, seed, src, dst, channel, seq, lots):
+    """Each condition's first uniform number for a message to nodes of the identities dst (n,), into lots (conditions, n or more), by vectors."""
+    for i in range(conditions.shape[0]):
+        code = conditions[i, 0]
+        if code not in (CONSTANT, LOGNORMAL):
+            key, row = key_of(seq, channel, i), row_at(lots, i)
+            for n in range(dst.shape[0]):
+                row[n] = uniform(seed, HOP, src, dst[n], key)
+
+
+@kernel
+def decide(conditions, lots, n, seed, src, dst, channel, seq, retry):
+    """`outcome` for the n-th of the messages that were drawn for together."""
     delay = 0.0
     copies = 1
     for i in range(conditions.shape[0]):
         code, a, b = conditions[i, 0], conditions[i, 1], conditions[i, 2]
-        key = ((seq * 8 + channel) * 32 + i) * TRIES
         if code == LOSS:
-            tries = 0
-            while tries < TRIES and uniform(seed, HOP, src, dst, key + tries) < a:
+            tries, lost = 0, lots[i, n] < a
+            while lost:
                 tries += 1
                 if retry < 0:
                     break
                 delay += retry
+                lost = tries < TRIES and uniform(seed, HOP, src, dst, key_of(seq, channel, i) + tries) < a
             if tries == TRIES or (tries > 0 and retry < 0):
                 copies = 0
         elif code == CONSTANT:
             delay += a
         elif code == UNIFORM:
-            delay += a + (b - a) * uniform(seed, HOP, src, dst, key)
+            delay += a + (b - a) * lots[i, n]
         elif code == EXPONENTIAL:
-            delay -= a * math.log(1.0 - uniform(seed, HOP, src, dst, key))
+            delay -= a * math.log(1.0 - lots[i, n])
         else:
-            delay += math.exp(math.log(a) - 0.5 * b * b + b * normal(seed, HOP, src, dst, key))
+            delay += math.exp(math.log(a) - 0.5 * b * b + b * normal(seed, HOP, src, dst, key_of(seq, channel, i)))
     return np.int64(np.round(delay)), copies
+
+
+@entry
+def outcome(conditions, seed, src, dst, channel, seq, retry):
+    """(delay in microseconds, copies) of one message; conditions (n, 3) as code and two numbers; retry < 0: the link is not reliable."""
+    lots = np.empty((conditions.shape[0], 1))
+    draw(conditions, seed, src, np.full(1, dst, np.int64), channel, seq, lots)
+    return decide(conditions, lots, 0, seed, src, dst, channel, seq, retry)

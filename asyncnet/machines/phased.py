@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asyncnet.kernels.kernel import kernel
+from asyncnet.kernels.kernel import kernel, lent
 from asyncnet.kernels.layout import STAMP, Field
 from asyncnet.loop.message import ACTIVITY, FEEDBACK, TICK
 from asyncnet.machines import archive, hearing
@@ -133,7 +133,8 @@ def phase(v, c, now, feedback, out, numbers):
 @bound
 def handle(state, config, now, kind, port, seq, stamp, payload, out, numbers):
     """Take in one event; returns AGAIN if it wants to be called again."""
-    v, c = cut(state, config)
+    v, c = cut(lent(state), lent(config))
+    payload, out, numbers = lent(payload), lent(out), lent(numbers)
     if kind == ACTIVITY:
         hear_activity(v, c, port, seq, stamp, payload)
         if stamp == v.stamp[0]:

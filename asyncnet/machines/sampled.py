@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asyncnet.kernels.kernel import kernel
+from asyncnet.kernels.kernel import kernel, lent
 from asyncnet.loop.message import ACTIVITY, REWARD, TICK
 from asyncnet.machines import archive, hearing
 from asyncnet.machines.archive import begin_turn, clear, sample, take_credit
@@ -84,7 +84,8 @@ def handle(state, config, now, kind, port, seq, stamp, payload, out, numbers):
     A message is heard; on an on-arrival clock the turn it calls for follows. At a TICK `port` says why there is a turn: 1 by the clock, 2 as the
     host calls AGAIN after that, 0 as it calls again after a message.
     """
-    v, c = cut(state, config)
+    v, c = cut(lent(state), lent(config))
+    payload, out, numbers = lent(payload), lent(out), lent(numbers)
     ticked = 0
     if kind == TICK:
         ticked = port

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asyncnet.kernels.kernel import kernel
+from asyncnet.kernels.kernel import kernel, lent
 from asyncnet.kernels.layout import Field
 from asyncnet.loop.message import ACTIVITY, FEEDBACK, TICK
 from asyncnet.machines import archive, hearing
@@ -96,7 +96,8 @@ def turn(v, c, now, ticked, out, numbers):
 @bound
 def handle(state, config, now, kind, port, seq, stamp, payload, out, numbers):
     """Take in one event; returns AGAIN if it wants to be called again."""
-    v, c = cut(state, config)
+    v, c = cut(lent(state), lent(config))
+    payload, out, numbers = lent(payload), lent(out), lent(numbers)
     if kind == TICK:
         return turn(v, c, now, port, out, numbers)
     if kind == ACTIVITY:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asyncnet.kernels.kernel import kernel
+from asyncnet.kernels.kernel import kernel, lent
 from asyncnet.kernels.layout import STAMP, Field
 from asyncnet.loop.message import ACTIVITY, REWARD, TICK
 from asyncnet.nodes.family import bound
@@ -94,7 +94,8 @@ def turn(v, c, out, numbers):
 @bound
 def handle(state, config, now, kind, port, seq, stamp, payload, out, numbers):
     """Take in one event: a value, a transition, or a TICK; on an on-arrival clock each message calls for a turn."""
-    v, c = cut(state, config)
+    v, c = cut(lent(state), lent(config))
+    payload, out, numbers = lent(payload), lent(out), lent(numbers)
     slot = stamp % c.K
     if kind == TICK:
         return turn(v, c, out, numbers)

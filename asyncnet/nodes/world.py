@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asyncnet.kernels.kernel import kernel, view
+from asyncnet.kernels.kernel import kernel, lent, view
 from asyncnet.kernels.layout import STAMP, Field
 from asyncnet.loop.message import ACTIVITY, REWARD, TRANSITION
 from asyncnet.nodes.family import bound
@@ -335,7 +335,8 @@ def turn(v, c, now, out, numbers):
 @bound
 def handle(state, config, now, kind, port, seq, stamp, payload, out, numbers):
     """Take in one event, an action or its turn (TICK); returns what it asks of its host (AGAIN | STEP | LOOK)."""
-    v, c = cut(state, config)
+    v, c = cut(lent(state), lent(config))
+    payload, out, numbers = lent(payload), lent(out), lent(numbers)
     if kind == ACTIVITY:
         hear(v, c, now, seq, stamp, payload, out)
         return 0

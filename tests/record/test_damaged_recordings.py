@@ -72,8 +72,12 @@ def on_threads(scenario, folder, begin=None):
 @pytest.fixture(scope="module")
 def several(tmp_path_factory):
     """The recording of a team in four loops: (scenario, folder, a state midway)."""
-    scenario, folder = multiplexer("weight-max", FREE | {"task.decisions": 200}), tmp_path_factory.mktemp("several")
-    end, midway = on_threads(scenario, folder)
+    scenario = multiplexer("weight-max", FREE | {"task.decisions": 200})
+    for _ in range(5):  # what was on its way when states were taken is the machine's affair
+        folder = tmp_path_factory.mktemp("several")
+        end, midway = on_threads(scenario, folder)
+        if midway is not None and snapshot.balanced(midway, plan(scenario)).arrays["ledger"][[DUPLICATED, EXPIRED]].any(axis=1).all():
+            break
     report = replay(scenario, folder)
     assert_identical(report, int((rows_of(folder)[:, 4] >= 0).sum()))
     assert report.loop.digest() == end != Loop(scenario, Virtual()).digest()

@@ -58,7 +58,7 @@ from asyncnet.scenario.schema import Scenario
 PAUSED, IDLE, FULL, STEPS, LOOKS, MEETS, STALLS = range(7)  # why `go` came back
 AHEAD = 4  # lines of a node's state that are fetched ahead
 FIRST_BATCH, LARGEST_BATCH = 1000, 100_000  # events handled without looking up
-FEW = 1 << 17  # numbers in a table, a megabyte, that may as well wait for ticks
+FEW = 1 << 15  # numbers in a table, a quarter of a megabyte, that may as well wait for ticks
 CROWDED = 50e-6  # seconds to wait for a peer to read
 
 

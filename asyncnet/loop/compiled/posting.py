@@ -9,6 +9,7 @@ came    one number a link, in the order of receivers and ports: how many were de
 held    rings of (sequence number, slot), for links that hold messages back
 real    all float64 numbers that never move: states, configs, clocks, conditions
 box     the outbox (outbox.py) of whoever is called, and its numbers
+whom    identities of the receivers for whom conditions are drawn together, and what was drawn (link.draw)
 peers   one row for each other loop: the rings to it and from it (ring.py)
 arrive  which messages may come from there: rows (WHO, port, size), sorted
 took    how long they took, by channel: a histogram (gauge.py), and last the sum in nanoseconds
@@ -40,7 +41,7 @@ from asyncnet.loop.compiled.agenda import (
 )
 from asyncnet.loop.compiled.inbox import ITEM_COLUMNS, NEVER_WAITS, at_once, put_aside
 from asyncnet.loop.compiled.ring import DUE, PEER_COLUMNS, PREFIX, has_room, write
-from asyncnet.loop.link import outcome
+from asyncnet.loop.link import decide, draw
 from asyncnet.loop.message import TICK, TURN
 from asyncnet.nodes import outbox
 
@@ -72,6 +73,7 @@ BELL, HEARD, SYSTEM, LISTENS, BEGAN, PATIENCE, MALFORMED = range(15, 22)
 SHARES, WINDOW, AWAITS, ME, WORLD, LIMIT, LATEST, WANTED, MEETING, PURPOSE, ENDING, CLOSINGS, GOAL, GOAL_EPISODES, COUNTS, STREAMS = range(22, 38)
 CONTROL_SIZE = 38
 NOWHERE = 0  # a slot that nobody uses
+DRAWN = 64  # messages for which conditions are drawn together
 
 
 class Tables(NamedTuple):
@@ -98,6 +100,8 @@ class Tables(NamedTuple):
     tape: np.ndarray
     box: np.ndarray
     box_numbers: np.ndarray
+    whom: np.ndarray
+    lots: np.ndarray
 
 
 @inlined
@@ -125,6 +129,8 @@ def opened(d):
         wholes_at(d[18, 0], (d[18, 1], 3)),
         wholes_at(d[19, 0], (d[19, 1], outbox.COLUMNS)),
         numbers_at(d[20, 0], (d[20, 1],)),
+        wholes_at(d[21, 0], (DRAWN,)),
+        numbers_at(d[22, 0], (d[22, 1], DRAWN)),
     )
 
 
@@ -157,15 +163,31 @@ def book(t, at, code, dst, seq, port, slot, waits):
         push(t.control, t.agenda, at, code, seq, which(port, slot))
 
 
+@inlined
+def conditions_of(t, channel):
+    model = row_at(t.models, channel)
+    return view(t.real, model[CONDITIONS] + 1, (model[CONDITION_COUNT], 3))
+
+
 @kernel
-def carry(d, seed, now, src, channel, n, seq, slot):
-    """Put the message in `slot` on its way along link n; it keeps its user, or loses it on the way."""
+def draw_for(d, seed, src, channel, first, last, seq):
+    """Draw for the messages of that number on the links from `first` to before `last`."""
+    t = opened(d)
+    if t.models[channel, FIXED] < 0:
+        for n in range(first, last):
+            t.whom[n - first] = t.nodes[t.links[n, DST], IDENTITY]
+        draw(conditions_of(t, channel), seed, t.nodes[src, IDENTITY], view(t.whom, 0, (last - first,)), channel, seq, t.lots)
+
+
+@kernel
+def carry(d, seed, now, src, channel, n, seq, slot, lot):
+    """Put the message in `slot` on its way along link n, with what was drawn for it in column `lot`; it keeps its user, or loses it on the way."""
     t = opened(d)
     model, dst = row_at(t.models, channel), t.links[n, DST]
     delay = model[FIXED]
     if delay < 0:
-        rows = view(t.real, model[CONDITIONS] + 1, (model[CONDITION_COUNT], 3))
-        delay, copies = outcome(rows, seed, t.nodes[src, IDENTITY], t.nodes[dst, IDENTITY], channel, seq, t.real[model[CONDITIONS]])
+        identities, retry = (t.nodes[src, IDENTITY], t.nodes[dst, IDENTITY]), t.real[model[CONDITIONS]]
+        delay, copies = decide(conditions_of(t, channel), t.lots, lot, seed, *identities, channel, seq, retry)
         if copies == 0:
             t.sent[n, LOST] += 1
             if taped(t):
@@ -204,7 +226,10 @@ def post(d, seed, now, src, channel, only, slot):
     for n in range(first, first + count):
         t.sent[n, SENT] += 1
         if stale == 0:
-            carry(d, seed, now, src, channel, n, seq, slot)
+            lot = (n - first) % DRAWN
+            if lot == 0:
+                draw_for(d, seed, src, channel, n, min(n + DRAWN, first + count), seq)
+            carry(d, seed, now, src, channel, n, seq, slot, lot)
             continue
         ring = row_at(t.rings, t.links[n, HELD])
         oldest = ring[OLDEST]
@@ -215,7 +240,9 @@ def post(d, seed, now, src, channel, only, slot):
             ring[HELD_COUNT] += 1
             continue
         ring[OLDEST] = (oldest + 1) % (stale + 1)
-        carry(d, seed, now, src, channel, n, t.held[ring[RING] + oldest, 0], t.held[ring[RING] + oldest, 1])
+        held_seq, held_slot = t.held[ring[RING] + oldest, 0], t.held[ring[RING] + oldest, 1]
+        draw_for(d, seed, src, channel, n, n + 1, held_seq)
+        carry(d, seed, now, src, channel, n, held_seq, held_slot, 0)
 
 
 @inlined

@@ -148,8 +148,9 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
         control[p.PATIENCE] = wire.patience
     control[p.MALFORMED] = loop.malformed
     around = (np.zeros((0, PEER_COLUMNS), dtype=np.int64) if wire is None else wire.peers), arrive, loop.took, *loop.shared
+    lots = np.zeros(p.DRAWN, dtype=np.int64), np.zeros((max(len(model.conditions) for model in loop.models.values()), p.DRAWN))
     queue, tape = np.zeros((0, ITEM_COLUMNS), dtype=np.int64), np.zeros((int(loop.tape is not None), 3), dtype=np.int64)
-    return grown(p.Tables(control, nodes, links, models, sent, came, rings, held, real, events, slots, pool, *around, queue, tape, *box))
+    return grown(p.Tables(control, nodes, links, models, sent, came, rings, held, real, events, slots, pool, *around, queue, tape, *box, *lots))
 
 
 def _arrive(loop: CompiledLoop) -> np.ndarray:
