@@ -21,6 +21,7 @@ from asyncnet.kernels.plain import as_python
 from asyncnet.loop import clock
 from asyncnet.loop.compiled.agenda import of_who
 from asyncnet.loop.counts import counted
+from asyncnet.loop.gauge import Gauge
 from asyncnet.loop.ledger import REFUSED, account
 from asyncnet.loop.loop import Loop
 from asyncnet.loop.message import CHANNEL_NAMES
@@ -276,6 +277,10 @@ class Host:
             if i:
                 period = clock.mean_period(loop.clocks[i])
                 nodes[node.name] = {"ticks": loop.ticks[i], "skipped": loop.skipped[i], "period": period / tick, **node.counts()}
+        for i, (*bins, most) in zip((i for i in sorted(loop.nodes) if i), loop.late.tolist(), strict=False):
+            gauge = Gauge(np.array(bins))
+            if gauge.count:
+                nodes[loop.nodes[i].name] |= {"late_p50_us": gauge.quantile(0.5), "late_p99_us": gauge.quantile(0.99), "late_max_us": most / 1e3}
         return {
             "score": loop.score.summary() if loop.score else None,
             "returns": loop.score.returns if loop.score else None,

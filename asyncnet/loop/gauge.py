@@ -1,4 +1,4 @@
-"""How long messages really took, as a histogram of constant size."""
+"""How long messages really took, and how late ticks really were, as histograms of constant size."""
 
 import numpy as np
 
@@ -17,8 +17,8 @@ def bin_of(nanoseconds):
 class Gauge:
     """Durations in nanoseconds; `quantile` is the geometric middle of the bin that holds it, in microseconds as all that is shown."""
 
-    def __init__(self) -> None:
-        self.bins, self.total = np.zeros(BINS, dtype=np.int64), 0
+    def __init__(self, bins: np.ndarray | None = None, total: int = 0) -> None:
+        self.bins, self.total = np.zeros(BINS, dtype=np.int64) if bins is None else bins, total
 
     def merge(self, bins: list[int], total: int) -> None:
         self.bins += np.array(bins, dtype=np.int64)

@@ -109,7 +109,10 @@ def test_real_and_injected_delay_are_both_reported(ray_session):
     record = run_in(ray_session, scenario, Quiet())
     row = record.links["activity"]
     assert 10 < row["wire_p50_us"] <= row["wire_p99_us"]
-    assert all("tick_rate" in node for node in record.nodes.values())
+    for name, node in record.nodes.items():
+        assert "tick_rate" in node
+        assert 0 <= node["late_p50_us"] <= node["late_p99_us"], name
+        assert 0 < node["late_max_us"] * 1.1 >= node["late_p99_us"], name
 
 
 @pytest.mark.ray

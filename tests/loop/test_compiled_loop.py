@@ -86,7 +86,9 @@ SCENARIOS = {
     "units": laid(MULTIPLEXER, {"network": {"split": "unit"}}),
     "units on free clocks": laid(MULTIPLEXER, FREE, {"network": {"split": "unit"}}),
     "units that tick and hear in one instant": laid(MULTIPLEXER, FREE, AT_ONCE, {"network": {"split": "unit"}}),
-    "of two periods": laid(MULTIPLEXER, FREE, AT_ONCE, {"network": {"split": "unit"}}, clocks(**{"actor.2": {"kind": "periodic", "phase": 0.0, "period": 2.0}})),
+    "of two periods": laid(
+        MULTIPLEXER, FREE, AT_ONCE, {"network": {"split": "unit"}}, clocks(**{"actor.2": {"kind": "periodic", "phase": 0.0, "period": 2.0}})
+    ),
     "of three inputs, with loss": laid(
         MULTIPLEXER,
         FREE,

@@ -11,6 +11,7 @@ from studies.test_report import Page
 import asyncnet
 from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.studies import cases, comparisons, figures, happened
+from asyncnet.studies.page import happened as page_of_happened
 from asyncnet.studies.page import runs as page_of_runs
 from asyncnet.studies.pictures import traffic
 from asyncnet.studies.report import about_runs, report
@@ -81,6 +82,17 @@ def test_a_threshold_is_a_number(runs, tmp_path):
     with pytest.raises(ScenarioError, match="--threshold: a score, got nan"):
         report(runs[0], threshold=float("nan"), to=tmp_path / "page")
     assert not (tmp_path / "page").exists()
+
+
+def test_of_real_clocks_the_page_says_how_late_ticks_were(opened):
+    (one,) = cases.of_runs(opened[:1], "last_mean_reward")
+    late = {"actor.1": {"late_p50_us": 61.4, "late_p99_us": 900.6, "late_max_us": 12_345.0}}
+    said = {name: row | late.get(name, {}) for name, row in one.runs[0].summary["nodes"].items()}
+    real = one._replace(runs=[one.runs[0]._replace(summary=one.runs[0].summary | {"nodes": said})])
+    assert "late by us" not in page_of_happened.nodes(one, happened.rates(one))
+    page = page_of_happened.nodes(real, happened.rates(real))
+    assert "ticks late by us: p50, p99, most" in page
+    assert "61, 901, 12,345" in page
 
 
 def test_a_figure_that_progress_does_not_tell_has_no_threshold(opened, runs, tmp_path):

@@ -47,10 +47,10 @@ from asyncnet.loop.compiled.inbox import ITEM_COLUMNS, of_item, take_first
 from asyncnet.loop.compiled.ring import SLEEPS, hand_over
 from asyncnet.loop.compiled.sharing import AWAIT, GO_ON, LONGEST, MEET, NO_ROOM, STALL, asked, share, sleep_until_rung
 from asyncnet.loop.compiled.tables import count, directory, grown, lay_out, under_way, write_back
-from asyncnet.loop.gauge import BINS
+from asyncnet.loop.gauge import BINS, bin_of
 from asyncnet.loop.loop import Loop
 from asyncnet.loop.message import TICK, TURN
-from asyncnet.loop.timekeeper import NEVER
+from asyncnet.loop.timekeeper import NEVER, Virtual
 from asyncnet.loop.underway import NOTHING
 from asyncnet.nodes.outbox import AGAIN, COUNT, LOOK, STEP, USED
 from asyncnet.scenario.schema import Scenario
@@ -131,6 +131,11 @@ def take_all_in(directory):
 def go_on_ticking(t, seed, at, now, node):
     """Put the next tick in the place of this one."""
     row = row_at(t.nodes, node)
+    if t.late.shape[0] > 0:
+        late = row_at(t.late, row[p.LATENESS])
+        most = t.late.shape[1] - 1
+        late[bin_of(1000 * (now - at))] += 1
+        late[most] = max(late[most], 1000 * (now - at))
     row[p.TICKS] += 1
     times = view(t.real, row[p.CLOCK], (8,))
     due = next_tick(times, seed, row[p.IDENTITY], row[p.TICKS] + row[p.SKIPPED], at)
@@ -296,6 +301,8 @@ class CompiledLoop(Loop):
         self.wire = wire
         self.malformed = 0  # messages from others that made no sense, or that nobody here expects
         self.took = np.zeros((TICK, BINS + 1), dtype=np.int64)  # how long messages took, by channel, in nanoseconds: a histogram (gauge.py), and the sum
+        timed = 0 if mine is None or isinstance(keeper, Virtual) else sum(map(bool, self.nodes))
+        self.late = np.zeros((timed, BINS + 1), dtype=np.int64)  # how late ticks were, by node, in nanoseconds: a histogram, and the most
         self.shared = np.zeros((0, 0), dtype=np.int64), np.zeros((0, 0), dtype=np.int64)  # of simulated time (sharing.py)
         acts_on_arrival = any(row[0] == clock.ON_ARRIVAL for row in self.clocks.values())
         self.listens = acts_on_arrival or (0 in self.nodes and scenario.task.world.waits)

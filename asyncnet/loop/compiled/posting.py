@@ -13,6 +13,7 @@ whom    identities of the receivers for whom conditions are drawn together, and 
 peers   one row for each other loop: the rings to it and from it (ring.py)
 arrive  which messages may come from there: rows (WHO, port, size), sorted
 took    how long they took, by channel: a histogram (gauge.py), and last the sum in nanoseconds
+late    in real time on Ray, how late the ticks of the nodes here began: a histogram, and last the most in nanoseconds
 reach   in simulated time that loops share, by loops: the least time from an event of one to what it causes in another; and what each promised (sharing.py)
 tape    if there is any: what the nodes heard, in order, as rows (now, WHO, SEQ), and what was lost on leaving here, its SEQ negative
 """
@@ -52,6 +53,7 @@ from asyncnet.nodes import outbox
 ADDRESS, STATE, STATE_SIZE, CONFIG, CONFIG_SIZE, INBOX, LAST, PEER = range(8)
 IDENTITY, CLOCK, TICKS, SKIPPED, HEARD_LATER = range(8, 13)
 SEQUENCE, FIRST_LINK, LINK_COUNT, FIRST_IN = range(12, 12 + 4 * (TICK - 1), TICK - 1)  # and the channel
+LATENESS = 29  # its row of `late`
 NODE_COLUMNS = 32
 LINE = 8  # numbers
 # Columns of `links`: HELD is its row of `rings` (stale links only).
@@ -94,6 +96,7 @@ class Tables(NamedTuple):
     peers: np.ndarray
     arrive: np.ndarray
     took: np.ndarray
+    late: np.ndarray
     reach: np.ndarray
     known: np.ndarray
     queue: np.ndarray
@@ -125,12 +128,13 @@ def opened(d):
         wholes_at(d[14, 0], (d[14, 1], d[14, 2])),
         wholes_at(d[15, 0], (d[15, 1], d[15, 2])),
         wholes_at(d[16, 0], (d[16, 1], d[16, 2])),
-        wholes_at(d[17, 0], (d[17, 1], ITEM_COLUMNS)),
-        wholes_at(d[18, 0], (d[18, 1], 3)),
-        wholes_at(d[19, 0], (d[19, 1], outbox.COLUMNS)),
-        numbers_at(d[20, 0], (d[20, 1],)),
-        wholes_at(d[21, 0], (DRAWN,)),
-        numbers_at(d[22, 0], (d[22, 1], DRAWN)),
+        wholes_at(d[17, 0], (d[17, 1], d[17, 2])),
+        wholes_at(d[18, 0], (d[18, 1], ITEM_COLUMNS)),
+        wholes_at(d[19, 0], (d[19, 1], 3)),
+        wholes_at(d[20, 0], (d[20, 1], outbox.COLUMNS)),
+        numbers_at(d[21, 0], (d[21, 1],)),
+        wholes_at(d[22, 0], (DRAWN,)),
+        numbers_at(d[23, 0], (d[23, 1], DRAWN)),
     )
 
 

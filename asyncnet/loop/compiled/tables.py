@@ -111,6 +111,7 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
     real = np.concatenate(arena.parts)
     for i, node in loop.nodes.items():
         node.move_to(real[nodes[i, p.STATE] : nodes[i, p.STATE] + nodes[i, p.STATE_SIZE]])
+    nodes[[i for i in sorted(loop.nodes) if i][: len(loop.late)], p.LATENESS] = np.arange(len(loop.late))
     fan_out = nodes[:, p.LINK_COUNT + 1 : p.LINK_COUNT + TICK]
     control = np.zeros(p.CONTROL_SIZE, dtype=np.int64)
     control[p.NEED_EVENTS] = fan_out.sum(axis=1).max() + 2
@@ -147,7 +148,7 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
         control[p.BELL], control[p.SYSTEM], control[p.LISTENS] = wire.bell, wire.system.ctypes.data, loop.listens
         control[p.PATIENCE] = wire.patience
     control[p.MALFORMED] = loop.malformed
-    around = (np.zeros((0, PEER_COLUMNS), dtype=np.int64) if wire is None else wire.peers), arrive, loop.took, *loop.shared
+    around = (np.zeros((0, PEER_COLUMNS), dtype=np.int64) if wire is None else wire.peers), arrive, loop.took, loop.late, *loop.shared
     lots = np.zeros(p.DRAWN, dtype=np.int64), np.zeros((max(len(model.conditions) for model in loop.models.values()), p.DRAWN))
     queue, tape = np.zeros((0, ITEM_COLUMNS), dtype=np.int64), np.zeros((int(loop.tape is not None), 3), dtype=np.int64)
     return grown(p.Tables(control, nodes, links, models, sent, came, rings, held, real, events, slots, pool, *around, queue, tape, *box, *lots))

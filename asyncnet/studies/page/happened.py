@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -65,17 +66,25 @@ def nodes(case: Case, found: Sequence[Rate]) -> str:
     """What each node of a case counted, added up over its runs."""
     told = [run.summary.get("nodes", {}) for run in case.runs]
     keys = list(dict.fromkeys(key for each in told for row in each.values() for key, value in row.items() if isinstance(value, int)))
+    real = any("late_max_us" in row for each in told for row in each.values())
     rows = []
     for rate in found:
         counts = [sum(int(each.get(rate.node, {}).get(key) or 0) for each in told) for key in keys]
-        rows.append([rate.node, rate.clock, *(f"{count:,}" for count in counts), _percent(rate.share)])
-    body = table(["node", "clock", *(key.replace("_", " ") for key in keys), "of its ticks"], rows, 2, "nodes")
+        rows.append([rate.node, rate.clock, *(f"{count:,}" for count in counts), _percent(rate.share), *([_late(told, rate.node)] if real else [])])
+    head = ["node", "clock", *(key.replace("_", " ") for key in keys), "of its ticks", *(["ticks late by us: p50, p99, most"] if real else [])]
+    body = table(head, rows, 2, "nodes")
     return section("Nodes", folded(f"{len(rows)} nodes", body) if len(rows) > LONG else body)
 
 
 def made_no_difference(several: Sequence[str]) -> str:
     """Combinations that ended in the same bits."""
     return section("What made no difference", paragraph("These ended in the same bits, seed by seed:"), listed(several)) if several else ""
+
+
+def _late(told: Sequence[Mapping[str, Mapping[str, Any]]], node: str) -> str:
+    """How late a node's ticks were on real clocks, in the run in which they were latest."""
+    known = [[each[node].get(f"late_{what}_us") for what in ("p50", "p99", "max")] for each in told if node in each]
+    return ", ".join(f"{max(values):,.0f}" for values in zip(*(row for row in known if None not in row), strict=True))
 
 
 def _percent(share: float | None) -> str:
