@@ -91,6 +91,7 @@ class Host:
         self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
         self._told = 0
         self._picture: Picture | None = None
+        self._seconds = 0.0  # that its loop ran
         self._score: dict[str, Any] | None = None  # as of the last row of progress
         self.pauses: list[tuple[float, float]] = []  # when this process stood still, in seconds of the run, and for how many
 
@@ -153,7 +154,11 @@ class Host:
             let_timers_be_exact()
             first, wall = self._starts
             time.sleep(max(0.0, (first - wall.now) / 1e6))
-            self.loop.run(self._progress if self.loop.score else None)
+            began = time.monotonic()
+            try:
+                self.loop.run(self._progress if self.loop.score else None)
+            finally:
+                self._seconds = time.monotonic() - began
             if self.recorder is not None:
                 self.recorder.finish()
         except BaseException:
@@ -295,6 +300,7 @@ class Host:
             "measured": {name: [loop.took[channel, :-1].tolist(), int(loop.took[channel, -1])] for channel, name in CHANNEL_NAMES.items()},
             "malformed": self.courier.malformed + loop.malformed,
             "elapsed": loop.now,
+            "seconds": self._seconds,
             "pauses": self.pauses,
         }
 

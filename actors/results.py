@@ -54,6 +54,7 @@ def whole(left: Record, plan: Plan, handed: list[dict[str, Any]], tick: int | No
     return replace(
         left,
         score=world["score"] if world else left.score,
+        seconds=world["seconds"] if world else left.seconds,
         returns=world["returns"] if world else [],
         lengths=world["lengths"] if world else [],
         ends=world["ends"] if world else [],

@@ -10,7 +10,7 @@ every tick   links take 4 ticks and there is a decision at each: every layer has
              against the question they were meant for)
 pack         nodes an actor: 1 (five actors, the world's included), 2 (three), all (two: the world, and the team)
 
-Ticks are counted over the time from the first event to the last, which on Ray is known to a quarter of a second; start-up, weights and digests are not in it.
+Ticks are counted over the time from the first event of the world's loop to its last; start-up, weights and digests are not in it.
 Runs on Ray stand between two embedded ones, whose mean is the yardstick. A ratio of 2 would be two cores used well. Windows are the exchanges of all
 with all.
 """

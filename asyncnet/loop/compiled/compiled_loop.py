@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from numba import types
 
-from asyncnet.kernels.kernel import entry, inlined, kernel, row_at, view
+from asyncnet.kernels.kernel import entry, inlined, kernel, lent, row_at, view
 from asyncnet.kernels.plain import PLAIN
 from asyncnet.kernels.pointer import call, fetch
 from asyncnet.kernels.shared_words import load, nanoseconds, store, wait
@@ -269,13 +269,13 @@ def _go(d, seed, batch, limit, together):
 @entry
 def go(directory, seed, batch, limit):
     """Handle events up to the time `limit` until Python is needed; returns (why, time of the first event left)."""
-    return _go(directory, seed, batch, limit, False)
+    return _go(lent(directory), seed, batch, limit, False)
 
 
 @entry
 def go_together(directory, seed, batch):
     """The same in a loop that has others beside it: it hears them, reads the clock and waits, and comes back when Python is needed."""
-    return _go(directory, seed, batch, NEVER, True)
+    return _go(lent(directory), seed, batch, NEVER, True)
 
 
 @entry
