@@ -19,6 +19,7 @@ import asyncnet
 pytestmark = [pytest.mark.ray, pytest.mark.study]
 
 ONE, OTHER = "10.201.16.1", "10.201.16.2"
+GUARD = 180  # seconds
 SIDES = ("one", "other", "one", "other", "one")
 RUN = {"tick": 1000, "links.default": {"delay": 0.5}, "task.episodes": 5}
 INSIDE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]  # a machine sees its own processes only
@@ -64,7 +65,7 @@ def can_play_two() -> bool:
     """Whether this process may make namespaces, and a cable between them."""
     if not all(map(shutil.which, ("ip", "unshare"))) or os.geteuid():
         return False
-    made = subprocess.run(["unshare", "--net", "ip", "link", "add", "a", "type", "veth", "peer", "name", "b"], capture_output=True, check=False)
+    made = subprocess.run(["unshare", "--net", "ip", "link", "add", "an0", "type", "veth", "peer", "name", "an1"], capture_output=True, check=False)
     return made.returncode == 0
 
 
@@ -78,8 +79,9 @@ def machines():
             subprocess.run(["ip", "netns", "add", name], check=True)
         cable = ["ip", "link", "add", f"an{mark}a", "netns", names[0], "type", "veth", "peer", "name", f"an{mark}b", "netns", names[1]]
         subprocess.run(cable, check=True)
-        for name, end, address in zip(names, "ab", (ONE, OTHER), strict=True):
-            for words in (["addr", "add", f"{address}/24", "dev", f"an{mark}{end}"], ["link", "set", f"an{mark}{end}", "up"], ["link", "set", "lo", "up"]):
+        for name, end, address, other in zip(names, "ab", (ONE, OTHER), (OTHER, ONE), strict=True):
+            up = [["addr", "add", f"{address}/24", "dev", f"an{mark}{end}"], ["link", "set", f"an{mark}{end}", "up"], ["link", "set", "lo", "up"]]
+            for words in (*up, ["route", "add", "default", "via", other]):  # a machine finds its own address by where it would reach others from
                 subprocess.run(["ip", "-n", name, *words], check=True)
         yield names
     finally:
@@ -109,7 +111,7 @@ def test_neighbours_talk_through_memory_and_others_by_curve_with_the_same_bits(m
             second = ["ip", "netns", "exec", machines[1], *INSIDE, "bash", "-c", f'{wait} exec "$@"', "ray", *follower]
             with Path(folder, "follower.txt").open("w") as file:
                 started.append(subprocess.Popen(second, env=spaces[1], stdout=file, stderr=file))
-            out, err = started[0].communicate(timeout=240)
+            out, err = started[0].communicate(timeout=GUARD)
         finally:
             for process in started:
                 process.kill()
