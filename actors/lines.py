@@ -14,7 +14,6 @@ import numpy as np
 from asyncnet.kernels.kernel import entry
 from asyncnet.kernels.shared_words import add, store, system, wake
 from asyncnet.loop.compiled.compiled_loop import CompiledLoop
-from asyncnet.loop.compiled.posting import NEED_EVENTS
 from asyncnet.loop.compiled.ring import (
     ASKED,
     BELL_AT,
@@ -61,7 +60,7 @@ class Lines:
         self.where, self.me = where, where[min(loop.nodes)]
         self.names = sorted({*where.values()} - {self.me})
         every = sorted({*where.values()})
-        need = int(loop._tables.control[NEED_EVENTS]) * (PREFIX + loop.largest) + PREFIX + len(every)
+        need = loop.most_caused * (PREFIX + loop.largest) + PREFIX + len(every)
         self.memory = Memory(len(self.names), max(LEAST, 1 << (EVENTS * need - 1).bit_length()))
         self.bell, self.system = self.memory.bell, system()
         self.patience = PATIENT if len(every) <= len(os.sched_getaffinity(0)) else 0

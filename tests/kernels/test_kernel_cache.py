@@ -144,13 +144,13 @@ def test_a_change_in_anything_that_a_kernel_can_reach_is_compiled_and_nothing_el
 
 def test_the_packages_kernels_count_everything_they_take_constants_from():
     from asyncnet.kernels.reach import reached
-    from asyncnet.loop.compiled import compiled_loop
+    from asyncnet.loop.compiled import go
     from asyncnet.machines import sampled
     from asyncnet.nodes.family import bind
     from asyncnet.optimizers import adam
     from asyncnet.rules import coagent
 
-    loop = reached(compiled_loop.__name__)
+    loop = reached(go.__name__)
     kernels, loops = (
         ("chance", "kernel", "pointer", "numba_internals.calls"),
         ("message", "timekeeper", "link", "compiled.posting", "compiled.agenda", "compiled.inbox"),

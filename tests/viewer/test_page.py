@@ -281,7 +281,7 @@ def test_it_says_when_nobody_serves_it_any_more(run, page):
 @pytest.mark.study
 def test_a_hundred_nodes_are_drawn_sixty_times_a_second(tmp_path):
     """Sixty frames must fit into a second of processor time; that they come is measured too, and is so where a core is free."""
-    made = asyncnet.load("multiplexer2-units", under=["lossy", "straggler"], settings=["network.hidden=[60,38]", "task.decisions=2500"])
+    made = asyncnet.load("multiplexer2-units", under=["lossy", "straggler"], settings=["network.hidden=[60,38]", "task.decisions=20_000"])
     run = asyncnet.run(made, out=tmp_path / "runs").run_dir
     with browser(tmp_path) as page, shown(page, run):
         page.size(1400, 860)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from asyncnet import interrupts
 from asyncnet.kernels.kernel import COMPILING, cache_folder, kept, quietly, tell
 from asyncnet.kernels.pointer import BEGIN, HANDLE
-from asyncnet.loop.compiled import compiled_loop
+from asyncnet.loop.compiled import go
 from asyncnet.scenario import outside
 from asyncnet.scenario.schema import Scenario, check
 from asyncnet.team.build import family_of
@@ -58,7 +58,7 @@ def pieces(scenario: Scenario, *, wired: bool = False) -> list[Piece]:
     families = {family.name: family for family in (family_of(scenario, team, node) for node in team.nodes)}
     out = [Piece(name, family.handle, HANDLE, _COSTS.get(family.machine.__name__.rpartition(".")[2], _COSTS["sampled"])) for name, family in families.items()]
     out += [Piece(f"{name}: begin", family.begin, BEGIN, _BEGINNING) for name, family in families.items()]
-    loops = compiled_loop.ENTRIES + (compiled_loop.TOGETHER if wired else ())
+    loops = go.ENTRIES + (go.TOGETHER if wired else ())
     return out + [Piece(f"the loop: {entry.__name__}", entry, signature, _COSTS[entry.__name__]) for entry, signature in loops]
 
 

@@ -12,7 +12,7 @@ Order of memory. The writer writes a message, then the tail; a reader that sees 
 writer that sees the head may write over it. Then the bell: the writer counts it up and looks whether its owner sleeps; the owner says that it sleeps and
 looks at the bell. Both are sequentially consistent, so at least one of them sees the other, and nobody sleeps while something has come.
 
-Whatever is read is checked, whoever wrote it: tail, lengths, then (compiled_loop.py) kind, receiver, sender, size. What does not fit is counted, and what
+Whatever is read is checked, whoever wrote it: tail, lengths, then (arrivals.py) kind, receiver, sender, size. What does not fit is counted, and what
 cannot be told apart any more is skipped up to the tail.
 """
 
@@ -27,6 +27,7 @@ HEAD_MAGIC, HEAD_LAYOUT, HEAD_RINGS, HEAD_WORDS, HEAD_KEY = range(5)
 KEY_WORDS = 4
 BELL = LINE
 SLEEPS, ASKED = range(1, 3)  # words after a bell: whether its owner sleeps; whether it is asked for in Python
+AWAKE, WAKE_ME, UNTIL_ITS_TICK = range(3)  # what stands in SLEEPS: messages wake an owner only if it says so
 GATE_BELL = 2 * LINE  # the bell of the gateway (actors/gateway.py)
 FIRST_RING = 3 * LINE
 # Words of a ring.
@@ -95,7 +96,7 @@ def write(peer, sent, at, code, seq, stamp, payload):
 def ring_bell(system, bell):
     """Have the owner of a bell know that something has come."""
     add(bell, 1)
-    if load(bell + 8 * SLEEPS) == 1:
+    if load(bell + 8 * SLEEPS) == WAKE_ME:
         wake(system, bell)
 
 

@@ -8,6 +8,7 @@ from asyncnet.loop.compiled.agenda import KIND_SHIFT
 from asyncnet.loop.compiled.arrivals import PROMISE, take_what_came
 from asyncnet.loop.compiled.ring import (
     ASKED,
+    AWAKE,
     DUE,
     OUT,
     OUT_WORDS,
@@ -15,6 +16,7 @@ from asyncnet.loop.compiled.ring import (
     PREFIX,
     PROMISED,
     SLEEPS,
+    WAKE_ME,
     WORDS,
     begin_message,
     hand_over,
@@ -86,10 +88,10 @@ def sleep_until_rung(system, bell, seen, patience, duration):
             for _ in range(16):
                 if load(bell) != seen:
                     return
-    store(bell + 8 * SLEEPS, 1)
+    store(bell + 8 * SLEEPS, WAKE_ME)
     if load(bell) == seen:
         wait(system, bell, seen, duration)
-    store(bell + 8 * SLEEPS, 0)
+    store(bell + 8 * SLEEPS, AWAKE)
 
 
 @kernel
