@@ -19,7 +19,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from asyncnet.scenario.mistakes import ScenarioError
-from asyncnet.team.network import OBSERVATION, Plan
+from asyncnet.team.network import OBSERVATION, Plan, reach_of
 
 if TYPE_CHECKING:
     from asyncnet.scenario.schema import Scenario
@@ -104,6 +104,8 @@ class Delays:
         self.period = max(1, round(scenario.task.world.interval * self.tick))  # between two decisions, at least
         if self.waits:
             self.period += self._least_delay()
+        shown_again = 1.0 if self.waits else 1.0 - min(1.0, self.tick / self.period)  # of all times that an observation is said
+        self._alone = 1.0 if scenario.network.ready == "revise" else shown_again  # the share of what a node answers without having all of it
         self._ticks: dict[str, tuple[str, float]] = {}
         self._sampled: dict[str, Time] = {}
 
@@ -150,10 +152,21 @@ class Delays:
         return self.travel("activity", self.says(sender), self.prompted(sender))
 
     def prompted(self, sender: str) -> float:
-        """The share of its occasions at which a node says its values: one on arrival says nothing where what it would have answered was lost."""
+        """The share of its occasions at which a node says its values: one on arrival says nothing where what it would have answered was lost.
+
+        It answers what is new once it has that from everybody below, and what it has heard before as often as that comes again.
+        """
         if sender == OBSERVATION or self.ticks(sender):
             return 1.0
-        return self.passes("activity") * min(self.prompted(source) for source in self._sources(sender))
+        come = [self.passes("activity") * self.prompted(source) for source in self._sources(sender)]
+        everybody = math.prod(share ** self._senders(sender, source) for share, source in zip(come, self._sources(sender), strict=True))
+        return max(everybody, self._alone * min(come), 1.0 / TRIES)
+
+    def _senders(self, name: str, source: str) -> int:
+        """How many nodes of a source a node of that layer hears at most."""
+        if source == OBSERVATION:
+            return 1
+        return min(len(self.layers[source].parts), reach_of(self.scenario, self.layers[name]))
 
     def passes(self, channel: str) -> float:
         """The share of a channel's messages that are not lost for good."""

@@ -224,7 +224,8 @@ def test_a_run_on_ray_tells_as_it_goes(ray_session, monkeypatch):
     record = actors_team.run_in(ray_session, made, Quiet(), kept=Kept())
     assert record.stopped == "finished"
     assert len(told) > 2
-    assert 0 < told[0].decisions < told[-1].decisions <= 200
+    assert any(0 < counts.decisions < told[-1].decisions for counts in told), "the first may come before the first decision"
+    assert told[-1].decisions <= 200
     last = Picture(made).last(record, 0.0)
     assert np.all(told[-1].sent <= np.array(last.sent))
     assert told[-1].ticks[1:].min() > 0

@@ -1,7 +1,7 @@
 """A node keeps its samples for as long as credit may take, and a run in which somebody could not learn is no pass."""
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 
 import asyncnet
 from asyncnet.loop.compiled.compiled_loop import CompiledLoop
@@ -97,7 +97,19 @@ def test_no_archive_is_longer_than_the_run():
     assert set(team.archives.values()) == {51}
 
 
+UNITS_ON_ARRIVAL = {  # the unit above is silent whenever it lacks one of three, and so fills the links that hold its messages back late
+    "name": "units-on-arrival",
+    "seed": 0,
+    "tick": 1,
+    "task": {"name": "multiplexer", "k": 1, "decisions": 4000, "world": {"waits": False, "interval": 1.0}},
+    "network": {"hidden": [3, 1], "output": "bernoulli", "split": "unit"},
+    "rule": {"name": "weight-max", "learning_rate": 0.02},
+    "links": {"activity": [{"loss": 0.1, "stale": 4}]},
+}
+
+
 @settings(max_examples=30)
+@example(data=UNITS_ON_ARRIVAL)
 @given(data=scenarios(decisions=4000))
 def test_no_credit_is_too_late_for_an_archive_whatever_the_scenario(data):
     try:
