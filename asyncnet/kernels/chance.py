@@ -17,11 +17,10 @@ seed is the key; the counter holds (a, b, n mod 2^32, n div 2^32 + 2^24 purpose)
 A unit's identity is (layer, index), and a node's is that of its first unit, whichever node hosts it: cutting a layer into nodes changes no sample.
 """
 
-import math
-
 import numpy as np
 
-from asyncnet.kernels.kernel import entry, inlined, kernel
+from asyncnet.kernels.arithmetic import cosine_of_turns, log
+from asyncnet.kernels.kernel import entry, inlined
 
 SAMPLE, WEIGHT, BIAS, TICK, PHASE, DRIFT, HOP, TASK, RESAMPLE = range(9)
 
@@ -66,13 +65,13 @@ def uniform(seed, purpose, a, b, n):
     return np.float64(((w0 >> _5) << _26) | (w1 >> _6)) * (1.0 / 9007199254740992.0)
 
 
-@kernel
+@inlined
 def normal(seed, purpose, a, b, n):
     """A standard normal number (Box-Muller) that depends on nothing but its arguments."""
     w0, w1, w2, w3 = words(seed, purpose, a, b, n)
     u = (np.float64(((w0 >> _5) << _26) | (w1 >> _6)) + 0.5) * (1.0 / 9007199254740992.0)
     v = np.float64(((w2 >> _5) << _26) | (w3 >> _6)) * (1.0 / 9007199254740992.0)
-    return np.sqrt(-2.0 * math.log(u)) * math.cos(2.0 * np.pi * v)  # the C library's: NumPy may have a log of its own, with other last bits
+    return np.sqrt(-2.0 * log(u)) * cosine_of_turns(v)
 
 
 @entry

@@ -178,6 +178,12 @@ def row_at(array, i):
 
 
 @inlined
+def plane_at(array, i):
+    """array[i] of a three-dimensional one, as a view."""
+    return view(array, i * array.shape[1] * array.shape[2], (array.shape[1], array.shape[2]))
+
+
+@inlined
 def row_in_plane(array, i, j):
     """array[i, j] of a three-dimensional one, as a view."""
     return view(array, (i * array.shape[1] + j) * array.shape[2], (array.shape[2],))

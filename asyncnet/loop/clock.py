@@ -12,6 +12,7 @@ import math
 
 import numpy as np
 
+from asyncnet.kernels.arithmetic import log
 from asyncnet.kernels.chance import DRIFT, PHASE, TICK, uniform
 from asyncnet.kernels.kernel import entry, kernel
 
@@ -48,7 +49,7 @@ def next_tick(clock, seed, who, k, now):
         period *= clock[5]
     step = period
     if clock[0] == POISSON:
-        step = -period * math.log(1.0 - uniform(seed, TICK, who, 0, k))
+        step = -period * log(1.0 - uniform(seed, TICK, who, 0, k))
     elif clock[2] > 0.0:
         step = period * (1.0 + clock[2] * (2.0 * uniform(seed, TICK, who, 0, k) - 1.0))
     return now + max(np.int64(1), np.int64(np.round(step)))

@@ -8,14 +8,14 @@ Conditions compose: delays add up, one loss is enough. Each draw belongs to (sou
 outcome is the same wherever and whenever it is drawn. Nodes never see conditions.
 """
 
-import math
-
 import numpy as np
 
+from asyncnet.kernels.arithmetic import exp, log
 from asyncnet.kernels.chance import HOP, normal, uniform
 from asyncnet.kernels.kernel import entry, inlined, kernel, row_at
 
 LOSS, CONSTANT, UNIFORM, EXPONENTIAL, LOGNORMAL = range(5)
+LONGEST = 40.0  # logarithm of microseconds: 7,000 years
 TRIES = 64  # of a reliable link; at 90 % loss the last is reached once in 850 messages
 
 
@@ -58,9 +58,10 @@ def decide(conditions, lots, n, seed, src, dst, channel, seq, retry):
         elif code == UNIFORM:
             delay += a + (b - a) * lots[i, n]
         elif code == EXPONENTIAL:
-            delay -= a * math.log(1.0 - lots[i, n])
+            delay -= a * log(1.0 - lots[i, n])
         else:
-            delay += math.exp(math.log(a) - 0.5 * b * b + b * normal(seed, HOP, src, dst, key_of(seq, channel, i)))
+            power = log(a) - 0.5 * b * b + b * normal(seed, HOP, src, dst, key_of(seq, channel, i))
+            delay += exp(min(max(power, -LONGEST), LONGEST))
     return np.int64(np.round(delay)), copies
 
 

@@ -19,6 +19,7 @@ from asyncnet.kernels.arithmetic import dot, exp, sigmoid, total
 from asyncnet.kernels.chance import BIAS, SAMPLE, WEIGHT, uniform
 from asyncnet.kernels.kernel import kernel, row_at, row_in_plane, view
 from asyncnet.kernels.layout import Field
+from asyncnet.kernels.products import add_up
 from asyncnet.optimizers.parts import annealed
 
 BERNOULLI, SIGN, SOFTMAX, SOFTPLUS, RELU, LINEAR = range(6)
@@ -66,66 +67,42 @@ def initialise(v, c):
 
 
 @kernel
-def add_up(x, weight, bias, pot):
-    """pot = x W + b, inputs in their order: no branch on a silent one, a mispredicted one costs more than a short row."""
-    units, inputs = pot.size, x.size
-    if units == 1:
-        whole = bias[0]
-        for i in range(inputs):
-            whole += x[i] * weight[i, 0]
-        pot[0] = whole
-        return
-    for j in range(units):
-        pot[j] = bias[j]
-    fours, size = inputs - inputs % 4, (units,)
-    for i in range(0, fours, 4):
-        x0, x1, x2, x3 = x[i], x[i + 1], x[i + 2], x[i + 3]
-        at = i * units
-        w0, w1, w2, w3 = view(weight, at, size), view(weight, at + units, size), view(weight, at + 2 * units, size), view(weight, at + 3 * units, size)
-        for j in range(units):
-            pot[j] = (((pot[j] + x0 * w0[j]) + x1 * w1[j]) + x2 * w2[j]) + x3 * w3[j]
-    for i in range(fours, inputs):
-        row = view(weight, i * units, size)
-        for j in range(units):
-            pot[j] += x[i] * row[j]
-
-
-@kernel
 def expect(v, c, x):
     """Potentials and means of all units for the inputs x (B, I); a softmax of O + 1 values has a last logit of 0."""
+    add_up(x, v.weight, v.bias, v.pot)
     for b in range(c.B):
-        add_up(x[b], v.weight, v.bias, row_at(v.pot, b))
+        pot, mean = row_at(v.pot, b), row_at(v.mean, b)
+        for j in range(c.O):
+            pot[j] = pot[j] / c.temperature
         if c.units == SOFTMAX:
-            top = 0.0 if c.N > c.O else -np.inf
+            top, whole = 0.0 if c.N > c.O else -np.inf, 0.0
             for j in range(c.O):
-                v.pot[b, j] = v.pot[b, j] / c.temperature
-                top = max(top, v.pot[b, j])
-            total = 0.0
+                top = max(top, pot[j])
+            for j in range(c.O):
+                mean[j] = exp(max(pot[j] - top, -30.0))
+            if c.N > c.O:
+                mean[c.O] = exp(max(-top, -30.0))
             for n in range(c.N):
-                logit = v.pot[b, n] if n < c.O else 0.0
-                v.mean[b, n] = exp(max(logit - top, -30.0))
-                total += v.mean[b, n]
+                whole += mean[n]
             for n in range(c.N):
-                v.mean[b, n] /= total
+                mean[n] /= whole
         else:
-            pot, mean = row_at(v.pot, b), row_at(v.mean, b)
             scale, shift = (1.0, 0.0) if c.units == BERNOULLI else (2.0, -1.0)
             for j in range(c.O):
-                pot[j] = pot[j] / c.temperature
                 mean[j] = scale * sigmoid(pot[j]) + shift
 
 
 @kernel
 def choose(v, c, b, u):
     """Set stream b's one-hot v.y by the number u in [0, 1)."""
-    chosen = c.N - 1
-    below = 0.0
+    y, mean = row_at(v.y, b), row_at(v.mean, b)
+    chosen, below = c.N - 1, 0.0
     for n in range(c.N):
-        v.y[b, n] = 0.0
-        below += v.mean[b, n]
+        y[n] = 0.0
+        below += mean[n]
         if u < below and n < chosen:
             chosen = n
-    v.y[b, chosen] = 1.0
+    y[chosen] = 1.0
 
 
 @kernel
@@ -151,10 +128,11 @@ def draw(v, c, stamp):
 def archive_sample(v, c, slot):
     """Keep the sample and its score e = d log p(y) / d pot."""
     for b in range(c.B):
+        y, mean, e, kept = row_at(v.y, b), row_at(v.mean, b), row_in_plane(v.archive_e, slot, b), row_in_plane(v.archive_y, slot, b)
         for n in range(c.N):
-            v.archive_y[slot, b, n] = v.y[b, n]
+            kept[n] = y[n]
         for j in range(c.O):
-            v.archive_e[slot, b, j] = (v.y[b, j] - v.mean[b, j]) / c.temperature
+            e[j] = (y[j] - mean[j]) / c.temperature
 
 
 @kernel

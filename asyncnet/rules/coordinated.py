@@ -20,12 +20,12 @@ from pydantic import Field as Setting
 
 from asyncnet.kernels.arithmetic import dot, sigmoid
 from asyncnet.kernels.chance import RESAMPLE, uniform
-from asyncnet.kernels.kernel import kernel, row_at, row_in_plane
+from asyncnet.kernels.kernel import kernel, plane_at, row_at, row_in_plane
 from asyncnet.kernels.layout import Field
+from asyncnet.kernels.products import add_up
 from asyncnet.machines.gibbs import PEERS
 from asyncnet.optimizers.parts import annealed
 from asyncnet.rules import coagent
-from asyncnet.rules.coagent import add_up
 from asyncnet.rules.settings import CoagentSettings
 from asyncnet.team.ports import ACTIVITIES, INPUTS, REWARD_AS_CREDIT, Kind
 
@@ -75,9 +75,9 @@ SETTINGS = (*coagent.SETTINGS, ("coupling", float))
 def resample(v, c, slot, stamp, n):
     """Sample each of its units, one after another, for the archived inputs and the newest values of the layer: draw n (0, 1, ...) for that observation."""
     first = int(v.unit0[0])
+    add_up(plane_at(v.archive_x, slot), v.weight, v.bias, v.pot)
     for b in range(c.B):
         pot, mean, y, peers = row_at(v.pot, b), row_at(v.mean, b), row_at(v.y, b), row_at(v.peers, b)
-        add_up(row_in_plane(v.archive_x, slot, b), v.weight, v.bias, pot)
         for j in range(c.O):
             pot[j] = (pot[j] + c.coupling * dot(v.lateral[j], peers)) / c.temperature
             mean[j] = sigmoid(pot[j])

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from asyncnet.kernels.kernel import kernel, row_at
+from asyncnet.kernels.kernel import kernel
+from asyncnet.kernels.products import add_up
 from asyncnet.optimizers import Optimizer, sgd
 from asyncnet.rules import coagent
 from asyncnet.rules.settings import LearnerSettings, PerLayer
@@ -59,8 +60,8 @@ def initialise(v, c):
 @kernel
 def respond(v, c, slot, stamp):
     """y = x W + b; of the eligibility x is archived already, and dy / dpot is 1."""
+    add_up(v.x, v.weight, v.bias, v.y)
     for b in range(c.B):
-        coagent.add_up(row_at(v.x, b), v.weight, v.bias, row_at(v.y, b))
         for j in range(c.O):
             v.archive_e[slot, b, j] = 1.0
 

@@ -16,13 +16,14 @@ sigmoid). When units do this is said in settling_on_clocks.py and settling_in_ph
 
 import numpy as np
 
-from asyncnet.kernels.arithmetic import project, sigmoid, softplus, total
+from asyncnet.kernels.arithmetic import softplus_and_slope, total
 from asyncnet.kernels.chance import RESAMPLE, SAMPLE, WEIGHT, normal, uniform
-from asyncnet.kernels.kernel import kernel, row_at, row_in_plane, view
+from asyncnet.kernels.kernel import kernel, plane_at, row_at, row_in_plane, view
 from asyncnet.kernels.layout import STAMP, Field
+from asyncnet.kernels.products import add_up, project
 from asyncnet.machines.hearing import HEARD_STAMP, START, WIDTH
 from asyncnet.rules import coagent
-from asyncnet.rules.coagent import LINEAR, RELU, SOFTMAX, SOFTPLUS, add_up, choose, expect
+from asyncnet.rules.coagent import LINEAR, RELU, SOFTMAX, SOFTPLUS, choose, expect
 from asyncnet.rules.coagent import learn as climb
 
 # A trace, and the end of a sample's instant, are what they are for sampled units.
@@ -77,10 +78,10 @@ def copy_inputs(v, c, slot, stamp):
     """Copy what has come about this observation into its archive, which is what the potentials are computed from."""
     for port in range(c.S):
         if v.port[port, HEARD_STAMP] == stamp:
-            start, end = int(v.port[port, START]), int(v.port[port, START] + v.port[port, WIDTH])
+            start, width = int(v.port[port, START]), int(v.port[port, WIDTH])
             for b in range(c.B):
-                x, here = row_at(v.x, b), row_in_plane(v.archive_x, slot, b)
-                for i in range(start, end):
+                x, here = view(v.x, b * c.I + start, (width,)), view(v.archive_x, (slot * c.B + b) * c.I + start, (width,))
+                for i in range(width):
                     here[i] = x[i]
 
 
@@ -93,14 +94,12 @@ def forward(v, c, slot):
     if c.units == SOFTMAX:
         expect(v, c, v.archive_x[slot])
         return
+    add_up(plane_at(v.archive_x, slot), v.weight, v.bias, v.pot)
     for b in range(c.B):
-        add_up(row_in_plane(v.archive_x, slot, b), v.weight, v.bias, row_at(v.pot, b))
         pot, mean, slope = row_at(v.pot, b), row_at(v.mean, b), row_at(v.slope, b)
         if c.units == SOFTPLUS:
             for j in range(c.O):
-                mean[j] = softplus(pot[j])
-            for j in range(c.O):
-                slope[j] = sigmoid(pot[j])
+                mean[j], slope[j] = softplus_and_slope(pot[j])
         elif c.units == LINEAR:
             for j in range(c.O):
                 mean[j] = pot[j]
@@ -126,8 +125,9 @@ def compute_error(v, c):
     """The error of what is held, d log p(h | below) / d pot."""
     if c.units == SOFTMAX:
         for b in range(c.B):
+            y, mean, error = row_at(v.y, b), row_at(v.mean, b), row_at(v.error, b)
             for j in range(c.O):
-                v.error[b, j] = (v.y[b, j] - v.mean[b, j]) / c.temperature
+                error[j] = (y[j] - mean[j]) / c.temperature
         return
     for b in range(c.B):
         h = row_at(v.drawn, b) if c.E == 0 and c.gate > 0 else row_at(v.y, b)
@@ -173,8 +173,9 @@ def draw(v, c, purpose, n):
         if c.units == SOFTMAX:
             choose(v, c, b, uniform(c.seed, purpose, first, b, n))
         else:
+            y, mean, sigma = row_at(v.y, b), row_at(v.mean, b), np.sqrt(c.variance)
             for j in range(c.O):
-                v.y[b, j] = v.mean[b, j] + np.sqrt(c.variance) * normal(c.seed, purpose, first + j, b, n)
+                y[j] = mean[j] + sigma * normal(c.seed, purpose, first + j, b, n)
 
 
 @kernel
@@ -274,13 +275,12 @@ def receive_feedback(v, c, port, seq, stamp, payload):
 @kernel
 def backproject(v, c, feedback):
     """e W^T for the inputs: one sum, or (M > 1) one piece for each unit."""
+    if c.M == 1:
+        project(v.error, v.weight, view(feedback, 0, (c.B, c.I)))  # the bits of the sum of the partial sums
+        return
     for b in range(c.B):
-        e = row_at(v.error, b)
-        if c.M > 1:
-            out = feedback[b]
-            for i in range(c.I):
-                w = v.weight[i]
-                for j in range(c.O):
-                    out[i, j] = e[j] * w[j]
-        else:
-            project(e, v.weight, view(feedback, b * c.I, (c.I,)))  # the bits of the sum of the partial sums
+        e, out = row_at(v.error, b), feedback[b]
+        for i in range(c.I):
+            w = v.weight[i]
+            for j in range(c.O):
+                out[i, j] = e[j] * w[j]

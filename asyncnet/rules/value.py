@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import Field as Setting
 
-from asyncnet.kernels.arithmetic import dot, sigmoid, softplus
+from asyncnet.kernels.arithmetic import dot, softplus_and_slope
 from asyncnet.kernels.chance import BIAS, WEIGHT, identity, uniform
 from asyncnet.kernels.kernel import kernel, row_at, row_in_plane, view
 from asyncnet.kernels.layout import Field
+from asyncnet.kernels.products import add_up
 from asyncnet.optimizers import OPTIMIZERS
 from asyncnet.optimizers.parts import annealed
 from asyncnet.rules.settings import LearnerSettings, Size, per_layer
@@ -106,12 +107,7 @@ def respond(v, c, slot, stamp):
         for layer in range(1, c.L):
             n, m = int(v.sizes[layer - 1]), int(v.sizes[layer])
             here = h[out : out + m]
-            for j in range(m):
-                here[j] = v.weight[at + n * m + j]
-            for i in range(n):
-                row = view(v.weight, at + i * m, (m,))
-                for j in range(m):
-                    here[j] += below[i] * row[j]
+            add_up(view(below, 0, (1, n)), view(v.weight, at, (n, m)), view(v.weight, at + n * m, (m,)), view(here, 0, (1, m)))
             slope = v.slope[b, out : out + m]
             if layer == c.L - 1:
                 slope[:] = 1.0
@@ -121,8 +117,7 @@ def respond(v, c, slot, stamp):
                     here[j] = max(here[j], 0.0)
             else:
                 for j in range(m):
-                    slope[j] = sigmoid(here[j])
-                    here[j] = softplus(here[j])
+                    here[j], slope[j] = softplus_and_slope(here[j])
             below = here
             at += n * m + m
             out += m

@@ -94,7 +94,7 @@ FUNCTIONS = """
 import json, sys
 from typing import NamedTuple
 import numpy as np
-from asyncnet.kernels import arithmetic, chance
+from asyncnet.kernels import arithmetic, chance, products
 from asyncnet.kernels.kernel import entry
 from asyncnet.loop.link import LOGNORMAL, outcome
 from asyncnet.optimizers import rmsprop, sgd
@@ -111,13 +111,24 @@ def each(name, x, out):
             out[i] = arithmetic.sigmoid(x[i])
         elif name == 3:
             out[i] = arithmetic.softplus(x[i])
+        elif name == 4:
+            out[i] = arithmetic.log(abs(x[i]))
+        elif name == 5:
+            out[i] = arithmetic.cosine_of_turns(abs(x[i]) / 60.0)
+        elif name == 6:
+            mean, slope = arithmetic.softplus_and_slope(x[i])
+            out[i] = mean - slope
         else:
             out[i] = chance.normal(3, 1, i, 0, 7)
 
 @entry
-def sums(a, rows, out):
-    arithmetic.project(a, rows, out)
-    return arithmetic.total(a), arithmetic.dot(a, rows[0])
+def sums(a, other):
+    return arithmetic.total(a), arithmetic.dot(a, other)
+
+@entry
+def multiplied(x, weight, bias, out, back):
+    products.add_up(x, weight, bias, out)
+    products.project(out, weight, back)
 
 @entry
 def pcg(g, out):
@@ -136,14 +147,17 @@ def step(c, w, slots, gradient):
 
 rng = np.random.default_rng(2)
 said = []
-for name in range(5):
+for name in range(8):
     x = rng.uniform(-60.0, 60.0, 1500)
     out = np.empty(x.size)
     each(name, x, out)
     said.append(out.tobytes().hex())
 for n in (0, 1, 4, 7, 67):
-    a, rows, out = rng.normal(size=n) * 10.0 ** rng.integers(-9, 9, n), rng.normal(size=(6, n)), np.empty(6)
-    said.append([np.array(sums(a, rows, out)).tobytes().hex(), out.tobytes().hex()])
+    said.append(np.array(sums(rng.normal(size=n) * 10.0 ** rng.integers(-9, 9, n), rng.normal(size=n))).tobytes().hex())
+for streams, inputs, units in ((1, 1, 1), (1, 9, 47), (7, 6, 13), (4, 5, 32)):
+    out, back = np.empty((streams, units)), np.empty((streams, inputs))
+    multiplied(rng.normal(size=(streams, inputs)), rng.normal(size=(inputs, units)), rng.normal(size=units), out, back)
+    said.append([out.tobytes().hex(), back.tobytes().hex()])
 out = np.empty(50)
 pcg(rng.integers(0, 2**32, 8).astype(np.float64), out)
 said.append(out.tobytes().hex())

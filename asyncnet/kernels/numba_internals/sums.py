@@ -9,20 +9,19 @@ from numba.core import cgutils
 from numba.np.arrayobj import make_array
 
 
-def _partial_sums(context: Any, builder: ir.IRBuilder, whole: ir.Value, sets: list[list[ir.Value]]) -> list[ir.Value]:
-    """For each set of arrays the sum over the first `whole` products of their elements: four partial sums, then over those from the first to the last."""
+def _in_fours(builder: ir.IRBuilder, whole: ir.Value, arrays: list[ir.Value]) -> ir.Value:
+    """The sum over the first `whole` products of the arrays' elements: four partial sums, then over those from the first to the last."""
     four = ir.VectorType(ir.DoubleType(), 4)
-    sums = [cgutils.alloca_once_value(builder, ir.Constant(four, [0.0] * 4)) for _ in sets]
+    at = cgutils.alloca_once_value(builder, ir.Constant(four, [0.0] * 4))
     with cgutils.for_range_slice(builder, whole.type(0), whole, whole.type(4)) as (i, _):
-        for at, arrays in zip(sums, sets, strict=True):
-            parts = []
-            for data in arrays:
-                part = builder.load(builder.bitcast(builder.gep(data, [i]), four.as_pointer()))
-                part.align = 8
-                parts.append(part)
-            builder.store(builder.fadd(builder.load(at), functools.reduce(builder.fmul, parts)), at)
-    lanes = [[builder.extract_element(builder.load(at), ir.IntType(32)(k)) for k in range(4)] for at in sums]
-    return [functools.reduce(builder.fadd, others, first) for first, *others in lanes]
+        parts = []
+        for data in arrays:
+            part = builder.load(builder.bitcast(builder.gep(data, [i]), four.as_pointer()))
+            part.align = 8
+            parts.append(part)
+        builder.store(builder.fadd(builder.load(at), functools.reduce(builder.fmul, parts)), at)
+    first, *others = [builder.extract_element(builder.load(at), ir.IntType(32)(k)) for k in range(4)]
+    return functools.reduce(builder.fadd, others, first)
 
 
 def _data(context: Any, builder: ir.IRBuilder, kinds: Any, values: Any) -> list[ir.Value]:
@@ -33,7 +32,7 @@ def total(typingctx, a, whole):
     """The sum of the first `whole` elements of a."""
 
     def generate(context, builder, signature, args):
-        return _partial_sums(context, builder, args[1], [_data(context, builder, signature.args[:1], args[:1])])[0]
+        return _in_fours(builder, args[1], _data(context, builder, signature.args[:1], args[:1]))
 
     return types.float64(a, types.int64), generate
 
@@ -42,17 +41,6 @@ def dot(typingctx, a, b, whole):
     """The sum of the first `whole` elements of a * b."""
 
     def generate(context, builder, signature, args):
-        return _partial_sums(context, builder, args[2], [_data(context, builder, signature.args[:2], args[:2])])[0]
+        return _in_fours(builder, args[2], _data(context, builder, signature.args[:2], args[:2]))
 
     return types.float64(a, b, types.int64), generate
-
-
-def dots(typingctx, a, b0, b1, b2, b3, whole):
-    """The same for a with each of four others, at once."""
-
-    def generate(context, builder, signature, args):
-        first, *others = _data(context, builder, signature.args[:5], args[:5])
-        sums = _partial_sums(context, builder, args[5], [[first, other] for other in others])
-        return context.make_tuple(builder, signature.return_type, sums)
-
-    return types.UniTuple(types.float64, 4)(a, b0, b1, b2, b3, types.int64), generate
