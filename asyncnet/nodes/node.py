@@ -99,6 +99,11 @@ class Node:
         passing = [slice(*self.places[field.name][:2]) for field in self.bound.fields if not field.digested]
         return np.delete(self.state, np.r_[tuple(passing)]) if passing else self.state
 
+    @property
+    def turns(self) -> int:
+        """How many turns that it has asked for it may wait for at once, as its machine says (TURNS)."""
+        return getattr(self.bound.machine, "TURNS", 0)
+
     def step(self) -> None:
         """Do what the node's kernels leave to Python; only the world's do."""
         raise NotImplementedError

@@ -40,5 +40,5 @@ def emit(out, channel, link, stamp, at, size):
 
 @inlined
 def call_me(out, at):
-    """Ask for a turn at that time."""
+    """Ask for a turn at that time; a machine that does so says how many of these it may wait for at once (TURNS)."""
     emit(out, TURN, ALL, at, 0, 0)

@@ -39,6 +39,7 @@ TERMINATED, TRUNCATED = 1, 2
 SIGN, ONE_HOT, REAL = range(3)  # what the team answers with
 
 DECISIONS, EPISODES, ON_TIME, LATE, MISSING, REPEATED, REVISED, UNGRADED = range(8)
+TURNS = 2  # one to show what comes next, one to close a decision
 COUNT_NAMES = ("decisions", "episodes", "on_time", "late", "missing", "repeated", "revised", "ungraded")
 MOST_GRADED = 64  # answers graded in one interval
 LATENESS = 64  # decisions; later actions count as that late

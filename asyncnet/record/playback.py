@@ -147,10 +147,12 @@ class Replayed(Loop):
         super().__init__(scenario, Virtual(), tape=lambda rows: None)
         self.room = Room()
         self.hosts = {str(i) for i in self.nodes}  # names that loops can have had: there were no more of them than nodes
-        # Whatever can be heard: messages of the plan's links, ticks, the world's turn.
+        # Whatever can be heard: messages of the plan's links, ticks, turns that a node has asked for.
         links = self.plan.links.astype(np.int64)
         self.messages = as_python(who)(links[:, CHANNEL], links[:, DST], links[:, SRC])
-        self.turns = np.array([as_python(who)(TICK if i else TURN, i, i) for i in self.nodes])
+        asking = [i for i, node in self.nodes.items() if node.turns]
+        own = [*((TICK, i) for i in self.nodes if i), *((TURN, i) for i in asking)]
+        self.turns = np.array([as_python(who)(kind, i, i) for kind, i in own])
         self.transitions: _Transitions | None = None
         world = self.nodes[0]
         if world.outside is not None:

@@ -187,18 +187,22 @@ class _Check:
         self._within(name, sent[:, AT_PORT], links[order[place], PORT], links[order[place], PORT], "a port")
 
     def _turns(self, rows: np.ndarray) -> None:
-        """Each clock has its next tick, the world the turns that it waits for, and none is farther away than it can be."""
+        """Each clock has its next tick, each node no more turns than it may have asked for, the world those that it waits for; none is too far away."""
+        asked = rows[rows[:, KIND] == TURN]
+        for i, count in zip(*np.unique(asked[:, TO], return_counts=True), strict=True):
+            most = self.loop.nodes[i].turns if i in self.loop.nodes else 0
+            self._demand(count <= most, "agenda", f"{count} turns of {self.plan.nodes[i].name}, which asks for {most or 'none'}")
         for i, row in self.loop.clocks.items():
             ticks = rows[(rows[:, KIND] == TICK) & (rows[:, TO] == i), AT]
             self._demand(len(ticks) == (row[0] != clock.ON_ARRIVAL), "agenda", f"{len(ticks)} ticks of {self.plan.nodes[i].name}")
             self._within("agenda", ticks, 0, self.now + clock.longest(row), f"a tick of {self.plan.nodes[i].name}")
         if 0 in self.loop.nodes:
-            node, turns = self.loop.nodes[0], rows[rows[:, KIND] == TURN]
+            node, turns = self.loop.nodes[0], rows[(rows[:, KIND] == TURN) & (rows[:, TO] == 0)]
             state = self.whole.arrays[f"node/{node.name}"]
             stamp, guarded, closing = (state[node.places[name][0]] for name in ("stamp", "guarded", "closing"))
             settings = self.loop.scenario.task.world
             waited = 1 if stamp < 0.0 or not settings.waits else int(guarded + closing)
-            self._demand(len(turns) == waited and not turns[:, TO].any(), "agenda", f"{len(turns)} turns of the world, which waits for {waited}")
+            self._demand(len(turns) == waited, "agenda", f"{len(turns)} turns of the world, which waits for {waited}")
             longest = self.loop.tick * max(1.0, settings.interval, settings.timeout)
             self._within("agenda", turns[:, AT], 0, self.now + round(longest) + 1, "a turn of the world")
 

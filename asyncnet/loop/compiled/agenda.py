@@ -34,7 +34,7 @@ def of_who(code):
 
 @kernel
 def which(port, slot):
-    return (port << 32) | (slot + 1)
+    return (np.int64(port) << 32) | (slot + 1)
 
 
 @kernel

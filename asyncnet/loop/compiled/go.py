@@ -206,6 +206,7 @@ def _go(d, seed, batch, limit, together):
             port, slot = of_which(agenda[0, WHICH])
             row = row_at(t.nodes, node)
             begin_event(control, now, at, code, seq)
+            control[p.BY_CLOCK] = kind == TICK
             if kind == TICK:
                 go_on_ticking(t, seed, at, now, node)
                 look_ahead(t)

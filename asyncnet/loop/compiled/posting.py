@@ -49,7 +49,7 @@ from asyncnet.nodes import outbox
 # Columns of `nodes`, 64 bytes a line as the processor fetches them: what every event needs, what ticks and messages need, what sending needs. Places are in
 # `real`; PEER is who hosts the node (-1: this loop), INBOX and LAST are the first and the last of the messages that wait for its next tick; SEQUENCE,
 # FIRST_LINK, LINK_COUNT and FIRST_IN (its first link in the order of `came`) have a column for each channel, of which the least is 1.
-# HEARD_LATER: whether all that hear it here have clocks, so that nothing it says causes anything in the same instant before those clocks tick.
+# HEARD_LATER: whether it and all that hear it here have clocks, so that nothing it says at a tick causes anything in the same instant before those tick.
 ADDRESS, STATE, STATE_SIZE, CONFIG, CONFIG_SIZE, INBOX, LAST, PEER = range(8)
 IDENTITY, CLOCK, TICKS, SKIPPED, HEARD_LATER = range(8, 13)
 SEQUENCE, FIRST_LINK, LINK_COUNT, FIRST_IN = range(12, 12 + 4 * (TICK - 1), TICK - 1)  # and the channel
@@ -66,14 +66,15 @@ MODEL_COLUMNS = 4
 SENT, LOST, REFUSED = range(3)  # columns of `sent`
 
 # Places in `control`, after those of agenda.py. MORE is the node that wants another turn at once (or -1), TICKED why; WALL says whether time is
-# real, TAPED how much of the tape is written. The last three are the last event, in their order, among those handled.
-NOW, MORE, TICKED, WALL, NEED_EVENTS, NEED_SLOTS, TAPED, LAST_AT, LAST_WHO, LAST_SEQ = range(5, 15)
+# real, TAPED how much of the tape is written, BY_CLOCK whether what is being handled is a tick. The LAST_s are the last event, in their order, among those
+# handled.
+NOW, MORE, TICKED, WALL, NEED_EVENTS, NEED_SLOTS, TAPED, LAST_AT, LAST_WHO, LAST_SEQ, BY_CLOCK = range(5, 16)
 # Those of a loop with peers: the address of its bell (0: it has none) and how often that had been rung when it was last listened to, what shared_words.py calls
 # system, whether messages wake it, when its time began (monotonic nanoseconds), for how long it looks before it sleeps, how many messages made no sense.
-BELL, HEARD, SYSTEM, LISTENS, BEGAN, PATIENCE, MALFORMED = range(15, 22)
+BELL, HEARD, SYSTEM, LISTENS, BEGAN, PATIENCE, MALFORMED = range(16, 23)
 # And in simulated time that loops share (sharing.py).
-SHARES, WINDOW, AWAITS, ME, WORLD, LIMIT, LATEST, WANTED, MEETING, PURPOSE, ENDING, CLOSINGS, GOAL, GOAL_EPISODES, COUNTS, STREAMS = range(22, 38)
-CONTROL_SIZE = 38
+SHARES, WINDOW, AWAITS, ME, WORLD, LIMIT, LATEST, WANTED, MEETING, PURPOSE, ENDING, CLOSINGS, GOAL, GOAL_EPISODES, COUNTS, STREAMS = range(23, 39)
+CONTROL_SIZE = 39
 NOWHERE = 0  # a slot that nobody uses
 DRAWN = 64  # messages for which conditions are drawn together
 
@@ -201,7 +202,7 @@ def carry(d, seed, now, src, channel, n, seq, slot, lot):
     peer = t.nodes[dst, PEER]
     if peer < 0:
         # In the instant in which it was said a message has its place after what caused it: known if that is a tick, and nothing else comes of it.
-        now_already = delay == 0 and t.nodes[src, HEARD_LATER] == 1
+        now_already = delay == 0 and t.nodes[src, HEARD_LATER] == 1 and t.control[BY_CLOCK] == 1
         code = at_once(channel, dst, src) if now_already else who(channel, dst, src)
         book(t, now + delay, code, dst, seq, t.links[n, IN_PORT], slot, delay > 0 or now_already)
         return
