@@ -6,10 +6,12 @@ descriptor, which takes the same user, the same machine and the same view of its
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import mmap
 import os
 import secrets
+import weakref
 from contextlib import suppress
 
 import numpy as np
@@ -33,6 +35,10 @@ from asyncnet.loop.compiled.ring import (
 _NAME = "asyncnet"
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 MOST_BYTES = 2**36
+_library = ctypes.CDLL(None, use_errno=True)
+_library.mmap.restype = ctypes.c_void_p
+_library.mmap.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long
+_library.munmap.argtypes = ctypes.c_void_p, ctypes.c_size_t
 
 
 class Memory:
@@ -53,8 +59,7 @@ class Memory:
         self.address = [str(os.getpid()), str(self._file), self.key.hex()]
 
     def _map(self, file: int) -> None:
-        self._mapped = mmap.mmap(file, os.fstat(file).st_size)
-        self.all = np.frombuffer(self._mapped, dtype=np.int64)
+        self.all = _mapped(file, os.fstat(file).st_size)
         self.start = self.all.ctypes.data
 
     @classmethod
@@ -114,6 +119,16 @@ class Memory:
     def is_read_by(self, number: int, reader: Memory) -> bool:
         """Whether that is who reads a ring."""
         return int(self.all[self._place(number) + READER]) == int.from_bytes(reader.key[:8], "little", signed=True)
+
+
+def _mapped(file: int, size: int) -> np.ndarray:
+    """The words of a file in memory, there until the last array over them is gone; Python's own map would keep a descriptor open beside it."""
+    start = _library.mmap(None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED, file, 0)
+    if start == ctypes.c_void_p(-1).value:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    words = (ctypes.c_int64 * (size // 8)).from_address(start)
+    weakref.finalize(words, _library.munmap, start, size)
+    return np.frombuffer(words, dtype=np.int64)
 
 
 def _length(rings: int, words: int) -> int:

@@ -42,7 +42,7 @@ class Kept:
     every = 0.0
 
     def __init__(self, folder: Path, recording: bool) -> None:
-        self.recording = recording
+        self.name, self.recording = folder.name, recording
         self._writer = Writer(folder)
 
     def checkpoint(self, state: Checkpoint) -> None:

@@ -167,6 +167,16 @@ def test_replicas_close_the_task_of_every_loop_that_they_make(file, monkeypatch)
     assert {id(node) for node in made} <= {id(node) for node in closed}
 
 
+@pytest.mark.parametrize("changes", [{"rule.name": "reinforce", "rule.learning_rate": 0.01}, {"rule": {"name": "reinforce", "learning_rate": 0.01}}])
+def test_another_rule_in_the_place_of_one_comes_without_the_defaults_of_that(changes):
+    shipped = asyncnet.load("multiplexer3-weight-max")
+    made = shipped.replace({"rule.credit": "trace"}).replace(changes)
+    assert "power" in shipped.data()["rule"], "what reinforce does not know"
+    assert made.rule == asyncnet.load("multiplexer3-weight-max", settings=["rule.name=reinforce", "rule.learning_rate=0.01", "rule.credit=trace"]).rule
+    with pytest.raises(asyncnet.ScenarioError, match=r"rule\.power: unknown key"):
+        shipped.replace({"rule.power": 3.0}).replace(changes)
+
+
 def test_replace_takes_keys_as_toml_writes_them(file):
     scenario = asyncnet.load(file)
     clock = {"kind": "periodic", "period": 2.0}

@@ -30,9 +30,11 @@ class Bench:
         if not 0.05 <= self.seconds <= 3600.0:
             raise ScenarioError("--seconds", "", f"from 0.05 to 3600, got {self.seconds}")
         rows = []
-        for name in self.what or ("startup", "embedded", "units", "wire", "recording", "windows"):
-            print(f"measuring {name}", file=sys.stderr, flush=True)
-            measure = importlib.import_module(f"asyncnet.benchmarks.{name}").measure
-            rows += measure() if name == "startup" else measure(self.seconds)
-        show(rows, self.json)
+        try:
+            for name in self.what or ("startup", "embedded", "units", "wire", "recording", "windows"):
+                print(f"measuring {name}", file=sys.stderr, flush=True)
+                measure = importlib.import_module(f"asyncnet.benchmarks.{name}").measure
+                rows += measure() if name == "startup" else measure(self.seconds)
+        finally:
+            show(rows, self.json)  # whatever stops it: what has been measured took minutes
         return 0

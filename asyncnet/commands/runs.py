@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import warnings
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,11 @@ class Plot(Trusts):
     def __call__(self) -> int:
         from asyncnet.studies.frames import plot
 
-        plot(*self.paths, to=self.to, picture=self.picture, outcome=self.outcome, columns=self.columns, trust=self.trust)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always", UserWarning)
+            plot(*self.paths, to=self.to, picture=self.picture, outcome=self.outcome, columns=self.columns, trust=self.trust)
+        for one in said:
+            print(printable(str(one.message)), file=sys.stderr)
         print(printable(str(self.to)))
         return 0
 

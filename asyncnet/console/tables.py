@@ -10,6 +10,7 @@ from rich.table import Table
 
 from asyncnet.console.output import output, pairs, show, text
 from asyncnet.console.summary import ended, number, said_better
+from asyncnet.loop.message import CHANNELS
 
 
 def show_summary(summary: dict[str, Any]) -> None:
@@ -94,9 +95,14 @@ def show_explained(found: dict[str, Any], varied: str = "", console: Console | N
         console.print(text(f"- {line}"))
     if "points" in found:
         points = " | ".join(", ".join(values) for values in found["points"])
+        key, many = varied.partition("=")[0], len(found["points"])
+        table = key.removeprefix("links.").partition(".")[0]
         why = "; what stands together ended in the same bits" if any(len(values) > 1 for values in found["points"]) else ""
-        why += ", for clocks without jitter round it to one tick (above)" if why and any("without jitter" in line for line in found["warnings"]) else ""
-        console.print(text(f"{varied.partition('=')[0]}: {len(found['points'])} distinct points in {world['decisions']:,} decisions: {points}{why}"))
+        if why and key.startswith("links.") and table in CHANNELS and table not in {row["channel"] for row in found["links"]}:
+            why += f": this team has no {table} links"
+        elif why and any("without jitter" in line for line in found["warnings"]):
+            why += ", for clocks without jitter round it to one tick (above)"
+        console.print(text(f"{key}: {many} distinct point{'s' if many > 1 else ''} in {world['decisions']:,} decisions: {points}{why}"))
 
 
 def _ticks(spread: list[float] | None) -> str:

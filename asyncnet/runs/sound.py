@@ -190,7 +190,7 @@ class _Check:
         """Each clock has its next tick, each node no more turns than it may have asked for, the world those that it waits for; none is too far away."""
         asked = rows[rows[:, KIND] == TURN]
         for i, count in zip(*np.unique(asked[:, TO], return_counts=True), strict=True):
-            most = self.loop.nodes[i].turns if i in self.loop.nodes else 0
+            most = self.loop.nodes[i].turns if i in self.loop.nodes else count
             self._demand(count <= most, "agenda", f"{count} turns of {self.plan.nodes[i].name}, which asks for {most or 'none'}")
         for i, row in self.loop.clocks.items():
             ticks = rows[(rows[:, KIND] == TICK) & (rows[:, TO] == i), AT]

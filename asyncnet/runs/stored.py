@@ -215,7 +215,8 @@ SHOWN = (  # figures of a summary
 )
 
 
-Spread = list[tuple[Annotated[float, Field(gt=0, le=1e15)], Annotated[int, Field(gt=0, le=2**53)]]]
+_Bin = tuple[Annotated[float, Field(gt=0, le=1e15)], Annotated[int, Field(gt=0, le=2**53)]]
+Spread = list[Annotated[_Bin, Field(strict=False)]]  # JSON has no tuples
 
 
 class Measured(Model, extra="allow"):

@@ -59,7 +59,18 @@ class Scenario(Model):
 
     def under_layers(self, layers: Iterable[Layer]) -> Scenario:
         """A variant: with layers of plain data laid over it; raises ScenarioError."""
-        return laid(Layer("", self.data()), layers)
+        over = list(layers)
+        return laid(Layer("", self._given_up(over)), over)
+
+    def _given_up(self, layers: Iterable[Layer]) -> dict[str, Any]:
+        """Its data without the defaults of a task, rule or critic in whose place the layers put another, which has its own."""
+        data = self.data()
+        for table in ("task", "rule", "critic"):
+            named = [layer.data[table].get("name") for layer in layers if isinstance(layer.data.get(table), dict)]
+            if table in data and {*named, None, data[table]["name"]} != {None, data[table]["name"]}:
+                kept = getattr(self, table).model_dump(exclude_none=True, exclude_defaults=True)
+                data[table] = as_lists({**kept, "name": data[table]["name"]})
+        return data
 
     def __repr__(self) -> str:
         return f"<Scenario {self.name}: {', '.join(f'{name} {value}' for name, value in self._told() if value and name != 'question')}>"

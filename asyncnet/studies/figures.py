@@ -22,7 +22,8 @@ LONGEST_NAME = 240  # bytes of a file's name: file systems take 255, and it has 
 FORMATS = ("svg", "pdf", "png")
 DPI = 300  # of a PNG
 MOST_CURVES = 10  # more cannot be told apart
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f", "#b22222", "#6a3d9a", "#1b9e77")  # told apart by colour-blind readers
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f", "#b22222", "#6a3d9a", "#8c564b")  # told apart by colour-blind readers
+MARKERS = "osD^vP"  # and by those who print in grey
 INK = "#2b2b2a"  # of axes and words; a report puts its own in the place of it
 LETTER = 0.052  # inches that a letter of the smallest print takes
 STYLE = {
@@ -90,6 +91,7 @@ class Picture(NamedTuple):
     make: Callable[[float], Figure]
     lines: Sequence[Line]
     widths: tuple[float, ...] = tuple(WIDTHS)
+    left: int = 0  # combinations that it does not show
 
     @property
     def series(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -95,7 +96,7 @@ def plot(*what: Any, to: str | Path | None = None, picture: str = "", outcome: s
 
     Of runs (directories, results) their learning curves, those that differ in the seed alone as one with a band; of a study (its folder, or the frame that
     `sweep` returned) the first picture of its report. `picture` names another one of the report. `outcome` and `trust` as in report. Raises ScenarioError for
-    what is neither, and for a picture that there is not, with the near miss.
+    what is neither, and for a picture that there is not, with the near miss; warns where there are more combinations than can be told apart.
     """
     needs()
     from asyncnet.studies import figures
@@ -113,7 +114,10 @@ def plot(*what: Any, to: str | Path | None = None, picture: str = "", outcome: s
     named = {one.name: one for one in found}
     if picture not in (*named, "") or not named:
         raise ScenarioError("plot", picture, f"no such picture; {near(picture, named)}" if named else "there is nothing to draw: no two rows of progress")
-    figure = (named[picture] if picture else found[0]).drawn(figures.COLUMN if columns == 1 else figures.PAGE)
+    chosen = named[picture] if picture else found[0]
+    figure = chosen.drawn(figures.COLUMN if columns == 1 else figures.PAGE)
+    if chosen.left:
+        warnings.warn(f"{chosen.name} shows {chosen.series} combinations, as many as can be told apart, and leaves {chosen.left} out", stacklevel=2)
     if to is not None:
         figures.save(figure, Path(to))
     return figure

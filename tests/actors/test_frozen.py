@@ -208,10 +208,11 @@ def holders() -> list[str]:
     out = []
     for process in psutil.process_iter():
         try:
-            links = [os.readlink(one) for one in Path(f"/proc/{process.pid}/fd").iterdir()]
+            held = [os.readlink(one) for one in Path(f"/proc/{process.pid}/fd").iterdir()]
+            held += Path(f"/proc/{process.pid}/maps").read_text().splitlines()
         except OSError:
             continue
-        out += [f"{process.pid} {process.name()}"] * any(link.startswith("/memfd:asyncnet ") for link in links)
+        out += [f"{process.pid} {process.name()}"] * any("/memfd:asyncnet " in one for one in held)
     return out
 
 

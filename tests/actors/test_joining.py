@@ -67,6 +67,9 @@ def test_it_goes_on_there_on_real_clocks_too(ray_session, tmp_path):
     longer = asyncnet.resume(first.run_dir, set="task.decisions=120")
     assert (longer.record.stopped, longer.record.score["decisions"]) == ("finished", 120)
     assert longer.summary()["resumed"].startswith("statistically")
+    shown = asyncnet.open(first.run_dir).summary
+    assert shown["measured"]["wire_us"]["world"]["activity"]
+    assert "Time on the wire, by actor" in asyncnet.report(first.run_dir, to=tmp_path / "page").read_text()
     same, found = asyncnet.replay(first.run_dir)
     assert same, found
     assert found.count("identical") == 2

@@ -122,6 +122,29 @@ def test_it_has_no_name_and_is_gone_with_whoever_held_it(owner):
     assert found.all[ring.BELL] == 5
 
 
+def held_open():
+    """How many descriptors of such memories this process has."""
+    places = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
+    return sum(os.readlink(place).startswith("/memfd:asyncnet ") for place in places if os.path.islink(place))
+
+
+def test_its_memory_is_given_back_with_the_last_array_over_it():
+    def mapped():
+        with open("/proc/self/maps") as maps:
+            return sum("/memfd:asyncnet " in line for line in maps)
+
+    before = mapped()
+    made = Memory(1, 64)
+    words = made.all[:2]
+    made.hide()
+    assert mapped() == before + 1
+    del made
+    assert mapped() == before + 1
+    assert words[0] == ring.MAGIC
+    del words
+    assert mapped() == before
+
+
 def test_whatever_is_not_the_memory_of_that_key_is_not_opened(owner, tmp_path):
     _, (pid, descriptor, key) = owner
     assert Memory.of([pid, descriptor, key]) is not None
@@ -135,9 +158,15 @@ def test_whatever_is_not_the_memory_of_that_key_is_not_opened(owner, tmp_path):
         ["9" * 30, "1", key],
     ):
         assert Memory.of(wrong) is None
+    assert Memory.of([pid, descriptor, key]).all.size > 0, "what the line above has opened is gone, and leaves no descriptor behind"
+    before = held_open()
     hidden = Memory(1, 64)
+    assert held_open() == before + 1
     hidden.hide()
     assert Memory.of(hidden.address) is None
+    assert held_open() == before
+    hidden.all[ring.BELL] = 3
+    assert hidden.all[ring.BELL] == 3
     for name in ("asyncnet", "other"):
         bare = os.memfd_create(name, os.MFD_ALLOW_SEALING)
         os.ftruncate(bare, 8 * (ring.FIRST_RING + ring.WORDS + 64))

@@ -89,6 +89,8 @@ def test_the_command_prints_it(command):
     assert "3 distinct points in 150 decisions: 0 | 1 | 2\n" in out, "losses tell them apart"
     _, out, _ = command("explain", "multiplexer3-weight-max", "--vary", "links.feedback.delay=0,0.5,1", "--decisions", 150)
     assert "2 distinct points in 150 decisions: 0, 0.5 | 1; what stands together ended in the same bits, for clocks without jitter" in out
+    _, out, _ = command("explain", "multiplexer3-weight-max", "--set", "rule.name=reinforce", "--vary", "links.feedback.delay=0,5", "--decisions", 50)
+    assert "1 distinct point in 50 decisions: 0, 5; what stands together ended in the same bits: this team has no feedback links\n" in out
     code, out, _ = command("explain", "cartpole-map-async", "--json", "--decisions", 50)
     assert code == 0
     assert [row["layer"] for row in json.loads(out)["layers"]][:2] == ["world", "actor.1"]

@@ -10,7 +10,24 @@ import numpy as np
 
 from asyncnet.studies import statistics
 from asyncnet.studies.cases import Case, labelled
-from asyncnet.studies.figures import COLORS, COLUMN, LETTER, MOST_CURVES, PAGE, TALLEST, WIDTHS, Line, Picture, Point, blank, by_label, legend, name_of, tag
+from asyncnet.studies.figures import (
+    COLORS,
+    COLUMN,
+    LETTER,
+    MARKERS,
+    MOST_CURVES,
+    PAGE,
+    TALLEST,
+    WIDTHS,
+    Line,
+    Picture,
+    Point,
+    blank,
+    by_label,
+    legend,
+    name_of,
+    tag,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,8 +82,8 @@ def degradation(cases: Sequence[Case], columns: Sequence[str], column: str, outc
     def make(width: float) -> Figure:
         figure, axes = blank(width, 2.4 if width == COLUMN else 2.8)
         for number, (line, band) in enumerate(zip(lines, bands, strict=True)):
-            at, color = [point.x for point in line.points], COLORS[number]
-            axes.plot(at, [point.y for point in line.points], color=color, marker="o", markersize=3, label=line.label, gid=tag("line", number))
+            at, color, marker = [point.x for point in line.points], COLORS[number], MARKERS[number % len(MARKERS)]
+            axes.plot(at, [point.y for point in line.points], color=color, marker=marker, markersize=3, label=line.label, gid=tag("line", number))
             axes.fill_between(at, [one.low for one in band], [one.high for one in band], color=color, alpha=0.18, linewidth=0, gid=tag("band", number))
         values = sorted({point.x for line in lines for point in line.points})
         if min(values) >= 0 and sorted(values)[-2] < 0.25 * values[-1]:  # most of them would lie on one another
@@ -78,8 +95,9 @@ def degradation(cases: Sequence[Case], columns: Sequence[str], column: str, outc
         legend(figure, axes)
         return figure
 
-    left = f"; {len(found) - len(shown)} more combinations are in the table" if len(found) > len(shown) else ""
-    return Picture(f"degradation-{column}", f"{name_of(outcome)} over {column}", f"Mean over seeds with 95% bootstrap intervals{left}.", make, lines)
+    left = len(found) - len(shown)
+    text = f"Mean over seeds with 95% bootstrap intervals{f'; {left} more combinations are in the table' if left else ''}."
+    return Picture(f"degradation-{column}", f"{name_of(outcome)} over {column}", text, make, lines, left=left)
 
 
 def heat_map(cases: Sequence[Case], columns: Sequence[str], down: str, across: str, outcome: str) -> Picture:
