@@ -389,3 +389,11 @@ def test_a_run_has_one_length_whichever_was_set_last():
     scenario = asyncnet.load("cartpole-weight-max", settings=["task.decisions=70"])
     assert (scenario.task.decisions, scenario.task.episodes) == (70, None)
     assert scenario.replace({"task.episodes": 5}).task.decisions is None
+
+
+def test_a_rule_in_the_place_of_a_scenario_is_told_apart(command):
+    code, _, err = command("validate", "my_rule.py")
+    assert (code, err) == (
+        64,
+        "asyncnet: my_rule.py: is a file of Python; a rule of one's own is given as --rule FILE, a task as --task FILE, beside a scenario\n",
+    )

@@ -99,13 +99,17 @@ def together(scenario: Scenario, limit: float | None, runs: int) -> int:
     return runs
 
 
+def _words(amount: float) -> str:
+    return f"{amount / GIB:,.1f} GiB" if amount >= 0.1 * GIB else f"{amount / (1 << 20):,.1f} MiB"
+
+
 def check(scenario: Scenario, limit: float | None = None, runs: int = 1) -> int:
     """Bytes that a run may have, as `share` says; ScenarioError if it needs more."""
     allowed = share(limit, runs)
     team = plan(scenario)
     needed = estimate(scenario, team)
     if needed > allowed:
-        why = f"the run would need {needed / GIB:,.1f} GiB of memory and may have {allowed / GIB:,.1f}" + (f" of {runs} at once" if runs > 1 else "")
+        why = f"the run would need {_words(needed)} of memory and may have {_words(allowed)}" + (f" of {runs} at once" if runs > 1 else "")
         raise ScenarioError(scenario.name, _key(scenario, needed), f"{why}; --memory allows more")
     return allowed
 

@@ -100,6 +100,8 @@ def find(name: str, kind: str = "") -> Path:
         return known[name]
     if name.endswith(".toml") or "/" in name:
         return Path(name)
+    if name.endswith(".py"):
+        raise ScenarioError(name, "", "is a file of Python; a rule of one's own is given as --rule FILE, a task as --task FILE, beside a scenario")
     raise ScenarioError(name, "", f"no shipped {kind.rstrip('s') or 'scenario'} of that name; {near(name, known)}")
 
 

@@ -114,3 +114,8 @@ def test_a_run_with_more_under_way_than_there_is_room_for_ends_and_names_the_lin
     assert "at most 3,000 may be" in made.stopped
     assert "activity" in made.stopped
     assert run(made.scenario.replace({"links.activity": {"delay": 0.5}, "task.decisions": 40}), LOOPS[loop]).stopped == "finished"
+
+
+def test_a_small_limit_is_said_in_a_unit_in_which_it_is_something():
+    with pytest.raises(ScenarioError, match=r"would need [\d.]+ MiB of memory and may have 0\.1 MiB"):
+        memory.check(asyncnet.load("cartpole-free"), 0.0001)
