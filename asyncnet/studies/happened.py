@@ -93,7 +93,8 @@ def _delays(scenario: Scenario, channel: str, counts: Mapping[str, int], known: 
         return f"{counts['sent']:,} messages", None, None
     middle, most = np.quantile(known.delays, (0.5, 0.99))
     spread = f"median {middle:.3g}, 99% within {most:.3g} ticks on the way" if random_delays(scenario, channel) or most > middle else f"{middle:.3g} ticks each"
-    return f"{known.delays.size:,} messages, {spread}", None, None
+    together = ", all its delays together" if sum(condition.delay is not None for condition in scenario.links.of(channel)) > 1 else ""
+    return f"{known.delays.size:,} messages, {spread}{together}", None, None
 
 
 def _held(scenario: Scenario, channel: str, counts: Mapping[str, int], known: Transit | None) -> tuple[str, None, None]:

@@ -260,3 +260,13 @@ def test_curves_of_runs_are_a_line_and_a_band_for_runs_that_differ_in_their_seed
     assert command("plot", *runs, "--to", tmp_path / "two.gif")[2] == f"asyncnet: {tmp_path / 'two.gif'}: a figure is svg, pdf or png, by the end of its name\n"
     assert "is not the directory of a run" in command("plot", tmp_path)[2]
     assert "did you mean mean_reward?" in command("plot", runs[0], "--outcome", "mean_rewad")[2]
+
+
+def test_delays_of_a_channel_that_add_up_are_said_to_stand_together(tmp_path):
+    made = asyncnet.load("multiplexer3-weight-max").replace({"task.decisions": 300, "links.feedback": [{"delay": 20.0}]})
+    (case,) = cases.of_runs([asyncnet.open(asyncnet.run(made, out=tmp_path).run_dir)], "last_mean_reward")
+    found = {firing.where: [] for firing in happened.firings(case, happened.on_their_way(case))}
+    for firing in happened.firings(case, happened.on_their_way(case)):
+        found[firing.where].append(firing.struck)
+    assert [struck.partition(", ")[2] for struck in found["feedback"]] == ["20.5 ticks each, all its delays together"] * 2
+    assert [struck.partition(", ")[2] for struck in found["activity"]] == ["0.5 ticks each"]
