@@ -158,9 +158,15 @@ class Delays:
         """
         if sender == OBSERVATION or self.ticks(sender):
             return 1.0
-        come = [self.passes("activity") * self.prompted(source) for source in self._sources(sender)]
+        come = [self.passes("activity") * self._in_order(source) * self.prompted(source) for source in self._sources(sender)]
         everybody = math.prod(share ** self._senders(sender, source) for share, source in zip(come, self._sources(sender), strict=True))
         return max(everybody, self._alone * min(come), 1.0 / TRIES)
+
+    def _in_order(self, sender: str) -> float:
+        """The share of its values that no later one overtakes on the way, about: of uniform delays over so many of its occasions, sqrt(pi / 2 / those)."""
+        delays = [condition.delay for condition in self.scenario.links.of("activity") if condition.delay]
+        spread = sum(longest_delay(delay) - least_delay(delay) for delay in delays) * self.tick / self.says(sender)
+        return min(1.0, math.sqrt(0.5 * math.pi / spread)) if spread > 0.0 else 1.0
 
     def _senders(self, name: str, source: str) -> int:
         """How many nodes of a source a node of that layer hears at most."""

@@ -108,8 +108,15 @@ UNITS_ON_ARRIVAL = {  # the unit above is silent whenever it lacks one of three,
 }
 
 
+OVERTAKEN = UNITS_ON_ARRIVAL | {  # most values are overtaken by later ones on their way up
+    "network": {"hidden": [1, 1, 1], "output": "bernoulli"},
+    "links": {"activity": [{"delay": {"kind": "uniform", "low": 0.0, "high": 4.0}, "stale": 4}]},
+}
+
+
 @settings(max_examples=30)
 @example(data=UNITS_ON_ARRIVAL)
+@example(data=OVERTAKEN)
 @given(data=scenarios(decisions=4000))
 def test_no_credit_is_too_late_for_an_archive_whatever_the_scenario(data):
     try:
