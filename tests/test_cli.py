@@ -397,3 +397,28 @@ def test_a_rule_in_the_place_of_a_scenario_is_told_apart(command):
         64,
         "asyncnet: my_rule.py: is a file of Python; a rule of one's own is given as --rule FILE, a task as --task FILE, beside a scenario\n",
     )
+
+
+def test_bench_shows_what_it_has_measured_when_a_part_fails(monkeypatch, capsys):
+    from asyncnet.benchmarks import Row, recording
+    from asyncnet.commands.bench import Bench
+
+    def fails(seconds):
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(startup, "measure", lambda: [Row("a figure of minutes", 3.0, "s")])
+    monkeypatch.setattr(recording, "measure", fails)
+    with pytest.raises(RuntimeError, match="no"):
+        Bench(what=("startup", "recording"))()
+    assert "a figure of minutes" in capsys.readouterr().out
+
+
+def test_what_keeps_the_recordings_of_a_benchmark_is_a_keeper(tmp_path):
+    from asyncnet.benchmarks.recording import Kept
+    from asyncnet.runs.record import Keeper
+
+    kept = Kept(tmp_path, False)
+    asked = {*Keeper.__annotations__, *(name for name in vars(Keeper) if not name.startswith("_"))}
+    assert len(asked) >= 6
+    assert not [name for name in asked if not hasattr(kept, name)]
+    kept.close()

@@ -13,6 +13,7 @@ import asyncnet
 from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.studies import cases, comparisons, figures, statistics, sweep, table
 from asyncnet.studies.page import compared
+from asyncnet.studies.pictures import degradation
 from asyncnet.studies.report import Part, about_study, report
 from asyncnet.studies.study import checked
 
@@ -290,3 +291,27 @@ def test_cells_that_do_not_say_their_scenario_are_reported_without_what_needs_it
     assert "credit stamped" in part.head
     assert "delays" not in {picture.name for picture in part.pictures}
     assert "their rules are not here" in part.tail
+
+
+def test_a_picture_of_more_combinations_than_can_be_told_apart_says_how_many_it_leaves_out():
+    class Scored:
+        def __init__(self, *values):
+            self.values = values
+
+        def scores(self, outcome):
+            return [0.1, 0.2]
+
+    found = [Scored(delay, loss) for delay in (0, 1) for loss in range(13)]
+    picture = degradation.degradation(found, ("links.feedback.delay", "links.activity.loss"), "links.feedback.delay", "mean_reward")
+    assert (picture.series, picture.left) == (10, 3)
+    assert "3 more combinations" in picture.text
+    assert degradation.degradation(found[:10], ("links.feedback.delay", "links.activity.loss"), "links.feedback.delay", "mean_reward").left == 0
+
+
+def test_a_figure_that_leaves_combinations_out_warns_of_it(swept, monkeypatch, recwarn):
+    name = picture_of(swept, "degradation-").name
+    asyncnet.plot(swept.folder, picture=name)
+    assert not [one for one in recwarn if "leaves" in str(one.message)]
+    monkeypatch.setattr(degradation, "MOST_CURVES", 1)
+    with pytest.warns(UserWarning, match=r"shows 1 combinations.*leaves \d+ out"):
+        asyncnet.plot(swept.folder, picture=name)
