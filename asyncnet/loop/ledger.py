@@ -25,9 +25,41 @@ SENT, DUPLICATED, DELIVERED, LOST, REFUSED, EXPIRED, IN_FLIGHT = range(7)
 MOST_ROWS = 256  # in a summary; longer ledgers are added up by layer there, and whole in ledger.csv
 
 
+class Books:
+    """What a loop counts of its messages, a number for each link: `sent`, and `came` in the order of `plan.arriving`.
+
+    What a team's links cannot have costs nothing: `lost` and `refused` are empty unless opened, `duplicated` and `expired` unless a state brings them.
+    """
+
+    def __init__(self, plan: Plan, *, loses: bool) -> None:
+        self._arriving, links = plan.arriving, len(plan.links)
+        self.sent, self.came = np.zeros(links, dtype=np.int64), np.zeros(links, dtype=np.int64)
+        self.lost = np.zeros(links if loses else 0, dtype=np.int64)
+        self.refused, self._cut = np.zeros(0, dtype=np.int64), np.zeros((2, 0), dtype=np.int64)
+
+    def may_refuse(self) -> None:
+        """Open the column of messages that found no room."""
+        self.refused = np.zeros(len(self.sent), dtype=np.int64) if not self.refused.size else self.refused
+
+    def table(self) -> np.ndarray:
+        """All of it as a ledger (7, links), nothing in flight."""
+        table = np.zeros((len(COLUMNS), len(self.sent)), dtype=np.int64)
+        table[SENT], table[DELIVERED, self._arriving] = self.sent, self.came
+        for column, counted in ((LOST, self.lost), (REFUSED, self.refused), (DUPLICATED, self._cut[0]), (EXPIRED, self._cut[1])):
+            table[column, : len(counted)] = counted
+        return table
+
+    def restore(self, table: np.ndarray) -> None:
+        """Go on from a ledger."""
+        self.sent[:], self.came[:] = table[SENT], table[DELIVERED, self._arriving]
+        self.lost, self.refused = (table[column].copy() if table[column].any() else own for column, own in ((LOST, self.lost), (REFUSED, self.refused)))
+        if table[[DUPLICATED, EXPIRED]].any():
+            self._cut = table[[DUPLICATED, EXPIRED]]
+
+
 def account(loop: Loop) -> np.ndarray:
     """The ledger (7, links) of a loop, columns first: what was sent from here, and what was delivered here or waits here."""
-    table = loop.ledger.copy()
+    table = loop.books.table()
     rows = loop.under_way().rows
     np.add.at(table[IN_FLIGHT], loop.plan.arrived(*rows[rows[:, underway.SIZE] >= 0][:, [underway.DST, underway.KIND, underway.PORT]].T), 1)
     for link, messages in loop.held.items():

@@ -75,12 +75,10 @@ class Loop:
         self.score = self.nodes[0].score if 0 in self.nodes else None
         self.clocks = {i: clock_of(scenario, self.plan.nodes[i]) for i in sorted(self.nodes) if i}
         self.models = {code: LinkModel(scenario.links, name, self.tick) for name, code in CHANNELS.items()}
-        self.sequence = {i: [0] * TICK for i in self.nodes}
-        self.ticks = dict.fromkeys(self.nodes, 0)
-        self.skipped = dict.fromkeys(self.nodes, 0)
-        # What became of messages, by link (ledger.py): those sent and lost here, those delivered here; and on stale links those held back.
-        self.ledger = np.zeros((len(ledger.COLUMNS), len(self.plan.links)), dtype=np.int64)
-        self.sent, self.lost, self.delivered = self.ledger[ledger.SENT], self.ledger[ledger.LOST], self.ledger[ledger.DELIVERED]
+        # By node: ticks that it took and that it missed, and the number of its last message on each channel.
+        self.ticks, self.skipped = np.zeros((2, len(self.plan.nodes)), dtype=np.int64)
+        self.sequence = np.zeros((len(self.plan.nodes), TICK), dtype=np.int64)
+        self.books = ledger.Books(self.plan, loses=any(model.fixed < 0 for model in self.models.values()))
         self.held: dict[int, deque[tuple[int, Message]]] = {}
         self._found: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
         self._asked: deque[Callable[[], None]] = deque()
@@ -161,7 +159,7 @@ class Loop:
             elif kind == TURN:
                 messages = node.act(now)
             else:
-                self.delivered[self._arrived(dst, kind, port)] += 1
+                self.books.came[self.plan.incoming(dst, kind).start + port] += 1
                 messages = node.hear(now, kind, port, seq, stamp, payload)
             for message in messages:
                 self._send(dst, message, now)
@@ -220,7 +218,7 @@ class Loop:
 
     def _next_tick(self, node: Node, index: int, at: int, now: int) -> None:
         self.ticks[index] += 1
-        k = self.ticks[index] + self.skipped[index]
+        k = int(self.ticks[index] + self.skipped[index])
         due = int(clock.next_tick(self.clocks[index], self.seed, node.identity, k, at))
         if due <= now:  # wall time only: ticks that have passed are skipped, not made up for, and counted
             missed = 0
@@ -235,11 +233,11 @@ class Loop:
         if channel == TURN:
             heappush(self.agenda, (max(stamp, now), TURN, src, src, 0, 0, None, 0))
             return
-        sequence = self.sequence[src]
-        seq = sequence[channel] = sequence[channel] + 1
+        self.sequence[src, channel] += 1
+        seq = int(self.sequence[src, channel])
         model, routes = self.models[channel], self._routes(src, channel)
         for link, dst, port in routes if only < 0 else (routes[only],):
-            self.sent[link] += 1
+            self.books.sent[link] += 1
             if model.stale:
                 held = self.held.setdefault(link, deque())
                 held.append((seq, message))
@@ -258,17 +256,13 @@ class Loop:
             found = self._found[src, channel] = list(zip(links, *self.plan.links[links, DST : PORT + 1].T.tolist(), strict=True))
         return found
 
-    def _arrived(self, dst: int, channel: int, port: int) -> int:
-        """The link by which a message has come."""
-        return self.plan.arriving[self.plan.incoming(dst, channel).start + port]
-
     def _carry(self, model: LinkModel, link: int, src: int, dst: int, port: int, seq: int, message: Message, now: int) -> None:
         channel, delay = message.channel, model.fixed
         if delay < 0:
             nodes = self.plan.nodes
             delay, copies = outcome(model.conditions, self.seed, nodes[src].identity, nodes[dst].identity, channel, seq, model.retry)
             if copies == 0:
-                self.lost[link] += 1
+                self.books.lost[link] += 1
                 if self.tape is not None:
                     self._note(now, channel, dst, src, -seq)
                 return
@@ -276,8 +270,7 @@ class Loop:
 
     def so_far(self) -> tuple[int, np.ndarray, np.ndarray]:
         """The time, ticks by node, and by link what was sent, lost and delivered (3, links); from any thread, and nothing waits for it (counts.py)."""
-        ticks = np.array([self.ticks.get(i, 0) for i in range(len(self.plan.nodes))], dtype=np.int64)
-        return self.now, ticks, np.stack((self.sent, self.lost, self.delivered))
+        return self.now, self.ticks.copy(), self.books.table()[[ledger.SENT, ledger.LOST, ledger.DELIVERED]]
 
     def digest(self) -> str:
         """A hash over every hosted node's state, in the order of their numbers; equal exactly when two runs ended in the same bits."""

@@ -53,23 +53,25 @@ class Node:
         self.bound, self.places = bound, layout.places(bound.fields, tuple(dims.items()))
         self.config = shared(bound.config(dims, values))
         self.move_to(np.zeros(max(last for _, last, _ in self.places.values())))
-        self._handle = bound.handle
-        self._begin = bound.begin
         self.room = room
         self.flags = 0  # what the last event asked of the host beside sending
 
     def move_to(self, state: np.ndarray) -> None:
         """Live in this array from now on; its contents are the node's state."""
         self.state = state
-        self.view = layout.Views(state, self.places)
+
+    @property
+    def view(self) -> layout.Views:
+        """The arrays inside the state, by name."""
+        return layout.Views(self.state, self.places)
 
     def begin(self) -> None:
         """Fill the state: initial weights, nothing heard."""
-        self._begin(self.state, self.config)
+        self.bound.begin(self.state, self.config)
 
     def prepare(self) -> None:
         """Compile what the node will need, or find it compiled."""
-        address(self._handle)
+        address(self.bound.handle)
 
     def hear(self, now: int, channel: int, port: int, seq: int, stamp: int, payload: np.ndarray) -> list[Message] | tuple[Message, ...]:
         """Take in one message (on an on-arrival clock: and act on it)."""
@@ -85,7 +87,7 @@ class Node:
         self.flags = AGAIN
         while self.flags & AGAIN:
             out[0] = 0
-            self.flags = self._handle(self.state, self.config, now, kind, port, seq, stamp, payload, out, numbers)
+            self.flags = self.bound.handle(self.state, self.config, now, kind, port, seq, stamp, payload, out, numbers)
             for row in out[1 : 1 + out[0, COUNT]].tolist():
                 messages.append(Message(row[CHANNEL], row[STAMP], numbers[row[AT] : row[AT] + row[SIZE]].copy(), row[LINK]))
             if self.flags & STEP:

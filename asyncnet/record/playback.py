@@ -187,7 +187,7 @@ class Replayed(Loop):
             messages = node.act(now)
         else:
             stamp, payload, port = self._open(kind, dst, src, seq)
-            self.delivered[self._arrived(dst, kind, port)] += 1
+            self.books.came[self.plan.incoming(dst, kind).start + port] += 1
             messages = node.hear(now, kind, port, seq, stamp, payload)
         for message in messages:
             self._send(dst, message, now)

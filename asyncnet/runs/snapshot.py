@@ -30,8 +30,8 @@ def take(loop: Loop) -> Checkpoint:
     """The state of a loop that is between two events and up to date (Loop.ask sees to both)."""
     nodes = sorted(loop.nodes)
     arrays = {f"node/{loop.nodes[i].name}": loop.nodes[i].state.copy() for i in nodes}
-    arrays["counts"] = np.array([[i, loop.ticks[i], loop.skipped[i], *loop.sequence[i]] for i in nodes], dtype=np.int64)
-    arrays["ledger"] = loop.ledger.copy()
+    arrays["counts"] = np.column_stack((nodes, loop.ticks[nodes], loop.skipped[nodes], loop.sequence[nodes]))
+    arrays["ledger"] = loop.books.table()
     arrays["agenda"], arrays["agenda/values"] = loop.under_way()
     held = [(link, seq, message.stamp, message.payload) for link in sorted(loop.held) for seq, message in loop.held[link]]
     arrays["held"] = np.array([[link, seq, stamp, sent.size] for link, seq, stamp, sent in held], dtype=np.int64).reshape(-1, _HELD)
@@ -92,14 +92,15 @@ def put(loop: Loop, whole: Checkpoint, *, at_once: bool = False) -> None:
     """Have a loop just made go on from there; raises ScenarioError if the state is no state of its team, or its task cannot go back to where it was."""
     sound.check(loop, whole, at_once=at_once)
     arrays, plan = whole.arrays, loop.plan
-    for row in arrays["counts"].tolist():
-        if row[0] in loop.nodes:
-            loop.ticks[row[0]], loop.skipped[row[0]], loop.sequence[row[0]] = row[1], row[2], row[3 : 3 + TICK]
+    counts = arrays["counts"][np.isin(arrays["counts"][:, 0], list(loop.nodes))]
+    here = counts[:, 0]
+    loop.ticks[here], loop.skipped[here], loop.sequence[here] = counts[:, 1], counts[:, 2], counts[:, 3 : 3 + TICK]
     for node in loop.nodes.values():
         node.state[:] = arrays[f"node/{node.name}"]
     sent_here, heard_here = (np.isin(plan.links[:, end], list(loop.nodes)) for end in (SRC, DST))
-    loop.ledger[:] = arrays["ledger"] * sent_here
-    loop.ledger[ledger.DELIVERED] = arrays["ledger"][ledger.DELIVERED] * heard_here
+    table = arrays["ledger"] * sent_here
+    table[ledger.DELIVERED] = arrays["ledger"][ledger.DELIVERED] * heard_here
+    loop.books.restore(table)
     loop.now = whole.about["now"]
     if isinstance(loop.keeper, Virtual):
         loop.keeper.now = loop.now

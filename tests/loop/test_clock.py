@@ -128,8 +128,8 @@ def run(**changes: object) -> Loop:
     return loop
 
 
-def by_name(loop: Loop, numbers: dict[int, int]) -> dict[str, int]:
-    return {loop.plan.nodes[i].name: value for i, value in numbers.items() if i}
+def by_name(loop: Loop, numbers: np.ndarray) -> dict[str, int]:
+    return {loop.plan.nodes[i].name: value for i, value in enumerate(numbers.tolist()) if i}
 
 
 def test_in_a_run_each_node_ticks_as_often_as_its_own_clock_says():

@@ -188,7 +188,7 @@ def finished(scenario, loop=Loop):
     made = loop(scenario, Virtual())
     before = [np.concatenate([node.view.weight.ravel(), [0.0]]) for node in learners(made)]
     seen = []
-    made.run(lambda running: seen.append((running.score.rows[-1], running.now, running.digest(), running.ledger.tolist())))
+    made.run(lambda running: seen.append((running.score.rows[-1], running.now, running.digest(), running.books.table().tolist())))
     changed = [not np.array_equal(old[:-1], node.view.weight.ravel()) for old, node in zip(before, learners(made), strict=True)]
     return made, seen, changed
 
@@ -198,7 +198,7 @@ def assert_same(compiled, readable):
     assert compiled.now == readable.now == compiled.keeper.now
     assert account(compiled).tolist() == account(readable).tolist()
     assert not unexplained(account(readable)).any()
-    assert (compiled.ticks, compiled.sequence) == (readable.ticks, readable.sequence)
+    assert (compiled.ticks.tolist(), compiled.sequence.tolist()) == (readable.ticks.tolist(), readable.sequence.tolist())
     for i, node in readable.nodes.items():
         assert compiled.nodes[i].state.tobytes() == node.state.tobytes(), node
         if i:
@@ -309,7 +309,7 @@ def test_stop_from_another_thread_is_heard_though_the_world_sleeps():
     thread.join(timeout=10.0)
     assert not thread.is_alive()
     assert loop.stopped == "enough"
-    assert max(loop.ticks.values()) > 0
+    assert loop.ticks.max() > 0
 
 
 @pytest.mark.parametrize("where", ["progress", "task"])

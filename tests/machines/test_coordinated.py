@@ -147,8 +147,8 @@ def test_a_pair_learns_from_what_was_said_about_that_observation_and_from_nothin
 def test_a_unit_samples_so_often_for_an_observation_and_then_holds_its_value():
     loop = run(scenario({"task.world.interval": 30.0}), CompiledLoop)
     assert {int(loop.nodes[1 + unit].view.drawn[0]) for unit in range(UNITS)} == {SWEEPS}
-    sent = run(scenario({"task.world.interval": 60.0}), CompiledLoop).sent.sum()
-    assert sent == loop.sent.sum(), "who holds has nothing to say"
+    sent = run(scenario({"task.world.interval": 60.0}), CompiledLoop).books.sent.sum()
+    assert sent == loop.books.sent.sum(), "who holds has nothing to say"
 
 
 @pytest.mark.parametrize("sweeps", [1, 3])

@@ -73,7 +73,7 @@ class Replay(Loop):
         self.depth = len(section["sizes"]) - 1
         super().__init__(scenario, Virtual(), range(1, self.depth + 1))
         self.nodes[0] = Recorded(section, inputs)
-        self.score, self.sequence[0] = self.nodes[0].score, [0] * 6
+        self.score = self.nodes[0].score
         heappush(self.agenda, (0, TURN, 0, 0, 0, 0, None, 0))
         self.section, self.found = section, {}
         for level in range(self.depth):

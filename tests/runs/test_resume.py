@@ -278,8 +278,8 @@ def test_what_a_cut_on_real_clocks_loses_or_repeats_is_in_the_ledger():
     other = CompiledLoop(scenario, Virtual())
     snapshot.put(other, snapshot.balanced(gone, team))
     gap = waiting - 3 * (np.arange(len(waiting)) == 0)
-    assert other.ledger[EXPIRED].tolist() == np.maximum(gap, 0).tolist()
-    assert other.ledger[DUPLICATED].tolist() == np.maximum(-gap, 0).tolist()
+    assert other.books.table()[EXPIRED].tolist() == np.maximum(gap, 0).tolist()
+    assert other.books.table()[DUPLICATED].tolist() == np.maximum(-gap, 0).tolist()
     assert not unexplained(account(other)).any()
 
 

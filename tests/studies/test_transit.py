@@ -24,9 +24,9 @@ class Noting(Loop):
         self.seen = {}
 
     def _carry(self, model, link, src, dst, port, seq, message, now):
-        lost, waiting = self.lost[link], len(self.agenda)
+        lost, waiting = self.books.lost[link], len(self.agenda)
         super()._carry(model, link, src, dst, port, seq, message, now)
-        due = None if self.lost[link] > lost else next(event[0] for event in self.agenda if event[1:5] == (message.channel, dst, src, seq)) - now
+        due = None if self.books.lost[link] > lost else next(event[0] for event in self.agenda if event[1:5] == (message.channel, dst, src, seq)) - now
         assert len(self.agenda) - waiting == (due is not None)
         self.seen.setdefault(link, []).append(due)
 

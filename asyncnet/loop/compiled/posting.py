@@ -2,11 +2,11 @@
 
 nodes   one row a node: where its parts lie in `real`, how to call it, its sequence numbers, its links
 queue   messages that wait for a node's tick (inbox.py)
-links   one row a link, all links of one sender and channel side by side in the order of their slots
+links   one row a link, all links of one sender and channel side by side in the order of their slots: its receiver and the port there
 models  one row a channel: what its links do to messages
-sent    one row a link: how many messages were sent by it, lost, and refused for want of room
-came    one number a link, in the order of receivers and ports: how many were delivered
-held    rings of (sequence number, slot), for links that hold messages back
+sent    the loop's own books (ledger.py), one number a link: how many messages were sent by it, `lost`, and `refused` for want of room (the last two empty
+        where that cannot be); and `came`, in the order of receivers and ports, how many were delivered
+rings   one row a link that holds messages back, and which link that is: `held`, rings of (sequence number, slot)
 real    all float64 numbers that never move: states, configs, clocks, conditions
 box     the outbox (outbox.py) of whoever is called, and its numbers
 whom    identities of the receivers for whom conditions are drawn together, and what was drawn (link.draw)
@@ -51,19 +51,18 @@ from asyncnet.nodes import outbox
 # FIRST_LINK, LINK_COUNT and FIRST_IN (its first link in the order of `came`) have a column for each channel, of which the least is 1.
 # HEARD_LATER: whether it and all that hear it here have clocks, so that nothing it says at a tick causes anything in the same instant before those tick.
 ADDRESS, STATE, STATE_SIZE, CONFIG, CONFIG_SIZE, INBOX, LAST, PEER = range(8)
-IDENTITY, CLOCK, TICKS, SKIPPED, HEARD_LATER = range(8, 13)
+IDENTITY, CLOCK, TICKS, SKIPPED = range(8, 12)
 SEQUENCE, FIRST_LINK, LINK_COUNT, FIRST_IN = range(12, 12 + 4 * (TICK - 1), TICK - 1)  # and the channel
-LATENESS = 29  # its row of `late`
+LATENESS, HEARD_LATER = 29, 30  # its row of `late`
 NODE_COLUMNS = 32
 LINE = 8  # numbers
-# Columns of `links`: HELD is its row of `rings` (stale links only).
-DST, IN_PORT, HELD = range(3)
-LINK_COLUMNS = 3
-RING, OLDEST, HELD_COUNT = range(3)  # columns of `rings`: where in `held` it begins
+DST, IN_PORT = range(2)  # columns of `links`
+LINK_COLUMNS = 2
+RING, OLDEST, HELD_COUNT, LINK = range(4)  # columns of `rings`, which are in the order of their links: where in `held` it begins
+RING_COLUMNS = 4
 # Columns of `models`. CONDITIONS is the place of `retry`, which the rows follow.
 FIXED, CONDITIONS, CONDITION_COUNT, STALE = range(4)
 MODEL_COLUMNS = 4
-SENT, LOST, REFUSED = range(3)  # columns of `sent`
 
 # Places in `control`, after those of agenda.py. MORE is the node that wants another turn at once (or -1), TICKED why; WALL says whether time is
 # real, TAPED how much of the tape is written, BY_CLOCK whether what is being handled is a tick. The LAST_s are the last event, in their order, among those
@@ -87,6 +86,8 @@ class Tables(NamedTuple):
     links: np.ndarray
     models: np.ndarray
     sent: np.ndarray
+    lost: np.ndarray
+    refused: np.ndarray
     came: np.ndarray
     rings: np.ndarray
     held: np.ndarray
@@ -116,26 +117,28 @@ def opened(d):
         wholes_at(d[1, 0], (d[1, 1], NODE_COLUMNS)),
         halves_at(d[2, 0], (d[2, 1], LINK_COLUMNS)),
         wholes_at(d[3, 0], (d[3, 1], MODEL_COLUMNS)),
-        wholes_at(d[4, 0], (d[4, 1], 3)),
+        wholes_at(d[4, 0], (d[4, 1],)),
         wholes_at(d[5, 0], (d[5, 1],)),
-        wholes_at(d[6, 0], (d[6, 1], 3)),
-        wholes_at(d[7, 0], (d[7, 1], 2)),
-        numbers_at(d[8, 0], (d[8, 1],)),
-        wholes_at(d[9, 0], (d[9, 1], EVENT_COLUMNS)),
-        wholes_at(d[10, 0], (d[10, 1], SLOT_COLUMNS)),
-        numbers_at(d[11, 0], (d[11, 1], d[11, 2])),
-        wholes_at(d[12, 0], (d[12, 1], PEER_COLUMNS)),
-        wholes_at(d[13, 0], (d[13, 1], 3)),
-        wholes_at(d[14, 0], (d[14, 1], d[14, 2])),
-        wholes_at(d[15, 0], (d[15, 1], d[15, 2])),
+        wholes_at(d[6, 0], (d[6, 1],)),
+        wholes_at(d[7, 0], (d[7, 1],)),
+        wholes_at(d[8, 0], (d[8, 1], RING_COLUMNS)),
+        wholes_at(d[9, 0], (d[9, 1], 2)),
+        numbers_at(d[10, 0], (d[10, 1],)),
+        wholes_at(d[11, 0], (d[11, 1], EVENT_COLUMNS)),
+        wholes_at(d[12, 0], (d[12, 1], SLOT_COLUMNS)),
+        numbers_at(d[13, 0], (d[13, 1], d[13, 2])),
+        wholes_at(d[14, 0], (d[14, 1], PEER_COLUMNS)),
+        wholes_at(d[15, 0], (d[15, 1], 3)),
         wholes_at(d[16, 0], (d[16, 1], d[16, 2])),
         wholes_at(d[17, 0], (d[17, 1], d[17, 2])),
-        wholes_at(d[18, 0], (d[18, 1], ITEM_COLUMNS)),
-        wholes_at(d[19, 0], (d[19, 1], 3)),
-        wholes_at(d[20, 0], (d[20, 1], outbox.COLUMNS)),
-        numbers_at(d[21, 0], (d[21, 1],)),
-        wholes_at(d[22, 0], (DRAWN,)),
-        numbers_at(d[23, 0], (d[23, 1], DRAWN)),
+        wholes_at(d[18, 0], (d[18, 1], d[18, 2])),
+        wholes_at(d[19, 0], (d[19, 1], d[19, 2])),
+        wholes_at(d[20, 0], (d[20, 1], ITEM_COLUMNS)),
+        wholes_at(d[21, 0], (d[21, 1], 3)),
+        wholes_at(d[22, 0], (d[22, 1], outbox.COLUMNS)),
+        numbers_at(d[23, 0], (d[23, 1],)),
+        wholes_at(d[24, 0], (DRAWN,)),
+        numbers_at(d[25, 0], (d[25, 1], DRAWN)),
     )
 
 
@@ -194,7 +197,7 @@ def carry(d, seed, now, src, channel, n, seq, slot, lot):
         identities, retry = (t.nodes[src, IDENTITY], t.nodes[dst, IDENTITY]), t.real[model[CONDITIONS]]
         delay, copies = decide(conditions_of(t, channel), t.lots, lot, seed, *identities, channel, seq, retry)
         if copies == 0:
-            t.sent[n, LOST] += 1
+            t.lost[n] += 1
             if taped(t):
                 note(t, now, who(channel, dst, src), -seq)
             leave_slot(t.control, t.slots, slot)
@@ -213,8 +216,21 @@ def carry(d, seed, now, src, channel, n, seq, slot, lot):
         write(row, sent, now + delay, who(channel, dst, src), seq, t.slots[slot, STAMP], payload_of(t, slot, size))
         row[DUE] = min(row[DUE], now + delay)
     else:  # real time only: loops that share simulated time begin no event for which there is no room
-        t.sent[n, REFUSED] += 1
+        t.refused[n] += 1
     leave_slot(t.control, t.slots, slot)
+
+
+@kernel
+def first_of(table, column, value):
+    """The first row, of a table in the order of that column, which has that value there or a greater one."""
+    low, high = 0, table.shape[0]
+    while low < high:
+        middle = (low + high) >> 1
+        if table[middle, column] < value:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 @kernel
@@ -229,14 +245,14 @@ def post(d, seed, now, src, channel, only, slot):
     t.slots[slot, USERS] += count
     stale = t.models[channel, STALE]
     for n in range(first, first + count):
-        t.sent[n, SENT] += 1
+        t.sent[n] += 1
         if stale == 0:
             lot = (n - first) % DRAWN
             if lot == 0:
                 draw_for(d, seed, src, channel, n, min(n + DRAWN, first + count), seq)
             carry(d, seed, now, src, channel, n, seq, slot, lot)
             continue
-        ring = row_at(t.rings, t.links[n, HELD])
+        ring = row_at(t.rings, first_of(t.rings, LINK, n))
         oldest = ring[OLDEST]
         place = ring[RING] + (oldest + ring[HELD_COUNT]) % (stale + 1)
         t.held[place, 0] = seq
@@ -296,11 +312,5 @@ def roomy_here(t):
 @kernel
 def expected(t, code):
     """The row of `arrive` for messages of that kind, receiver and sender, or -1."""
-    low, high = 0, t.arrive.shape[0]
-    while low < high:
-        middle = (low + high) >> 1
-        if t.arrive[middle, 0] < code:
-            low = middle + 1
-        else:
-            high = middle
-    return low if low < t.arrive.shape[0] and t.arrive[low, 0] == code else -1
+    row = first_of(t.arrive, 0, code)
+    return row if row < t.arrive.shape[0] and t.arrive[row, 0] == code else -1

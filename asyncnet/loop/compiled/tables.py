@@ -10,7 +10,7 @@ import numpy as np
 
 from asyncnet.kernels.plain import as_python
 from asyncnet.kernels.pointer import address
-from asyncnet.loop import clock, ledger, underway
+from asyncnet.loop import clock, underway
 from asyncnet.loop.compiled import posting as p
 from asyncnet.loop.compiled.agenda import (
     AT,
@@ -79,11 +79,9 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
     if wire is not None:
         elsewhere = {i: name for i, name in wire.where.items() if i not in loop.nodes}
         nodes[list(elsewhere), p.PEER] = [wire.names.index(name) for name in elsewhere.values()]
-    links = np.zeros((len(plan.links), p.LINK_COLUMNS), dtype=np.int32)
-    links[:, p.DST], links[:, p.IN_PORT] = plan.links[:, network.DST], plan.links[:, network.PORT]
+    links = np.ascontiguousarray(plan.links[:, [network.DST, network.PORT]])
     for i in sorted(loop.nodes):
         row, node = nodes[i], loop.nodes[i]
-        row[p.SEQUENCE + 1 : p.SEQUENCE + TICK] = loop.sequence[i][1:]
         for channel in CHANNELS.values():
             outgoing = plan.outgoing(i, channel)
             row[p.FIRST_LINK + channel], row[p.LINK_COUNT + channel] = outgoing.start, len(outgoing)
@@ -94,7 +92,7 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
         if i:
             row[p.CLOCK] = arena.share(loop.clocks[i])
             row[p.INBOX] = NONE if loop.clocks[i][0] != clock.ON_ARRIVAL else NEVER_WAITS
-        row[p.TICKS], row[p.SKIPPED] = loop.ticks[i], loop.skipped[i]
+    _count_in(loop, nodes)
     simulated = isinstance(loop.keeper, Virtual)
     waiting = (nodes[:, p.INBOX] != NEVER_WAITS) | (nodes[:, p.PEER] >= 0)  # messages between loops that share simulated time take some
     nodes[:, p.HEARD_LATER] = waiting & simulated
@@ -105,9 +103,8 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
         models[channel] = model.fixed, conditions, len(model.conditions), model.stale
     stale = [n for n, channel in enumerate(plan.links[:, network.CHANNEL].tolist()) if loop.models[channel].stale]
     sizes = [loop.models[int(plan.links[n, network.CHANNEL])].stale + 1 for n in stale]
-    rings = np.zeros((max(1, len(stale)), 3), dtype=np.int64)
-    rings[: len(stale), p.RING] = np.cumsum([0, *sizes])[:-1]
-    links[stale, p.HELD] = np.arange(len(stale))
+    rings = np.zeros((len(stale), p.RING_COLUMNS), dtype=np.int64)
+    rings[:, p.RING], rings[:, p.LINK] = np.cumsum([0, *sizes])[:-1], stale
     real = np.concatenate(arena.parts)
     for i, node in loop.nodes.items():
         node.move_to(real[nodes[i, p.STATE] : nodes[i, p.STATE] + nodes[i, p.STATE_SIZE]])
@@ -128,9 +125,9 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
     carried = coming[slot >= 0]
     messages: list[tuple[int, np.ndarray]] = []  # held back
     first = 1 + len(carried)
-    held = np.zeros((max(1, sum(sizes)), 2), dtype=np.int64)
+    held = np.zeros((sum(sizes), 2), dtype=np.int64)
     for n, waiting in loop.held.items():
-        ring = rings[links[n, p.HELD]]
+        ring = rings[np.searchsorted(rings[:, p.LINK], n)]
         ring[p.HELD_COUNT] = len(waiting)
         for place, (seq, message) in enumerate(waiting, start=ring[p.RING]):
             held[place] = seq, first + len(messages)
@@ -143,15 +140,23 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
         slots[number, STAMP], slots[number, SIZE] = stamp, payload.size
         pool[number, : payload.size] = payload
     control[EVENTS], control[FREE], control[FREE_ITEM], control[p.LAST_AT] = len(events), -1, NONE, -1
-    sent, came = np.column_stack((loop.sent, loop.lost, loop.ledger[ledger.REFUSED])), loop.delivered[plan.arriving]
     if wire is not None:
         control[p.BELL], control[p.SYSTEM], control[p.LISTENS] = wire.bell, wire.system.ctypes.data, loop.listens
         control[p.PATIENCE] = wire.patience
+        loop.books.may_refuse()
+    books = loop.books.sent, loop.books.lost, loop.books.refused, loop.books.came
     control[p.MALFORMED] = loop.malformed
     around = (np.zeros((0, PEER_COLUMNS), dtype=np.int64) if wire is None else wire.peers), arrive, loop.took, loop.late, *loop.shared
     lots = np.zeros(p.DRAWN, dtype=np.int64), np.zeros((max(len(model.conditions) for model in loop.models.values()), p.DRAWN))
     queue, tape = np.zeros((0, ITEM_COLUMNS), dtype=np.int64), np.zeros((int(loop.tape is not None), 3), dtype=np.int64)
-    return grown(p.Tables(control, nodes, links, models, sent, came, rings, held, real, events, slots, pool, *around, queue, tape, *box, *lots))
+    return grown(p.Tables(control, nodes, links, models, *books, rings, held, real, events, slots, pool, *around, queue, tape, *box, *lots))
+
+
+def _count_in(loop: Loop, nodes: np.ndarray) -> None:
+    """Have a loop count ticks and messages in the table of its nodes."""
+    for name, columns in (("ticks", p.TICKS), ("skipped", p.SKIPPED), ("sequence", slice(p.SEQUENCE, p.SEQUENCE + TICK))):
+        nodes[:, columns] = getattr(loop, name)
+        setattr(loop, name, nodes[:, columns])
 
 
 def _arrive(loop: CompiledLoop) -> np.ndarray:
@@ -206,23 +211,15 @@ def directory(t: p.Tables) -> np.ndarray:
 
 
 def count(loop: Loop, t: p.Tables) -> None:
-    """Bring the loop's clock, counters and messages held back up to date."""
+    """Bring the loop's clock and messages held back up to date; what it counts is counted in its own arrays."""
     loop.now = int(t.control[p.NOW])
     loop.malformed = int(t.control[p.MALFORMED])
     if isinstance(loop.keeper, Virtual):
         loop.keeper.now = loop.now
-    loop.sent[:], loop.lost[:], loop.ledger[ledger.REFUSED] = t.sent.T
-    loop.delivered[loop.plan.arriving] = t.came
-    for i in loop.nodes:
-        row = t.nodes[i].tolist()
-        loop.ticks[i], loop.skipped[i] = row[p.TICKS], row[p.SKIPPED]
-        loop.sequence[i][1:] = row[p.SEQUENCE + 1 : p.SEQUENCE + TICK]
-    for n, channel in enumerate(loop.plan.links[:, network.CHANNEL].tolist() if any(model.stale for model in loop.models.values()) else ()):
-        stale = loop.models[channel].stale
-        if stale:
-            ring, oldest, waiting = t.rings[t.links[n, p.HELD]].tolist()
-            places = [ring + (oldest + k) % (stale + 1) for k in range(waiting)]
-            loop.held[n] = deque((int(t.held[place, 0]), Message(channel, *_message(t, t.held[place, 1]))) for place in places)
+    for ring, oldest, waiting, n in t.rings.tolist():
+        channel = int(loop.plan.links[n, network.CHANNEL])
+        places = [ring + (oldest + k) % (loop.models[channel].stale + 1) for k in range(waiting)]
+        loop.held[n] = deque((int(t.held[place, 0]), Message(channel, *_message(t, t.held[place, 1]))) for place in places)
 
 
 def _message(t: p.Tables, slot: int) -> tuple[int, np.ndarray]:
