@@ -1,8 +1,8 @@
-"""The agenda of the compiled loop: a binary heap of events, and the slots that hold payloads.
+"""The agenda of the compiled loop: a binary heap of events.
 
 An event is a row (AT, WHO, SEQ, WHICH); WHO packs kind, receiver and sender, so rows sort by content exactly as the tuples of message.py do. WHICH
-packs the receiver's port and the slot. Rows begin where the two below one event share a line of the processor's cache.
-A slot holds one message's payload for all the events that carry it, and counts them. Arrays grow in Python only, between events.
+packs the receiver's port and the slot of what the message carries (slots.py). Rows begin where the two below one event share a line of the processor's
+cache. It grows in Python only, between events.
 """
 
 import numpy as np
@@ -11,10 +11,9 @@ from asyncnet.kernels.kernel import kernel
 
 AT, WHO, SEQ, WHICH = range(4)
 EVENT_COLUMNS = 4
-STAMP, SIZE, USERS = range(3)  # of a slot; a free one's USERS is the next free slot
-SLOT_COLUMNS = 3
-# Places in `control`, shared with the loop: events on the agenda; the first free slot and the first free item of the queue (inbox.py), and how many are free.
-EVENTS, FREE, FREE_COUNT, FREE_ITEM, FREE_ITEMS = range(5)
+# Places in `control`, shared with the loop: events on the agenda; then, of slots, of items of the queue (inbox.py) and of rows of the pool, the first that is
+# free, and how many are.
+EVENTS, FREE, FREE_COUNT, FREE_ITEM, FREE_ITEMS, FREE_ROW, FREE_ROWS = range(7)
 
 BITS = np.int64(29)
 MASK = np.int64((1 << 29) - 1)
@@ -101,25 +100,3 @@ def replace_first(control, agenda, at, code, seq, what):
             agenda[i, n] = agenda[below, n]
         i = below
     put(agenda, i, at, code, seq, what)
-
-
-@kernel
-def take_slot(control, slots, stamp, size):
-    """A free slot, with one user: who takes it."""
-    slot = control[FREE]
-    control[FREE] = slots[slot, USERS]
-    control[FREE_COUNT] -= 1
-    slots[slot, STAMP] = stamp
-    slots[slot, SIZE] = size
-    slots[slot, USERS] = 1
-    return slot
-
-
-@kernel
-def leave_slot(control, slots, slot):
-    """One user less; the last one frees the slot."""
-    slots[slot, USERS] -= 1
-    if slots[slot, USERS] == 0:
-        slots[slot, USERS] = control[FREE]
-        control[FREE] = slot
-        control[FREE_COUNT] += 1

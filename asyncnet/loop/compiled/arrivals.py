@@ -4,7 +4,7 @@ from asyncnet.kernels.kernel import entry, kernel, row_at
 from asyncnet.kernels.pointer import numbers_at, wholes_at
 from asyncnet.kernels.shared_words import load, nanoseconds
 from asyncnet.loop.compiled import posting as p
-from asyncnet.loop.compiled.agenda import KIND_SHIFT, of_who, take_slot
+from asyncnet.loop.compiled.agenda import KIND_SHIFT, of_who
 from asyncnet.loop.compiled.ring import (
     AT,
     IN,
@@ -23,6 +23,7 @@ from asyncnet.loop.compiled.ring import (
     waiting,
     word,
 )
+from asyncnet.loop.compiled.slots import take_slot
 from asyncnet.loop.gauge import bin_of
 
 LATEST = 1 << 50  # microseconds of a run's time, 35 years: in nanoseconds it is still a whole number of 64 bits
@@ -76,7 +77,7 @@ def take_from(d, n, now):
         if t.nodes[src, p.PEER] != n:
             control[p.MALFORMED] += 1
             continue
-        slot = take_slot(control, t.slots, word(words, first - PREFIX + STAMP), size)
+        slot = take_slot(control, t.slots, t.pool, word(words, first - PREFIX + STAMP), size)
         payload = p.payload_of(t, slot, size)
         for i in range(size):
             payload[i] = word(numbers, first + i)

@@ -17,13 +17,10 @@ from asyncnet.loop.compiled.agenda import (
     AT,
     EVENTS,
     SEQ,
-    SIZE,
-    STAMP,
     WHICH,
     WHO,
     before,
     drop_first,
-    leave_slot,
     of_which,
     of_who,
     replace_first,
@@ -34,6 +31,7 @@ from asyncnet.loop.compiled.arrivals import take_in_what_came, take_what_came
 from asyncnet.loop.compiled.inbox import ITEM_COLUMNS, of_item, take_first
 from asyncnet.loop.compiled.ring import AWAKE, SLEEPS, UNTIL_ITS_TICK, hand_over
 from asyncnet.loop.compiled.sharing import AWAIT, GO_ON, LONGEST, MEET, NO_ROOM, STALL, asked, share, sleep_until_rung
+from asyncnet.loop.compiled.slots import SIZE, STAMP, leave_slot
 from asyncnet.loop.gauge import bin_of
 from asyncnet.loop.message import TICK, TURN
 from asyncnet.loop.timekeeper import NEVER
@@ -67,7 +65,7 @@ def _take_in(d, node, noting):
         if noting:
             p.note(t, at, who(kind, dst, src), seq)
         wake(t, row, at, kind, port, seq, slots[slot, STAMP], slot, slots[slot, SIZE])
-        leave_slot(control, slots, slot)
+        leave_slot(control, slots, t.pool, slot)
         item = take_first(control, queue, item)
     row[p.INBOX] = item
 
@@ -120,10 +118,10 @@ def go_on_ticking(t, seed, at, now, node):
 def look_ahead(t):
     """Fetch from memory what the next ticks will touch, while this one is handled: rows of two nodes, state and messages of the one whose row has come."""
     nodes, queue = view(t.nodes, 0, (t.nodes.size,)), view(t.queue, 0, (t.queue.size,))
-    for n in range(min(3, t.control[EVENTS])):
+    for n in range(min(7, t.control[EVENTS])):
         _kind, node, _src = of_who(t.agenda[n, WHO])
         row = node * p.NODE_COLUMNS
-        if n > 0:
+        if n > 2:
             for line in range(p.NODE_COLUMNS // p.LINE):
                 fetch(nodes, row + line * p.LINE)
         else:
@@ -226,7 +224,7 @@ def _go(d, seed, batch, limit, together):
                 t.came[row[p.FIRST_IN + kind] + port] += 1
                 control[p.TICKED] = 0
                 flags = wake(t, row, now, kind, port, seq, slots[slot, STAMP], slot, slots[slot, SIZE])
-                leave_slot(control, slots, slot)
+                leave_slot(control, slots, t.pool, slot)
         control[p.MORE] = node if flags & AGAIN else -1
         p.send(d, t, seed, now, node)
         if together and control[p.SHARES] == 0:

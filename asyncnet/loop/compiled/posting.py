@@ -7,6 +7,7 @@ models  one row a channel: what its links do to messages
 sent    the loop's own books (ledger.py), one number a link: how many messages were sent by it, `lost`, and `refused` for want of room (the last two empty
         where that cannot be); and `came`, in the order of receivers and ports, how many were delivered
 rings   one row a link that holds messages back, and which link that is: `held`, rings of (sequence number, slot)
+slots   what messages carry, `small` the same memory as float64, and `pool`, for those that carry more (slots.py)
 real    all float64 numbers that never move: states, configs, clocks, conditions
 box     the outbox (outbox.py) of whoever is called, and its numbers
 whom    identities of the receivers for whom conditions are drawn together, and what was drawn (link.draw)
@@ -30,18 +31,14 @@ from asyncnet.loop.compiled.agenda import (
     EVENTS,
     FREE_COUNT,
     FREE_ITEMS,
-    SIZE,
-    SLOT_COLUMNS,
-    STAMP,
-    USERS,
-    leave_slot,
+    FREE_ROWS,
     push,
-    take_slot,
     which,
     who,
 )
 from asyncnet.loop.compiled.inbox import ITEM_COLUMNS, NEVER_WAITS, at_once, put_aside
 from asyncnet.loop.compiled.ring import DUE, PEER_COLUMNS, PREFIX, has_room, write
+from asyncnet.loop.compiled.slots import SIZE, SLOT_COLUMNS, STAMP, USERS, leave_slot, numbers_of, take_slot
 from asyncnet.loop.link import decide, draw
 from asyncnet.loop.message import TICK, TURN
 from asyncnet.nodes import outbox
@@ -67,13 +64,13 @@ MODEL_COLUMNS = 4
 # Places in `control`, after those of agenda.py. MORE is the node that wants another turn at once (or -1), TICKED why; WALL says whether time is
 # real, TAPED how much of the tape is written, BY_CLOCK whether what is being handled is a tick. The LAST_s are the last event, in their order, among those
 # handled.
-NOW, MORE, TICKED, WALL, NEED_EVENTS, NEED_SLOTS, TAPED, LAST_AT, LAST_WHO, LAST_SEQ, BY_CLOCK = range(5, 16)
+NOW, MORE, TICKED, WALL, NEED_EVENTS, NEED_SLOTS, NEED_ROWS, TAPED, LAST_AT, LAST_WHO, LAST_SEQ, BY_CLOCK = range(7, 19)
 # Those of a loop with peers: the address of its bell (0: it has none) and how often that had been rung when it was last listened to, what shared_words.py calls
 # system, whether messages wake it, when its time began (monotonic nanoseconds), for how long it looks before it sleeps, how many messages made no sense.
-BELL, HEARD, SYSTEM, LISTENS, BEGAN, PATIENCE, MALFORMED = range(16, 23)
+BELL, HEARD, SYSTEM, LISTENS, BEGAN, PATIENCE, MALFORMED = range(19, 26)
 # And in simulated time that loops share (sharing.py).
-SHARES, WINDOW, AWAITS, ME, WORLD, LIMIT, LATEST, WANTED, MEETING, PURPOSE, ENDING, CLOSINGS, GOAL, GOAL_EPISODES, COUNTS, STREAMS = range(23, 39)
-CONTROL_SIZE = 39
+SHARES, WINDOW, AWAITS, ME, WORLD, LIMIT, LATEST, WANTED, MEETING, PURPOSE, ENDING, CLOSINGS, GOAL, GOAL_EPISODES, COUNTS, STREAMS = range(26, 42)
+CONTROL_SIZE = 42
 NOWHERE = 0  # a slot that nobody uses
 DRAWN = 64  # messages for which conditions are drawn together
 
@@ -94,6 +91,7 @@ class Tables(NamedTuple):
     real: np.ndarray
     agenda: np.ndarray
     slots: np.ndarray
+    small: np.ndarray
     pool: np.ndarray
     peers: np.ndarray
     arrive: np.ndarray
@@ -126,19 +124,20 @@ def opened(d):
         numbers_at(d[10, 0], (d[10, 1],)),
         wholes_at(d[11, 0], (d[11, 1], EVENT_COLUMNS)),
         wholes_at(d[12, 0], (d[12, 1], SLOT_COLUMNS)),
-        numbers_at(d[13, 0], (d[13, 1], d[13, 2])),
-        wholes_at(d[14, 0], (d[14, 1], PEER_COLUMNS)),
-        wholes_at(d[15, 0], (d[15, 1], 3)),
-        wholes_at(d[16, 0], (d[16, 1], d[16, 2])),
+        numbers_at(d[13, 0], (d[13, 1], SLOT_COLUMNS)),
+        numbers_at(d[14, 0], (d[14, 1], d[14, 2])),
+        wholes_at(d[15, 0], (d[15, 1], PEER_COLUMNS)),
+        wholes_at(d[16, 0], (d[16, 1], 3)),
         wholes_at(d[17, 0], (d[17, 1], d[17, 2])),
         wholes_at(d[18, 0], (d[18, 1], d[18, 2])),
         wholes_at(d[19, 0], (d[19, 1], d[19, 2])),
-        wholes_at(d[20, 0], (d[20, 1], ITEM_COLUMNS)),
-        wholes_at(d[21, 0], (d[21, 1], 3)),
-        wholes_at(d[22, 0], (d[22, 1], outbox.COLUMNS)),
-        numbers_at(d[23, 0], (d[23, 1],)),
-        wholes_at(d[24, 0], (DRAWN,)),
-        numbers_at(d[25, 0], (d[25, 1], DRAWN)),
+        wholes_at(d[20, 0], (d[20, 1], d[20, 2])),
+        wholes_at(d[21, 0], (d[21, 1], ITEM_COLUMNS)),
+        wholes_at(d[22, 0], (d[22, 1], 3)),
+        wholes_at(d[23, 0], (d[23, 1], outbox.COLUMNS)),
+        numbers_at(d[24, 0], (d[24, 1],)),
+        wholes_at(d[25, 0], (DRAWN,)),
+        numbers_at(d[26, 0], (d[26, 1], DRAWN)),
     )
 
 
@@ -158,7 +157,7 @@ def note(t, now, code, seq):
 
 @inlined
 def payload_of(t, slot, size):
-    return view(t.pool, slot * t.pool.shape[1], (size,))
+    return numbers_of(t.slots, t.small, t.pool, slot, size)
 
 
 @inlined
@@ -200,7 +199,7 @@ def carry(d, seed, now, src, channel, n, seq, slot, lot):
             t.lost[n] += 1
             if taped(t):
                 note(t, now, who(channel, dst, src), -seq)
-            leave_slot(t.control, t.slots, slot)
+            leave_slot(t.control, t.slots, t.pool, slot)
             return
     peer = t.nodes[dst, PEER]
     if peer < 0:
@@ -217,7 +216,7 @@ def carry(d, seed, now, src, channel, n, seq, slot, lot):
         row[DUE] = min(row[DUE], now + delay)
     else:  # real time only: loops that share simulated time begin no event for which there is no room
         t.refused[n] += 1
-    leave_slot(t.control, t.slots, slot)
+    leave_slot(t.control, t.slots, t.pool, slot)
 
 
 @kernel
@@ -274,12 +273,12 @@ def send(d, t, seed, now, node):
         if channel == TURN:
             push(t.control, t.agenda, max(now, stamp), who(TURN, node, node), 0, which(0, -1))
             continue
-        slot = take_slot(t.control, t.slots, stamp, size)
+        slot = take_slot(t.control, t.slots, t.pool, stamp, size)
         payload, numbers = payload_of(t, slot, size), view(t.box_numbers, t.box[n, outbox.AT], (size,))
         for i in range(size):
             payload[i] = numbers[i]
         post(d, seed, now, node, channel, t.box[n, outbox.LINK], slot)
-        leave_slot(t.control, t.slots, slot)
+        leave_slot(t.control, t.slots, t.pool, slot)
 
 
 @kernel
@@ -304,6 +303,7 @@ def roomy_here(t):
     control = t.control
     need = control[NEED_EVENTS]
     fits = control[EVENTS] + need <= t.agenda.shape[0] and control[FREE_ITEMS] >= need and control[FREE_COUNT] >= control[NEED_SLOTS]
+    fits = fits and control[FREE_ROWS] >= control[NEED_ROWS]
     if taped(t):  # one event takes in all that waits at its node
         fits = fits and control[TAPED] + need + t.queue.shape[0] - control[FREE_ITEMS] <= t.tape.shape[0]
     return fits

@@ -20,11 +20,9 @@ from asyncnet.loop.compiled.agenda import (
     FREE_COUNT,
     FREE_ITEM,
     FREE_ITEMS,
+    FREE_ROW,
+    FREE_ROWS,
     SEQ,
-    SIZE,
-    SLOT_COLUMNS,
-    STAMP,
-    USERS,
     WHICH,
     WHO,
     of_which,
@@ -34,6 +32,7 @@ from asyncnet.loop.compiled.agenda import (
 )
 from asyncnet.loop.compiled.inbox import ITEM_COLUMNS, NEVER_WAITS, NEXT, NONE, mark_free, of_at_once
 from asyncnet.loop.compiled.ring import PEER_COLUMNS
+from asyncnet.loop.compiled.slots import NUMBERS, PLACE, SIZE, SLOT_COLUMNS, SMALL, STAMP, USERS
 from asyncnet.loop.message import CHANNELS, TICK, Message
 from asyncnet.loop.timekeeper import Virtual
 from asyncnet.loop.underway import UnderWay
@@ -123,23 +122,19 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
     coded = _who(*coming[:, [underway.KIND, underway.DST, underway.SRC]].T), coming[:, underway.SEQ], _which(coming[:, underway.PORT], slot)
     events = np.column_stack((coming[:, underway.AT], *coded))
     carried = coming[slot >= 0]
-    messages: list[tuple[int, np.ndarray]] = []  # held back
-    first = 1 + len(carried)
+    stamps, amounts, values = carried[:, underway.STAMP].tolist(), carried[:, underway.SIZE].tolist(), [payloads]
     held = np.zeros((sum(sizes), 2), dtype=np.int64)
     for n, waiting in loop.held.items():
         ring = rings[np.searchsorted(rings[:, p.LINK], n)]
         ring[p.HELD_COUNT] = len(waiting)
         for place, (seq, message) in enumerate(waiting, start=ring[p.RING]):
-            held[place] = seq, first + len(messages)
-            messages.append((message.stamp, message.payload))
-    slots, pool = np.zeros((first + len(messages), SLOT_COLUMNS), dtype=np.int64), np.zeros((first + len(messages), width))
-    slots[:, USERS] = 1
-    slots[1:first, [STAMP, SIZE]] = carried[:, [underway.STAMP, underway.SIZE]]
-    pool[1:first][np.arange(width) < carried[:, underway.SIZE, None]] = payloads
-    for number, (stamp, payload) in enumerate(messages, start=first):
-        slots[number, STAMP], slots[number, SIZE] = stamp, payload.size
-        pool[number, : payload.size] = payload
-    control[EVENTS], control[FREE], control[FREE_ITEM], control[p.LAST_AT] = len(events), -1, NONE, -1
+            held[place] = seq, 1 + len(stamps)
+            stamps.append(message.stamp)
+            amounts.append(message.payload.size)
+            values.append(message.payload)
+    slots, pool = _filled(stamps, amounts, np.concatenate(values), width)
+    control[p.NEED_ROWS] = control[p.NEED_SLOTS] if width > SMALL else 0
+    control[EVENTS], control[FREE], control[FREE_ITEM], control[FREE_ROW], control[p.LAST_AT] = len(events), -1, NONE, -1, -1
     if wire is not None:
         control[p.BELL], control[p.SYSTEM], control[p.LISTENS] = wire.bell, wire.system.ctypes.data, loop.listens
         control[p.PATIENCE] = wire.patience
@@ -149,7 +144,22 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
     around = (np.zeros((0, PEER_COLUMNS), dtype=np.int64) if wire is None else wire.peers), arrive, loop.took, loop.late, *loop.shared
     lots = np.zeros(p.DRAWN, dtype=np.int64), np.zeros((max(len(model.conditions) for model in loop.models.values()), p.DRAWN))
     queue, tape = np.zeros((0, ITEM_COLUMNS), dtype=np.int64), np.zeros((int(loop.tape is not None), 3), dtype=np.int64)
-    return grown(p.Tables(control, nodes, links, models, *books, rings, held, real, events, slots, pool, *around, queue, tape, *box, *lots))
+    return grown(
+        p.Tables(control, nodes, links, models, *books, rings, held, real, events, slots, slots.view(np.float64), pool, *around, queue, tape, *box, *lots)
+    )
+
+
+def _filled(stamps: list[int], sizes: list[int], values: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Slots and pool that carry so many messages, from slot 1 on (0: p.NOWHERE); `values` are their numbers one after another."""
+    slots = _lined_up(1 + len(stamps), SLOT_COLUMNS)
+    slots[:, USERS] = 1
+    slots[1:, STAMP], slots[1:, SIZE] = stamps, sizes
+    large = slots[:, SIZE] > SMALL
+    slots[large, PLACE] = np.arange(large.sum())
+    of_large = np.repeat(large, slots[:, SIZE])
+    slots.view(np.float64)[~large, NUMBERS:] = _rows(values[~of_large], slots[~large, SIZE], SMALL)
+    pool = _rows(values[of_large], slots[large, SIZE], width)
+    return slots, pool
 
 
 def _count_in(loop: Loop, nodes: np.ndarray) -> None:
@@ -179,25 +189,27 @@ def grown(t: p.Tables, most: int = sys.maxsize) -> p.Tables:
     # A quarter free, or the next growth, and all that is done before it, is soon due again.
     if control[FREE_ITEMS] < max(events, len(t.queue) // 4) and t.queue.size < most:
         t = t._replace(queue=_more(t.queue, len(t.queue) // 2 + events, NEXT, control, FREE_ITEM))
-    if control[FREE_COUNT] < max(messages, len(t.slots) // 4) and t.pool.size < most:
-        more = len(t.slots) // 2 + messages
-        pool = np.vstack((t.pool, np.zeros((more, t.pool.shape[1]))))
-        t = t._replace(slots=_more(t.slots, more, USERS, control, FREE), pool=pool)
+    if control[FREE_COUNT] < max(messages, len(t.slots) // 4) and t.slots.size < most:
+        slots = _more(t.slots, len(t.slots) // 2 + messages, USERS, control, FREE)
+        t = t._replace(slots=slots, small=slots.view(np.float64))
+    rows = int(control[p.NEED_ROWS])
+    if control[FREE_ROWS] < max(rows, len(t.pool) // 4) and t.pool.size < most:
+        t = t._replace(pool=_more(t.pool, len(t.pool) // 2 + rows, 0, control, FREE_ROW))
     if 0 < len(t.tape) < 2 * (len(t.queue) + events):  # the caller has emptied it
         t = t._replace(tape=np.zeros((2 * (len(t.queue) + events) + TAPE, 3), dtype=np.int64))
     return t
 
 
-def _lined_up(rows: int, columns: int) -> np.ndarray:
+def _lined_up(rows: int, columns: int, dtype: type = np.int64) -> np.ndarray:
     """Zeros whose first row begins a line of the processor's cache."""
-    spare = np.zeros(rows * columns + p.LINE - 1, dtype=np.int64)
+    spare = np.zeros(rows * columns + p.LINE - 1, dtype=dtype)
     first = -spare.ctypes.data // 8 % p.LINE
     return spare[first : first + rows * columns].reshape(rows, columns)
 
 
 def _more(table: np.ndarray, more: int, link: int, control: np.ndarray, first: int) -> np.ndarray:
     """The table with that many rows more, put on its list of free rows; the list begins at control[first], its length stands behind that."""
-    new = _lined_up(len(table) + more, table.shape[1])
+    new = _lined_up(len(table) + more, table.shape[1], table.dtype)
     new[: len(table)] = table
     new[len(table) :, link] = [*range(len(table) + 1, len(new)), control[first]]
     control[first] = len(table)
@@ -223,7 +235,7 @@ def count(loop: Loop, t: p.Tables) -> None:
 
 
 def _message(t: p.Tables, slot: int) -> tuple[int, np.ndarray]:
-    return int(t.slots[slot, STAMP]), t.pool[slot, : t.slots[slot, SIZE]].copy()
+    return int(t.slots[slot, STAMP]), _carried(t, np.array([slot]))
 
 
 def write_back(loop: Loop, t: p.Tables) -> None:
@@ -245,5 +257,26 @@ def under_way(t: p.Tables) -> UnderWay:
     payloads = slot[slot >= 0]
     stamp, size = np.zeros(len(rows), dtype=np.int64), np.full(len(rows), -1)
     stamp[slot >= 0], size[slot >= 0] = t.slots[payloads, STAMP], t.slots[payloads, SIZE]
-    values = t.pool[payloads][np.arange(t.pool.shape[1]) < t.slots[payloads, SIZE, None]]
-    return UnderWay(np.column_stack((rows[:, AT], *_of_who(rows[:, WHO]), rows[:, SEQ], stamp, port, size)), values)
+    return UnderWay(np.column_stack((rows[:, AT], *_of_who(rows[:, WHO]), rows[:, SEQ], stamp, port, size)), _carried(t, payloads))
+
+
+def _carried(t: p.Tables, which: np.ndarray) -> np.ndarray:
+    """The numbers that these slots carry, one after another."""
+    sizes = t.slots[which, SIZE]
+    large, values = sizes > SMALL, np.empty(sizes.sum())
+    of_large = np.repeat(large, sizes)
+    values[~of_large] = _firsts(t.small[which[~large], NUMBERS:], sizes[~large])
+    values[of_large] = _firsts(t.pool[t.slots[which[large], PLACE]], sizes[large])
+    return values
+
+
+def _rows(values: np.ndarray, sizes: np.ndarray, width: int) -> np.ndarray:
+    """Numbers one after another as rows of so many each."""
+    table = np.zeros((len(sizes), width))
+    table[np.arange(width) < sizes[:, None]] = values
+    return table
+
+
+def _firsts(table: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """The first so many numbers of each row, one after another."""
+    return table[np.arange(table.shape[1]) < sizes[:, None]]
