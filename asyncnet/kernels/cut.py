@@ -1,9 +1,9 @@
-"""How kernels see a node: `v.weight` and `c.decay`, read from two flat arrays where they are used, and `c.rule.learn`, a kernel of a part.
+"""How kernels see a node: `v.weight` and `c.decay`, read from flat arrays where they are used, and `c.rule.learn`, a kernel of a part.
 
 A field becomes an array, a setting a number, only where a kernel names it, so a kernel costs (to compile and to call) what it uses, not what its node's type
 declares. What compiled code makes of them is in numba_internals/attributes.py; in plain Python (plain.py) they are objects.
 
-    config      dimensions, then settings, then where each field starts in the state
+    config      dimensions, then settings, then where each field starts in its array, then the given ones
 """
 
 import math
@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numba.extending import intrinsic
 
+from asyncnet.kernels.layout import GIVEN, Field
 from asyncnet.kernels.numba_internals import attributes
 from asyncnet.kernels.plain import PLAIN
 from asyncnet.scenario.mistakes import near
@@ -54,14 +55,14 @@ class _Part:
 
 
 def cutter(
-    family: str, dimensions: Sequence[str], settings: Sequence[tuple[str, bool]], fields: Sequence[tuple[str, str]], parts: Mapping[str, Callable[[str], Any]]
+    family: str, dimensions: Sequence[str], settings: Sequence[tuple[str, bool]], fields: Sequence[Field], parts: Mapping[str, Callable[[str], Any]]
 ) -> Any:
-    """The kernel `cut(state, config)` -> (v, c) of a family; a setting is (name, whether whole), a field (name, shape); `parts` find their kernels by name."""
+    """The kernel `cut(state, config, scratch)` -> (v, c) of a family; a setting is (name, whether whole); `parts` find their kernels by name."""
     places = {d: place for place, d in enumerate(dimensions)}
     first = len(dimensions)
     numbers = {d: (place, True) for d, place in places.items()} | {name: (first + i, whole) for i, (name, whole) in enumerate(settings)}
     first += len(settings)
-    arrays = {name: (tuple(places.get(d, d) for d in shape.split()), first + i) for i, (name, shape) in enumerate(fields)}
+    arrays = {field.name: (tuple(places.get(d, d) for d in field.shape.split()), first + i, field.lies) for i, field in enumerate(fields)}
     if PLAIN:
         return plain_cut(numbers, arrays, parts)
     c = attributes.Settings(family, numbers, {name: attributes.Part(family, name, kernel) for name, kernel in parts.items()})
@@ -70,19 +71,21 @@ def cutter(
 
 def plain_cut(
     numbers: Mapping[str, tuple[int, bool]],
-    arrays: Mapping[str, tuple[tuple[int | str, ...], int]],
+    arrays: Mapping[str, tuple[tuple[int | str, ...], int, int]],
     parts: Mapping[str, Callable[[str], Any]],
 ) -> Any:
     """The same in plain Python."""
     kernels = {name: _Part(f"c.{name}", kernel) for name, kernel in parts.items()}
     names, fields = (*numbers, *kernels), tuple(arrays)
 
-    def cut(state: np.ndarray, config: np.ndarray) -> tuple[_Names, _Names]:
+    def cut(*flat: np.ndarray) -> tuple[_Names, _Names]:
+        config = flat[GIVEN]
+
         def field(name: str) -> np.ndarray:
-            shape, start = arrays[name]
+            shape, start, lies = arrays[name]
             sizes = [int(d) if isinstance(d, str) else int(config[d]) for d in shape]
             first = int(config[start])
-            return state[first : first + math.prod(sizes)].reshape(sizes)
+            return flat[lies][first : first + math.prod(sizes)].reshape(sizes)
 
         def setting(name: str) -> Any:
             if name in kernels:

@@ -1,4 +1,4 @@
-"""Where a node keeps its state: named arrays cut from one flat float64 array.
+"""Where a node keeps its numbers: named arrays cut from flat float64 arrays, most of them from one, its state.
 
 A node type declares fields, `("weight", "I O")`, and settings, `("decay", float)`. The letters are dimensions; a machine may have others of its own:
 
@@ -28,6 +28,7 @@ DIMENSIONS = ("B", "I", "O", "N", "K", "C", "S", "D", "J", "M", "Z", "P", "A", "
 
 
 STAMP = "-1..decision"  # what a field that names a decision holds
+STATE, GIVEN, SCRATCH = range(3)  # where a field lies
 
 
 class Field(NamedTuple):
@@ -37,12 +38,16 @@ class Field(NamedTuple):
     node just built has; "0..C", whole numbers between bounds that are sums of numbers, dimension letters, names of settings, `now` and `decision` (no upper
     one: whatever is exact); "any", which is also what a field holds that says nothing. Several words are for the columns, the last one for all that follow.
     One that is not `digested` only waits for Python to take it, and is no part of what two runs are compared by.
+
+    It `lies` in the node's state; or, GIVEN by the plan and never changed, beside its settings, once for all nodes that have the same; or as SCRATCH beside the
+    outbox, where any node leaves what it likes: worth nothing when a call begins.
     """
 
     name: str
     shape: str
     holds: str = "any"
     digested: bool = True
+    lies: int = STATE
 
     def sizes(self, dims: Mapping[str, int]) -> tuple[int, ...]:
         for d in self.shape.split():
@@ -62,13 +67,18 @@ def places(fields: tuple[Field, ...], dims: tuple[tuple[str, int], ...]) -> dict
     return out
 
 
+def size(where: Mapping[str, tuple[int, int, tuple[int, ...]]]) -> int:
+    """How many numbers fields at these places have together."""
+    return max((last for _, last, _ in where.values()), default=0)
+
+
 class Views:
-    """The fields as named arrays inside a state, for callers in Python; each is made when it is asked for."""
+    """The fields as named arrays inside a state, for callers in Python; each is made when it is asked for. Those `given` cannot be changed."""
 
-    __slots__ = ("_state", "_where")
+    __slots__ = ("_given", "_state", "_where")
 
-    def __init__(self, state: np.ndarray, where: dict[str, tuple[int, int, tuple[int, ...]]]) -> None:
-        self._state, self._where = state, where
+    def __init__(self, state: np.ndarray, where: dict[str, tuple[int, int, tuple[int, ...]]], given: Mapping[str, np.ndarray]) -> None:
+        self._state, self._where, self._given = state, where, given
 
     def place(self, name: str) -> int:
         """Where in the state a field begins."""
@@ -80,6 +90,8 @@ class Views:
         return self._state[first:last]
 
     def __getattr__(self, name: str) -> np.ndarray:
+        if name in self._given:
+            return self._given[name]
         try:
             first, last, shape = self._where[name]
         except KeyError:

@@ -21,7 +21,7 @@ _WHOLE = types.int64
 # handle(state, config, now, kind, port, seq, stamp, payload, out, numbers) -> flags
 HANDLE = (_FLAT, _FLAT, _WHOLE, _WHOLE, _WHOLE, _WHOLE, _WHOLE, _FLAT, types.Array(types.int64, 2, "C"), _FLAT)
 
-BEGIN = (_FLAT, _FLAT)  # begin(state, config)
+BEGIN = (_FLAT, _FLAT, _FLAT)  # begin(state, config, numbers)
 
 _handles: list[Any] = []
 

@@ -10,8 +10,8 @@ ELIGIBILITY of a sample: stamped credit keeps the last K samples and finds the o
 
 from asyncnet.kernels.arithmetic import total
 from asyncnet.kernels.kernel import kernel, view
-from asyncnet.kernels.layout import STAMP, Field
-from asyncnet.machines.hearing import EVICTED, HEARD_STAMP, INCOMPLETE, LEARNED, OVERTAKEN, REVISED, SAMPLED, ready_credit
+from asyncnet.kernels.layout import GIVEN, SCRATCH, STAMP, Field
+from asyncnet.machines.hearing import EVICTED, INCOMPLETE, LEARNED, OVERTAKEN, REVISED, SAMPLED, ready_credit
 
 FIRST = (  # single numbers first and side by side: most turns touch nothing else
     Field("newest", "1", STAMP),  # the newest stamp heard of
@@ -27,9 +27,10 @@ FIRST = (  # single numbers first and side by side: most turns touch nothing els
 REST = (
     Field("unit0", "1", "fixed"),  # identity of the first unit
     Field("counts", "8", "0.."),
-    Field("port", "S 5", f"fixed fixed fixed {STAMP} -1.."),
-    Field("sender", "D 2", "fixed"),  # which partial sums credit sender d brings: the first, how many
-    Field("feedback_port", "F", "fixed"),  # which of its sources each feedback link leads to
+    Field("source", "S 3", lies=GIVEN),  # what each source brings (hearing.py)
+    Field("heard", "S 2", f"{STAMP} -1.."),  # the newest of it
+    Field("sender", "D 2", lies=GIVEN),  # which partial sums credit sender d brings: the first, how many
+    Field("feedback_port", "F", lies=GIVEN),  # which of its sources each feedback link leads to
     Field("x", "B I"),  # the newest values of the inputs
     Field("newest_episode", "B"),
     Field("y", "B N"),  # the values held
@@ -38,7 +39,7 @@ REST = (
     Field("archive_episode", "K B"),
     Field("archive_x", "K B I"),
     Field("z_episode", "B"),
-    Field("carry", "B"),  # what the trace is multiplied with in the current update
+    Field("carry", "B", lies=SCRATCH),  # what the trace is multiplied with in the current update
     Field("credit", "B O"),  # the credit being learned from
     Field("pending_stamp", "C", STAMP),
     Field("pending_state", "C", "0..2"),  # 0 none, 1 pending, 2 done with
@@ -60,7 +61,7 @@ SETTINGS = (
 @kernel
 def clear(v):
     """Fill a fresh state: nothing heard, nothing sampled."""
-    v.port[:, HEARD_STAMP:] = -1.0
+    v.heard[:] = -1.0
     for array in (v.newest, v.waiting, v.stamp, v.since, v.archive_stamp, v.rolled, v.pending_stamp, v.z_episode):
         array[:] = -1.0
 

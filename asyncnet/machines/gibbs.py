@@ -16,16 +16,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asyncnet.kernels.kernel import kernel, lent, view
-from asyncnet.kernels.layout import STAMP, Field
+from asyncnet.kernels.kernel import kernel, view
+from asyncnet.kernels.layout import GIVEN, STAMP, Field
 from asyncnet.loop.message import ACTIVITY, TICK
 from asyncnet.machines import archive, hearing
 from asyncnet.machines.archive import begin_turn, clear, sample, take_credit
 from asyncnet.machines.hearing import hear_activity, hear_reward, ready_credit, ready_sample
 from asyncnet.machines.settling import takes_in_anyway
 from asyncnet.machines.speaking import emit_activity, feedback_room
-from asyncnet.nodes.family import bound
-from asyncnet.nodes.family import unbound as cut
+from asyncnet.nodes.entries import bound
 from asyncnet.nodes.outbox import AGAIN
 from asyncnet.team.ports import In
 
@@ -43,7 +42,7 @@ FIELDS = (
     Field("emitted_stamp", "1", STAMP),  # of which observation it has spoken
     *archive.REST,
     Field("emitted", "B N"),  # what it said last
-    Field("peer", "T 2", "fixed"),  # whose values each brings: the first unit, how many
+    Field("peer", "T 2", lies=GIVEN),  # whose values each brings: the first unit, how many
     Field("peers", "B H"),  # the layer's values as this node reads them, its own among them
     Field("archive_peers", "K B H"),  # the same as said about an archived observation
     Field("peer_stamp", "K T", STAMP),  # of which observation that was said, and the sender's number for it
@@ -72,9 +71,8 @@ def check(scenario: Scenario, table: str) -> tuple[str, str] | None:
 
 
 @bound
-def begin(state, config):
+def begin(v, c):
     """Fill a fresh state: nothing heard, nothing sampled, initial weights from keyed draws."""
-    v, c = cut(state, config)
     clear(v)
     v.emitted_stamp[0] = -1.0
     v.peer_stamp[:] = -1.0
@@ -156,10 +154,8 @@ def turn(v, c, now, ticked, out, numbers):
 
 
 @bound
-def handle(state, config, now, kind, port, seq, stamp, payload, out, numbers):
+def handle(v, c, now, kind, port, seq, stamp, payload, out, numbers):
     """Take in one event; returns AGAIN if it wants to be called again."""
-    v, c = cut(lent(state), lent(config))
-    payload, out, numbers = lent(payload), lent(out), lent(numbers)
     if kind == TICK:
         return turn(v, c, now, port, out, numbers)
     if kind != ACTIVITY:

@@ -9,26 +9,26 @@ from asyncnet.kernels.kernel import kernel, row_at, view
 EVICTED, LATE, DUPLICATE, INCOMPLETE, OVERTAKEN, REVISED, SAMPLED, LEARNED = range(8)
 COUNT_NAMES = ("evicted", "late", "duplicate", "incomplete", "overtaken", "revised", "sampled", "learned")
 
-# Columns of `port`, a source: which inputs it feeds, with which of its values it begins, the stamp and number of its newest message.
-START, WIDTH, SKIPS, HEARD_STAMP, HEARD_SEQ = range(5)
+START, WIDTH, SKIPS = range(3)  # columns of `source`: which inputs it feeds, with which of its values it begins
+HEARD_STAMP, HEARD_SEQ = range(2)  # columns of `heard`: of its newest message
 
 
 @kernel
 def hear_activity(v, c, port, seq, stamp, payload):
-    source = row_at(v.port, port)
-    if stamp < source[HEARD_STAMP] or (stamp == source[HEARD_STAMP] and seq <= source[HEARD_SEQ]):
+    source, heard = row_at(v.source, port), row_at(v.heard, port)
+    if stamp < heard[HEARD_STAMP] or (stamp == heard[HEARD_STAMP] and seq <= heard[HEARD_SEQ]):
         return  # overtaken on the way: the newest value wins
     start, width, skips = int(source[START]), int(source[WIDTH]), int(source[SKIPS])
     carried_width = (payload.size - c.B) // c.B
-    first = stamp > source[HEARD_STAMP]
+    first = stamp > heard[HEARD_STAMP]
     changed = False
     for b in range(c.B):
         here, there = view(payload, c.B + b * carried_width + skips, (width,)), view(v.x, b * c.I + start, (width,))
         for i in range(width):
             changed |= there[i] != here[i]
             there[i] = here[i]
-    source[HEARD_STAMP] = stamp
-    source[HEARD_SEQ] = seq
+    heard[HEARD_STAMP] = stamp
+    heard[HEARD_SEQ] = seq
     if stamp > v.newest[0]:
         v.newest[0] = stamp
         for b in range(c.B):
@@ -120,7 +120,7 @@ def ready_sample(v, c, revise):
     if revise or (c.on_arrival == 0 and v.waiting[0] >= c.timeout):
         return True
     for port in range(c.S):
-        behind = v.newest[0] - v.port[port, HEARD_STAMP]
+        behind = v.newest[0] - v.heard[port, HEARD_STAMP]
         if behind > 0.0 and behind <= c.lag:
             return False
     return True

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asyncnet.kernels.kernel import kernel, lent
+from asyncnet.kernels.kernel import kernel
 from asyncnet.kernels.layout import STAMP, Field
 from asyncnet.loop.message import ACTIVITY, FEEDBACK, TICK
 from asyncnet.machines import archive, hearing
@@ -17,8 +17,7 @@ from asyncnet.machines.archive import clear, finish, sample, take_credit
 from asyncnet.machines.hearing import hear_activity, hear_reward, ready_credit, ready_sample
 from asyncnet.machines.settling import takes_in_anyway
 from asyncnet.machines.speaking import emit_activity, emit_drive, feedback_room
-from asyncnet.nodes.family import bound
-from asyncnet.nodes.family import unbound as cut
+from asyncnet.nodes.entries import bound
 from asyncnet.nodes.outbox import AGAIN
 
 if TYPE_CHECKING:
@@ -71,9 +70,8 @@ def check(scenario: Scenario, table: str) -> tuple[str, str] | None:
 
 
 @bound
-def begin(state, config):
+def begin(v, c):
     """Fill a fresh state: nothing heard, nothing sampled, initial weights from keyed draws."""
-    v, c = cut(state, config)
     clear(v)
     v.round[0] = v.learned[0] = -1.0
     c.rule.initialise(v, c)
@@ -131,10 +129,8 @@ def phase(v, c, now, feedback, out, numbers):
 
 
 @bound
-def handle(state, config, now, kind, port, seq, stamp, payload, out, numbers):
+def handle(v, c, now, kind, port, seq, stamp, payload, out, numbers):
     """Take in one event; returns AGAIN if it wants to be called again."""
-    v, c = cut(lent(state), lent(config))
-    payload, out, numbers = lent(payload), lent(out), lent(numbers)
     if kind == ACTIVITY:
         hear_activity(v, c, port, seq, stamp, payload)
         if stamp == v.stamp[0]:

@@ -16,14 +16,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asyncnet.kernels.kernel import kernel, lent
+from asyncnet.kernels.kernel import kernel
 from asyncnet.loop.message import ACTIVITY, REWARD, TICK
 from asyncnet.machines import archive, hearing
 from asyncnet.machines.archive import begin_turn, clear, sample, take_credit
 from asyncnet.machines.hearing import hear_activity, hear_feedback, hear_reward, ready_credit, ready_sample
 from asyncnet.machines.speaking import emit_activity, emit_feedback, feedback_room
-from asyncnet.nodes.family import bound
-from asyncnet.nodes.family import unbound as cut
+from asyncnet.nodes.entries import bound
 from asyncnet.nodes.outbox import AGAIN
 from asyncnet.team import lateness
 
@@ -47,9 +46,8 @@ def values(site: Site) -> dict[str, float]:
 
 
 @bound
-def begin(state, config):
+def begin(v, c):
     """Fill a fresh state: nothing heard, nothing sampled, initial weights from keyed draws."""
-    v, c = cut(state, config)
     clear(v)
     c.rule.initialise(v, c)
 
@@ -78,14 +76,12 @@ def turn(v, c, now, ticked, out, numbers):
 
 
 @bound
-def handle(state, config, now, kind, port, seq, stamp, payload, out, numbers):
+def handle(v, c, now, kind, port, seq, stamp, payload, out, numbers):
     """Take in one event; returns AGAIN if it wants to be called again.
 
     A message is heard; on an on-arrival clock the turn it calls for follows. At a TICK `port` says why there is a turn: 1 by the clock, 2 as the
     host calls AGAIN after that, 0 as it calls again after a message.
     """
-    v, c = cut(lent(state), lent(config))
-    payload, out, numbers = lent(payload), lent(out), lent(numbers)
     ticked = 0
     if kind == TICK:
         ticked = port

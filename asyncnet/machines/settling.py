@@ -13,15 +13,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asyncnet.kernels.kernel import kernel, lent
+from asyncnet.kernels.kernel import kernel
 from asyncnet.kernels.layout import Field
 from asyncnet.loop.message import ACTIVITY, FEEDBACK, TICK
 from asyncnet.machines import archive, hearing
 from asyncnet.machines.archive import begin_turn, clear, sample, take_credit
 from asyncnet.machines.hearing import hear_activity, hear_reward, ready_credit, ready_sample
 from asyncnet.machines.speaking import emit_activity, emit_drive, feedback_room
-from asyncnet.nodes.family import bound
-from asyncnet.nodes.family import unbound as cut
+from asyncnet.nodes.entries import bound
 from asyncnet.nodes.outbox import AGAIN
 
 if TYPE_CHECKING:
@@ -59,9 +58,8 @@ def takes_in_anyway(scenario: Scenario, name: str) -> tuple[str, str] | None:
 
 
 @bound
-def begin(state, config):
+def begin(v, c):
     """Fill a fresh state: nothing heard, nothing sampled, initial weights from keyed draws."""
-    v, c = cut(state, config)
     clear(v)
     v.round[0] = -1.0
     c.rule.initialise(v, c)
@@ -94,10 +92,8 @@ def turn(v, c, now, ticked, out, numbers):
 
 
 @bound
-def handle(state, config, now, kind, port, seq, stamp, payload, out, numbers):
+def handle(v, c, now, kind, port, seq, stamp, payload, out, numbers):
     """Take in one event; returns AGAIN if it wants to be called again."""
-    v, c = cut(lent(state), lent(config))
-    payload, out, numbers = lent(payload), lent(out), lent(numbers)
     if kind == TICK:
         return turn(v, c, now, port, out, numbers)
     if kind == ACTIVITY:

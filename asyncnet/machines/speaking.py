@@ -44,7 +44,7 @@ def emit_feedback(v, c, stamp, out, numbers):
     """Send the feedback about that stamp: to each input that listens the slice (B, its units, M) that concerns it."""
     for link in range(c.F):
         port = int(v.feedback_port[link])
-        start, width = int(v.port[port, START]) * c.M, int(v.port[port, WIDTH]) * c.M
+        start, width = int(v.source[port, START]) * c.M, int(v.source[port, WIDTH]) * c.M
         at = start
         if c.B > 1:
             at = reserve(out, c.B * width)
@@ -57,7 +57,7 @@ def emit_drive(v, c, stamp, out, numbers):
     """The same with the gate behind it, one number a stream."""
     for link in range(c.F):
         port = int(v.feedback_port[link])
-        start, width = int(v.port[port, START]) * c.M, int(v.port[port, WIDTH]) * c.M
+        start, width = int(v.source[port, START]) * c.M, int(v.source[port, WIDTH]) * c.M
         size = c.B * (width + 1)
         if c.B == 1 and c.F == 1:  # all that was written is for one: the gate goes where the outbox goes on
             at = start

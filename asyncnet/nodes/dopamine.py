@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asyncnet.kernels.kernel import kernel, lent
+from asyncnet.kernels.kernel import kernel
 from asyncnet.kernels.layout import STAMP, Field
 from asyncnet.loop.message import ACTIVITY, REWARD, TICK
-from asyncnet.nodes.family import bound
-from asyncnet.nodes.family import unbound as cut
+from asyncnet.nodes.entries import bound
 from asyncnet.nodes.outbox import AGAIN, ALL, emit, reserve
 from asyncnet.team.ports import ERRORS, REWARDS, In, Kind
 
@@ -52,9 +51,8 @@ def dimensions(site: Site) -> dict[str, int]:
 
 
 @bound
-def begin(state, config):
+def begin(v, c):
     """Fill a fresh state: nothing heard."""
-    v, _ = cut(state, config)
     v.value_stamp[:] = -1.0
     v.transition_stamp[:] = -1.0
 
@@ -92,10 +90,8 @@ def turn(v, c, out, numbers):
 
 
 @bound
-def handle(state, config, now, kind, port, seq, stamp, payload, out, numbers):
+def handle(v, c, now, kind, port, seq, stamp, payload, out, numbers):
     """Take in one event: a value, a transition, or a TICK; on an on-arrival clock each message calls for a turn."""
-    v, c = cut(lent(state), lent(config))
-    payload, out, numbers = lent(payload), lent(out), lent(numbers)
     slot = stamp % c.K
     if kind == TICK:
         return turn(v, c, out, numbers)

@@ -13,7 +13,7 @@ import functools
 import hashlib
 import importlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -21,21 +21,11 @@ import numpy as np
 
 from asyncnet.kernels.cut import cutter
 from asyncnet.kernels.kernel import entry_kept
-from asyncnet.kernels.layout import DIMENSIONS, Field, places
+from asyncnet.kernels.layout import DIMENSIONS, GIVEN, SCRATCH, STATE, Field, places, size
 from asyncnet.kernels.plain import as_python, is_kernel
-from asyncnet.kernels.reach import called, reached, remember, text_of
+from asyncnet.kernels.reach import called, reached, text_of
+from asyncnet.nodes import entries
 from asyncnet.scenario.mistakes import ScenarioError, near
-
-
-def bound(function: Callable) -> Callable:
-    """Mark an entry of a machine: it is compiled for each family."""
-    remember(function.__module__)
-    return function
-
-
-def unbound(state: np.ndarray, config: np.ndarray) -> tuple:
-    """Stands for a family's own `cut`, which makes `v`, the fields, and `c`, the settings and parts."""
-    raise NotImplementedError("bind() this machine first")
 
 
 class Family:
@@ -43,15 +33,16 @@ class Family:
 
     def __init__(self, machine: ModuleType, parts: Mapping[str, ModuleType]) -> None:
         self.machine, self.parts = machine, parts
-        self.fields: tuple[Field, ...] = (*machine.FIELDS, *(field for part in parts.values() for field in part.FIELDS))
+        self._all: tuple[Field, ...] = (*machine.FIELDS, *(field for part in parts.values() for field in part.FIELDS))
+        self.fields, self.given, self.scratch = (tuple(field for field in self._all if field.lies == lies) for lies in (STATE, GIVEN, SCRATCH))
         self.settings: list[tuple[str, type]] = [*machine.SETTINGS, *(setting for part in parts.values() for setting in part.SETTINGS)]
         self.dimensions: tuple[str, ...] = (*DIMENSIONS, *(dim for module in (machine, *parts.values()) for dim in getattr(module, "DIMENSIONS", ())))
         self.name = " ".join(module.__name__.rpartition(".")[2] for module in (machine, *parts.values())).replace("_", " ")
         _check(self)
         self.digest = _digest(self)
         kernels = {name: functools.partial(self.kernel, name) for name in parts}
-        settings, fields = [(name, kind is int) for name, kind in self.settings], [(field.name, field.shape) for field in self.fields]
-        self._cut = cutter(f"{self.name} {self.digest}", self.dimensions, settings, fields, kernels)
+        settings = [(name, kind is int) for name, kind in self.settings]
+        self._cut = cutter(f"{self.name} {self.digest}", self.dimensions, settings, self._all, kernels)
 
     def kernel(self, part: str, name: str) -> Any:
         """The kernel of that name which a part brings, or has from the machine's defaults; None if there is none."""
@@ -64,7 +55,7 @@ class Family:
     @functools.cached_property
     def texts(self) -> dict[str, bytes]:
         """The text of all that its code is made of, by module."""
-        texts = reached(self.machine.__name__) | reached(cutter.__module__)
+        texts = reached(self.machine.__name__) | reached(cutter.__module__) | reached(entries.__name__)
         for part in self.parts:
             for module in self._sources(part):
                 texts |= reached(module.__name__)
@@ -72,28 +63,47 @@ class Family:
 
     @functools.cached_property
     def begin(self) -> Any:
-        """Fills a fresh state: begin(state, config)."""
-        return self._entry(self.machine.begin)
+        """Fills a fresh state: begin(state, config, numbers)."""
+        return self._entry(entries.begin, self.machine.begin)
 
     @functools.cached_property
     def handle(self) -> Any:
         """Takes in one event: handle(state, config, now, kind, port, seq, stamp, payload, out, numbers)."""
-        return self._entry(self.machine.handle)
+        return self._entry(entries.handle, self.machine.handle)
 
-    def _entry(self, function: Any) -> Any:
-        """The machine's function with this family's `cut` in the place of the unbound one; its name is its own too, for code kept on disk is known by names."""
-        made = FunctionType(function.__code__, function.__globals__ | {"cut": self._cut}, function.__name__)
-        made.__module__, made.__doc__ = function.__module__, function.__doc__
-        made.__qualname__ = f"{function.__name__}_{self.digest}"
+    def _entry(self, function: Any, machine: Any) -> Any:
+        """The function with this family's `cut` and its machine's own; its name is its own too, for code kept on disk is known by names."""
+        made = FunctionType(function.__code__, function.__globals__ | {"cut": self._cut, "machine": machine}, machine.__name__)
+        made.__module__, made.__doc__ = machine.__module__, machine.__doc__
+        made.__qualname__ = f"{machine.__name__}_{self.digest}"
         return entry_kept(made, self.digest, self.name)
 
-    def config(self, dims: Mapping[str, int], values: Mapping[str, float]) -> np.ndarray:
-        """The array that the kernels read: dimensions, settings (every declared one must be given), where each field starts."""
+    def places(self, dims: Mapping[str, int], lies: int = STATE) -> dict[str, tuple[int, int, tuple[int, ...]]]:
+        """Where the fields that lie there have their places: (first, last, shape)."""
+        return places((self.fields, self.given, self.scratch)[lies], tuple(dims.items()))
+
+    def config(self, dims: Mapping[str, int], values: Mapping[str, float], given: Mapping[str, np.ndarray], numbers: int) -> np.ndarray:
+        """The array that the kernels read: dimensions, settings (every declared one must be given), where each field starts, and the given fields.
+
+        `numbers` are those of its outbox, behind which scratch fields lie.
+        """
         for name, _ in self.settings:
             if name not in values:
                 raise ScenarioError(self.name, f"setting {name}", "nobody gives it a value; values() of the file that declares it has to")
-        starts = (place[0] for place in places(self.fields, tuple(dims.items())).values())
-        return np.array([*(dims.get(d, 0) for d in self.dimensions), *(values[name] for name, _ in self.settings), *starts], dtype=np.float64)
+        first = len(self.dimensions) + len(self.settings) + len(self._all)
+        starts, inside = {}, self.places(dims, GIVEN)
+        for lies, base in ((STATE, 0), (GIVEN, first), (SCRATCH, numbers)):
+            starts |= {name: base + at for name, (at, *_) in self.places(dims, lies).items()}
+        out = np.zeros(first + size(inside))
+        out[:first] = *(dims.get(d, 0) for d in self.dimensions), *(values[name] for name, _ in self.settings), *(starts[field.name] for field in self._all)
+        for name, view in self.fields_of(out, dims).items():
+            view[:] = given[name]
+        return out
+
+    def fields_of(self, config: np.ndarray, dims: Mapping[str, int]) -> dict[str, np.ndarray]:
+        """The given fields of a config as arrays, by name."""
+        inside = self.places(dims, GIVEN)
+        return {name: config[len(config) - size(inside) :][at:last].reshape(shape) for name, (at, last, shape) in inside.items()}
 
 
 _families: dict[tuple[str, ...], Family] = {}
@@ -146,21 +156,22 @@ def _asked(family: Family, part: str) -> dict[str, int]:
 
 def _check(family: Family) -> None:
     """Refuse what the compiler would find out late and say at length, or never."""
-    for names in ([field.name for field in family.fields], [name for name, _ in family.settings]):
+    fields = (*family.fields, *family.given, *family.scratch)
+    for names in ([field.name for field in fields], [name for name, _ in family.settings]):
         for name in names:
             if names.count(name) > 1:
                 raise ScenarioError(family.name, f"field or setting {name}", "declared twice")
-    for field in family.fields:
+    for field in fields:
         if not isinstance(field.shape, str) or not field.shape.split():
             raise ScenarioError(
                 family.name, f"field {field.name}", f"its shape is a string of dimension letters and numbers, such as 'B O'; got {field.shape!r}"
             )
-        for size in field.shape.split():
-            if not size.isdigit() and size not in family.dimensions:
-                why = f"has the shape {field.shape!r}, and {size} is no dimension; there are {', '.join(family.dimensions)}"
+        for letter in field.shape.split():
+            if not letter.isdigit() and letter not in family.dimensions:
+                why = f"has the shape {field.shape!r}, and {letter} is no dimension; there are {', '.join(family.dimensions)}"
                 raise ScenarioError(called(_declares(family, field).__name__), f"field {field.name}", why)
     known = {
-        "v": {field.name for field in family.fields},
+        "v": {field.name for field in fields},
         "c": {*family.dimensions, *(name for name, _ in family.settings), *family.parts},
     }
     _check_fields(family.machine, known)

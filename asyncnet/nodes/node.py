@@ -45,15 +45,19 @@ def learned(places: Collection[str]) -> list[str]:
 class Node:
     """A node made of kernels: `hear` takes in a message, `act` takes a turn, both return messages; one on channel TURN asks for a turn then.
 
-    `view` names the arrays inside `state`; `config` holds its settings (layout.py). `room` is that of its outbox: messages, numbers.
+    `view` names the arrays inside `state` and those `given`; `config` holds its settings (layout.py). `room` is that of its outbox: messages, and numbers with
+    the scratch behind them.
     """
 
-    def __init__(self, plan: NodePlan, bound: Family, dims: dict[str, int], values: dict[str, float], room: tuple[int, int]) -> None:
+    def __init__(
+        self, plan: NodePlan, bound: Family, dims: dict[str, int], values: dict[str, float], room: tuple[int, int], given: dict[str, np.ndarray]
+    ) -> None:
         self.name, self.index, self.identity = plan.name, plan.index, plan.identity
-        self.bound, self.places = bound, layout.places(bound.fields, tuple(dims.items()))
-        self.config = shared(bound.config(dims, values))
-        self.move_to(np.zeros(max(last for _, last, _ in self.places.values())))
-        self.room = room
+        self.bound, self.places = bound, bound.places(dims)
+        self.config = shared(bound.config(dims, values, given, room[1]))
+        self.given = bound.fields_of(self.config, dims)
+        self.move_to(np.zeros(layout.size(self.places)))
+        self.room = room[0], room[1] + layout.size(bound.places(dims, layout.SCRATCH))
         self.flags = 0  # what the last event asked of the host beside sending
 
     def move_to(self, state: np.ndarray) -> None:
@@ -63,11 +67,11 @@ class Node:
     @property
     def view(self) -> layout.Views:
         """The arrays inside the state, by name."""
-        return layout.Views(self.state, self.places)
+        return layout.Views(self.state, self.places, self.given)
 
     def begin(self) -> None:
         """Fill the state: initial weights, nothing heard."""
-        self.bound.begin(self.state, self.config)
+        self.bound.begin(self.state, self.config, _outbox(*self.room)[1])
 
     def prepare(self) -> None:
         """Compile what the node will need, or find it compiled."""

@@ -19,11 +19,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asyncnet.kernels.kernel import kernel, lent, view
+from asyncnet.kernels.kernel import kernel, view
 from asyncnet.kernels.layout import STAMP, Field
 from asyncnet.loop.message import ACTIVITY, REWARD, TRANSITION
-from asyncnet.nodes.family import bound
-from asyncnet.nodes.family import unbound as cut
+from asyncnet.nodes.entries import bound
 from asyncnet.nodes.outbox import AGAIN, ALL, LOOK, STEP, call_me, emit, reserve
 from asyncnet.team.ports import ACTIVITIES, REWARDS, TRANSITIONS, In, Kind
 
@@ -100,9 +99,8 @@ def dimensions(site: Site) -> dict[str, int]:
 
 
 @bound
-def begin(state, config):
+def begin(v, c):
     """Fill a fresh state: nothing heard, the first observation posed."""
-    v, c = cut(state, config)
     for array in (v.stamp, v.heard_stamp, v.heard_seq, v.used):
         array[:] = -1.0
     c.task.reset(v, c)
@@ -334,10 +332,8 @@ def turn(v, c, now, out, numbers):
 
 
 @bound
-def handle(state, config, now, kind, port, seq, stamp, payload, out, numbers):
+def handle(v, c, now, kind, port, seq, stamp, payload, out, numbers):
     """Take in one event, an action or its turn (TICK); returns what it asks of its host (AGAIN | STEP | LOOK)."""
-    v, c = cut(lent(state), lent(config))
-    payload, out, numbers = lent(payload), lent(out), lent(numbers)
     if kind == ACTIVITY:
         hear(v, c, now, seq, stamp, payload, out)
         return 0

@@ -18,7 +18,7 @@ import numpy as np
 from asyncnet.kernels.arithmetic import dot, exp, sigmoid, total
 from asyncnet.kernels.chance import BIAS, SAMPLE, WEIGHT, uniform
 from asyncnet.kernels.kernel import kernel, row_at, row_in_plane, view
-from asyncnet.kernels.layout import Field
+from asyncnet.kernels.layout import SCRATCH, Field
 from asyncnet.kernels.products import add_up
 from asyncnet.optimizers.parts import annealed
 
@@ -37,11 +37,11 @@ FIELDS = (
     Field("mean", "B N"),
     Field("archive_e", "K B O"),
     Field("archive_y", "K B N"),
-    Field("gradient", "R"),  # of some inputs' weights
-    Field("gradient_bias", "O"),
-    Field("moved", "R"),  # U of one stream
-    Field("parts", "O"),  # of the feedback for one input
-    Field("squares", "V"),  # of some weights' eligibilities, for an optimiser that asks
+    Field("gradient", "R", lies=SCRATCH),  # of some inputs' weights
+    Field("gradient_bias", "O", lies=SCRATCH),
+    Field("moved", "R", lies=SCRATCH),  # U of one stream
+    Field("parts", "O", lies=SCRATCH),  # of the feedback for one input
+    Field("squares", "V", lies=SCRATCH),  # of some weights' eligibilities, for an optimiser that asks
 )
 SETTINGS = (
     ("units", int),  # one of the codes above

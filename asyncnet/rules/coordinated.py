@@ -21,7 +21,7 @@ from pydantic import Field as Setting
 from asyncnet.kernels.arithmetic import dot, sigmoid
 from asyncnet.kernels.chance import RESAMPLE, uniform
 from asyncnet.kernels.kernel import kernel, plane_at, row_at, row_in_plane
-from asyncnet.kernels.layout import Field
+from asyncnet.kernels.layout import SCRATCH, Field
 from asyncnet.kernels.products import add_up
 from asyncnet.machines.gibbs import PEERS
 from asyncnet.optimizers.parts import annealed
@@ -65,8 +65,8 @@ FIELDS = (
     *coagent.FIELDS,
     Field("lateral", "O H"),  # U, the rows of its own units
     Field("slots_lateral", "Y O H"),
-    Field("gradient_lateral", "H"),
-    Field("squares_lateral", "H"),  # of eligibilities, for an optimiser that asks
+    Field("gradient_lateral", "H", lies=SCRATCH),
+    Field("squares_lateral", "H", lies=SCRATCH),  # of eligibilities, for an optimiser that asks
 )
 SETTINGS = (*coagent.SETTINGS, ("coupling", float))
 

@@ -19,7 +19,7 @@ import numpy as np
 from asyncnet.kernels.arithmetic import softplus_and_slope, total
 from asyncnet.kernels.chance import RESAMPLE, SAMPLE, WEIGHT, normal, uniform
 from asyncnet.kernels.kernel import kernel, plane_at, row_at, row_in_plane, view
-from asyncnet.kernels.layout import STAMP, Field
+from asyncnet.kernels.layout import GIVEN, STAMP, Field
 from asyncnet.kernels.products import add_up, project
 from asyncnet.machines.hearing import HEARD_STAMP, START, WIDTH
 from asyncnet.rules import coagent
@@ -42,7 +42,7 @@ FIELDS = (
     Field("gate", "B"),  # what its feedback ends with
     Field("drive_stamp", "E", STAMP),  # of the newest feedback of each node above
     Field("drive_seq", "E", "0.."),
-    Field("drive_from", "E 2", "fixed"),  # the partial sums it brings: the first, how many
+    Field("drive_from", "E 2", lies=GIVEN),  # the partial sums it brings: the first, how many
     Field("drive", "B O Q"),
     Field("drawn", "B O"),  # the sample of a Gaussian output that says its mean
     Field("error", "B O"),
@@ -77,8 +77,8 @@ def initialise(v, c):
 def copy_inputs(v, c, slot, stamp):
     """Copy what has come about this observation into its archive, which is what the potentials are computed from."""
     for port in range(c.S):
-        if v.port[port, HEARD_STAMP] == stamp:
-            start, width = int(v.port[port, START]), int(v.port[port, WIDTH])
+        if v.heard[port, HEARD_STAMP] == stamp:
+            start, width = int(v.source[port, START]), int(v.source[port, WIDTH])
             for b in range(c.B):
                 x, here = view(v.x, b * c.I + start, (width,)), view(v.archive_x, (slot * c.B + b) * c.I + start, (width,))
                 for i in range(width):

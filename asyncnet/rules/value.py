@@ -19,7 +19,7 @@ from pydantic import Field as Setting
 from asyncnet.kernels.arithmetic import dot, softplus_and_slope
 from asyncnet.kernels.chance import BIAS, WEIGHT, identity, uniform
 from asyncnet.kernels.kernel import kernel, row_at, row_in_plane, view
-from asyncnet.kernels.layout import Field
+from asyncnet.kernels.layout import SCRATCH, Field
 from asyncnet.kernels.products import add_up
 from asyncnet.optimizers import OPTIMIZERS
 from asyncnet.optimizers.parts import annealed
@@ -43,8 +43,8 @@ FIELDS = (
     Field("slope", "B A"),  # f'(pot) of the newest forward pass
     Field("archive_h", "K B A"),
     Field("archive_e", "K B A"),  # dv / d pot
-    Field("gradient", "P"),
-    Field("squares", "V"),  # of some weights' eligibilities, for an optimiser that asks
+    Field("gradient", "P", lies=SCRATCH),
+    Field("squares", "V", lies=SCRATCH),  # of some weights' eligibilities, for an optimiser that asks
 )
 SETTINGS = (("anneal", float), ("relu", int))
 _UNITS_PER_LAYER = identity(1, 0)

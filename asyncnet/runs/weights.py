@@ -9,7 +9,6 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from asyncnet.kernels import layout
 from asyncnet.nodes.node import learned
 from asyncnet.runs import durable
 from asyncnet.runs.checkpoint import Checkpoint
@@ -31,7 +30,7 @@ def places(scenario: Scenario) -> Places:
     team, out = plan(scenario), {}
     for node in team.nodes:
         dims = network.dimensions(network.site_of(scenario, team, node))
-        inside = layout.places(family_of(scenario, team, node).fields, tuple(dims.items()))
+        inside = family_of(scenario, team, node).places(dims)
         out |= {f"{node.name}/{name}": (f"node/{node.name}", *inside[name]) for name in learned(inside)} if node.index else {}
     return out
 

@@ -67,10 +67,10 @@ def on_arrival(site: Site) -> bool:
     return clock_of(site.scenario, site.node)[0] == clock.ON_ARRIVAL
 
 
-def _made(kind: type[Node], site: Site, values: dict[str, float], **more: object) -> Any:
+def _made(kind: type[Node], site: Site, values: dict[str, float], given: dict[str, Any] | None = None, **more: object) -> Any:
     dims = network.dimensions(site)
     room = network.room_of(site.plan, site.scenario.task.streams, site.node, dims)
-    return kind(site.node, family_of(site.scenario, site.plan, site.node), dims, values, room, **more)
+    return kind(site.node, family_of(site.scenario, site.plan, site.node), dims, values, room, given or {}, **more)
 
 
 def _world(site: Site) -> Node:
@@ -132,15 +132,13 @@ def _agent(site: Site) -> Node:
         **family.machine.values(site),
         **(RULES | CRITICS)[learner.name].values(learner, layer.place),
     }
-    made = _made(Node, site, values)
+    given = {"feedback_port": plan.links[plan.outgoing(node.index, FEEDBACK), SLOT]}
+    for port in layer.kind.hears:
+        if port.table:
+            given[port.table] = np.array(network.brings(scenario, plan, node, port)).reshape(-1, 3)[:, : 3 if port.relation == "below" else 2]
+    made = _made(Node, site, values, given)
     view = made.view
     view.unit0[:] = node.identity
-    view.feedback_port[:] = plan.links[plan.outgoing(node.index, FEEDBACK), SLOT]
-    for port in layer.kind.hears:
-        if port.table and (brought := network.brings(scenario, plan, node, port)):
-            table = getattr(view, port.table)
-            columns = 3 if port.relation == "below" else 2
-            table[:, :columns] = np.array(brought)[:, :columns]
     if fill := getattr(importlib.import_module(layer.kind.kernels), "fill", None):
         fill(view, site)
     made.begin()

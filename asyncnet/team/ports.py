@@ -92,7 +92,7 @@ TRANSITIONS = Out("transition", TRANSITION, "1 + 3 B")  # stamp of the action us
 CREDIT = Out("feedback", FEEDBACK, "B U M", apart=True)  # credit for each unit of the hearer
 DRIVE = Out("drive", FEEDBACK, "B U M + B", apart=True)  # what drives each unit of the hearer, and a gate for each stream
 
-INPUTS = In("inputs", "activity", "below", "S", "I", "port", waits=True)
+INPUTS = In("inputs", "activity", "below", "S", "I", "source", waits=True)
 REWARD_AS_CREDIT = In("credit", "reward", "broadcast", "D", "J", "sender")
 ERROR_AS_CREDIT = In("credit", "error", "broadcast", "D", "J", "sender")
 FEEDBACK_AS_CREDIT = In("credit", "feedback", "above", "D", "J", "sender", waits=True)

@@ -20,8 +20,7 @@ FILES = {
     "machine.py": """
 import math
 
-from asyncnet.nodes.family import bound
-from asyncnet.nodes.family import unbound as cut
+from asyncnet.nodes.entries import bound
 from asyncnet.kernels.layout import Field
 
 PARTS = {"rule": ("plain",)}
@@ -30,8 +29,7 @@ SETTINGS = ()
 
 
 @bound
-def handle(state, config):
-    v, c = cut(state, config)
+def handle(v, c, now, kind, port, seq, stamp, payload, out, numbers):
     return c.rule.first(v, c) + c.rule.second(v, c)
 """,
     "plain.py": """
@@ -97,7 +95,8 @@ with telling(said.append):
         with open(path, "w") as file:
             file.write(text.replace(old, new))
     made = bind(machine, rule=rule)
-    print(json.dumps([made.handle(np.array([3.0]), made.config({}, {})), said]))
+    event = 0, 0, 0, 0, 0, np.zeros(0), np.zeros((1, 6), dtype=np.int64), np.zeros(0)
+    print(json.dumps([made.handle(np.array([3.0]), made.config({}, {}, {}, 0), *event), said]))
 """,
 }
 

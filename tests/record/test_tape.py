@@ -8,7 +8,6 @@ from hypothesis import HealthCheck, given, reject, settings
 
 from asyncnet.kernels.plain import as_python
 from asyncnet.loop.compiled.agenda import of_who, who
-from asyncnet.loop.ledger import DELIVERED, LOST
 from asyncnet.loop.message import CHANNEL_NAMES, TICK
 from asyncnet.loop.timekeeper import Virtual, Wall
 from asyncnet.scenario.schema import ScenarioError, check

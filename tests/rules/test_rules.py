@@ -266,7 +266,7 @@ def test_older_activity_never_overwrites_newer(rule, credit):
 @every_sampler
 def test_a_layer_waits_for_every_piece_of_a_stamp_and_says_its_samples_once(rule):
     node, inputs = one(team(rule, "stamped", {"network.split": 4}), "actor.2")
-    assert (len(node.view.port), inputs) == (2, 8)
+    assert (len(node.view.source), inputs) == (2, 8)
     piece = np.concatenate((np.zeros(2), np.ones(8)))
     assert not node.hear(0, ACTIVITY, 1, 1, 0, piece)
     (message,) = node.hear(3, ACTIVITY, 0, 1, 0, piece)

@@ -11,15 +11,14 @@ from support.outside import afterwards_as_before
 TURNER = '''
 """Weight Maximization whose nodes ask, at some of their ticks, for a turn in which they act again."""
 from typing import Literal
-from asyncnet.kernels.kernel import kernel, lent
+from asyncnet.kernels.kernel import kernel
 from asyncnet.kernels.layout import Field
 from asyncnet.loop.message import ACTIVITY, REWARD, TICK
 from asyncnet.machines import sampled
 from asyncnet.machines.archive import clear
 from asyncnet.machines.hearing import hear_activity, hear_feedback, hear_reward
 from asyncnet.machines.sampled import turn
-from asyncnet.nodes.family import bound
-from asyncnet.nodes.family import unbound as cut
+from asyncnet.nodes.entries import bound
 from asyncnet.nodes.outbox import call_me
 from asyncnet.rules.settings import CoagentSettings
 from asyncnet.team.ports import ACTIVITIES, CREDIT, FEEDBACK_AS_CREDIT, INPUTS, REWARD_AS_CREDIT, Kind
@@ -42,16 +41,13 @@ def values(it, layer=None):
 
 
 @bound
-def begin(state, config):
-    v, c = cut(state, config)
+def begin(v, c):
     clear(v)
     c.rule.initialise(v, c)
 
 
 @bound
-def handle(state, config, now, kind, port, seq, stamp, payload, out, numbers):
-    v, c = cut(lent(state), lent(config))
-    payload, out, numbers = lent(payload), lent(out), lent(numbers)
+def handle(v, c, now, kind, port, seq, stamp, payload, out, numbers):
     ticked = 0
     if kind == TICK:
         ticked = port

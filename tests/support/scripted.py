@@ -7,7 +7,7 @@ import numpy as np
 from asyncnet.kernels.chance import identity
 from asyncnet.kernels.kernel import entry
 from asyncnet.loop.message import ACTIVITY, FEEDBACK, REWARD
-from asyncnet.machines import hearing, sampled
+from asyncnet.machines import sampled
 from asyncnet.nodes.family import bind
 from asyncnet.nodes.node import Node
 from asyncnet.optimizers import adam
@@ -75,9 +75,8 @@ def _made(level, rule, dims, settings, *, streams, credit, decay, betas, fed_bac
     dims["R"] = 3 * dims["O"]
     plan = NodePlan(f"node.{level}", level + 1, identity(level + 1, 0), level + 1, (0, dims["O"]))
     room = 3, streams * (2 * dims["I"] + 1 + dims["N"])  # feedback as it is kept and as it is sent, activity
-    node = Node(plan, bind(sampled, rule=rule, optimizer=adam), dims, settings, room)
-    node.view.port[:, hearing.WIDTH], node.view.sender[:, 1] = dims["I"], 1
-    return node
+    given = {"source": np.array([[0, dims["I"], 0]]), "sender": np.array([[0, 1]]), "feedback_port": np.zeros(fed_back)}
+    return Node(plan, bind(sampled, rule=rule, optimizer=adam), dims, settings, room, given)
 
 
 class Team:

@@ -1,6 +1,6 @@
 """`v.weight`, `c.decay` and `c.rule.learn` in compiled code: types whose attributes are read where they are named (cut.py says from where).
 
-`v` and `c` are a pair of addresses. A field becomes an array, a setting a number, only where a kernel names it. Settings never change while compiled code
+`v` and `c` are three addresses. A field becomes an array, a setting a number, only where a kernel names it. Settings never change while compiled code
 runs; the compiler is told so. A part is nothing but a type.
 """
 
@@ -16,11 +16,16 @@ from numba.np.arrayobj import make_array
 
 from asyncnet.kernels.numba_internals.arrays import array_value
 
+ARRAYS = ("state", "config", "scratch")
+
 
 class Fields(types.Type):
-    """The type of a family's `v`: shape and place of its start in config of each field; a shape is of places in config or plain numbers ("1")."""
+    """The type of a family's `v`: of each field its shape, the place of its start in config, and in which of the arrays it lies (layout.py).
 
-    def __init__(self, family: str, fields: Mapping[str, tuple[tuple[int | str, ...], int]]) -> None:
+    A shape is of places in config or plain numbers ("1").
+    """
+
+    def __init__(self, family: str, fields: Mapping[str, tuple[tuple[int | str, ...], int, int]]) -> None:
         self.fields = fields
         super().__init__(f"v of {family}")
 
@@ -48,7 +53,7 @@ register_model(Part)(models.OpaqueModel)
 @register_model(Settings)
 class _Addresses(models.StructModel):
     def __init__(self, manager: Any, kind: types.Type) -> None:
-        super().__init__(manager, kind, [("state", types.CPointer(types.float64)), ("config", types.CPointer(types.float64))])
+        super().__init__(manager, kind, [(name, types.CPointer(types.float64)) for name in ARRAYS])
 
 
 @infer_getattr
@@ -105,24 +110,24 @@ def _setting(context: Any, builder: ir.IRBuilder, kind: Settings, value: ir.Valu
 @lower_getattr_generic(Fields)
 def _field(context: Any, builder: ir.IRBuilder, kind: Fields, value: ir.Value, name: str) -> ir.Value:
     node = cgutils.create_struct_proxy(kind)(context, builder, value=value)
-    shape, start = kind.fields[name]
+    shape, start, lies = kind.fields[name]
     sizes = [context.get_constant(types.intp, int(d)) if isinstance(d, str) else _whole(builder, node.config, d) for d in shape]
-    data = builder.gep(node.state, [_whole(builder, node.config, start)])
+    data = builder.gep(getattr(node, ARRAYS[lies]), [_whole(builder, node.config, start)])
     return array_value(context, builder, types.Array(types.float64, len(shape), "C"), data, sizes)
 
 
 def cut(v: Fields, c: Settings) -> Any:
-    """What makes the two of them from (state, config)."""
+    """What makes the two of them from (state, config, scratch)."""
 
-    def cut(typingctx, state, config):
-        signature = types.Tuple((v, c))(state, config)
+    def cut(typingctx, state, config, scratch):
+        signature = types.Tuple((v, c))(state, config, scratch)
 
         def generate(context, builder, signature, args):
             made = []
             for kind in (v, c):
                 node = cgutils.create_struct_proxy(kind)(context, builder)
-                node.state = make_array(state)(context, builder, args[0]).data
-                node.config = make_array(config)(context, builder, args[1]).data
+                for name, kind_of_array, array in zip(ARRAYS, (state, config, scratch), args, strict=True):
+                    setattr(node, name, make_array(kind_of_array)(context, builder, array).data)
                 made.append(node._getvalue())
             return context.make_tuple(builder, signature.return_type, made)
 
