@@ -57,9 +57,9 @@ class Field(NamedTuple):
 
 
 @functools.cache
-def places(fields: tuple[Field, ...], dims: tuple[tuple[str, int], ...]) -> dict[str, tuple[int, int, tuple[int, ...]]]:
-    """Where each field lies: (first, last, shape); nodes of one shape share it."""
-    out, at = {}, 0
+def places(fields: tuple[Field, ...], dims: tuple[tuple[str, int], ...], at: int = 0) -> dict[str, tuple[int, int, tuple[int, ...]]]:
+    """Where each field lies, the first of them `at`: (first, last, shape); nodes of one shape share it."""
+    out = {}
     for field in fields:
         shape = field.sizes(dict(dims))
         out[field.name] = (at, at + math.prod(shape), shape)
@@ -67,18 +67,24 @@ def places(fields: tuple[Field, ...], dims: tuple[tuple[str, int], ...]) -> dict
     return out
 
 
-def size(where: Mapping[str, tuple[int, int, tuple[int, ...]]]) -> int:
-    """How many numbers fields at these places have together."""
-    return max((last for _, last, _ in where.values()), default=0)
+def end(where: Mapping[str, tuple[int, int, tuple[int, ...]]], at: int = 0) -> int:
+    """Where fields at these places end, the first of which lies `at`."""
+    return max((last for _, last, _ in where.values()), default=at)
 
 
 class Views:
-    """The fields as named arrays inside a state, for callers in Python; each is made when it is asked for. Those `given` cannot be changed."""
+    """The fields in a state and the given ones in a config as named arrays, for callers in Python; each is made when it is asked for."""
 
-    __slots__ = ("_given", "_state", "_where")
+    __slots__ = ("_config", "_given", "_state", "_where")
 
-    def __init__(self, state: np.ndarray, where: dict[str, tuple[int, int, tuple[int, ...]]], given: Mapping[str, np.ndarray]) -> None:
-        self._state, self._where, self._given = state, where, given
+    def __init__(
+        self,
+        state: np.ndarray,
+        where: Mapping[str, tuple[int, int, tuple[int, ...]]],
+        config: np.ndarray,
+        given: Mapping[str, tuple[int, int, tuple[int, ...]]],
+    ) -> None:
+        self._state, self._where, self._config, self._given = state, where, config, given
 
     def place(self, name: str) -> int:
         """Where in the state a field begins."""
@@ -90,10 +96,9 @@ class Views:
         return self._state[first:last]
 
     def __getattr__(self, name: str) -> np.ndarray:
-        if name in self._given:
-            return self._given[name]
+        array, where = (self._config, self._given) if name in self._given else (self._state, self._where)
         try:
-            first, last, shape = self._where[name]
+            first, last, shape = where[name]
         except KeyError:
             raise AttributeError(name) from None
-        return self._state[first:last].reshape(shape)
+        return array[first:last].reshape(shape)

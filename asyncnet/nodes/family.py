@@ -21,7 +21,7 @@ import numpy as np
 
 from asyncnet.kernels.cut import cutter
 from asyncnet.kernels.kernel import entry_kept
-from asyncnet.kernels.layout import DIMENSIONS, GIVEN, SCRATCH, STATE, Field, places, size
+from asyncnet.kernels.layout import DIMENSIONS, GIVEN, SCRATCH, STATE, Field, places
 from asyncnet.kernels.plain import as_python, is_kernel
 from asyncnet.kernels.reach import called, reached, text_of
 from asyncnet.nodes import entries
@@ -78,32 +78,20 @@ class Family:
         made.__qualname__ = f"{machine.__name__}_{self.digest}"
         return entry_kept(made, self.digest, self.name)
 
-    def places(self, dims: Mapping[str, int], lies: int = STATE) -> dict[str, tuple[int, int, tuple[int, ...]]]:
-        """Where the fields that lie there have their places: (first, last, shape)."""
-        return places((self.fields, self.given, self.scratch)[lies], tuple(dims.items()))
+    def places(self, dims: Mapping[str, int], lies: int = STATE, numbers: int = 0) -> dict[str, tuple[int, int, tuple[int, ...]]]:
+        """Where the fields that lie there have their places: (first, last, shape). Scratch lies behind the `numbers` of the outbox."""
+        at = (0, len(self.dimensions) + len(self.settings) + len(self._all), numbers)[lies]
+        return places((self.fields, self.given, self.scratch)[lies], tuple(dims.items()), at)
 
     def config(self, dims: Mapping[str, int], values: Mapping[str, float], given: Mapping[str, np.ndarray], numbers: int) -> np.ndarray:
-        """The array that the kernels read: dimensions, settings (every declared one must be given), where each field starts, and the given fields.
-
-        `numbers` are those of its outbox, behind which scratch fields lie.
-        """
+        """The array that the kernels read: dimensions, settings (every declared one must be given), where each field starts, and the given fields."""
         for name, _ in self.settings:
             if name not in values:
                 raise ScenarioError(self.name, f"setting {name}", "nobody gives it a value; values() of the file that declares it has to")
-        first = len(self.dimensions) + len(self.settings) + len(self._all)
-        starts, inside = {}, self.places(dims, GIVEN)
-        for lies, base in ((STATE, 0), (GIVEN, first), (SCRATCH, numbers)):
-            starts |= {name: base + at for name, (at, *_) in self.places(dims, lies).items()}
-        out = np.zeros(first + size(inside))
-        out[:first] = *(dims.get(d, 0) for d in self.dimensions), *(values[name] for name, _ in self.settings), *(starts[field.name] for field in self._all)
-        for name, view in self.fields_of(out, dims).items():
-            view[:] = given[name]
-        return out
-
-    def fields_of(self, config: np.ndarray, dims: Mapping[str, int]) -> dict[str, np.ndarray]:
-        """The given fields of a config as arrays, by name."""
         inside = self.places(dims, GIVEN)
-        return {name: config[len(config) - size(inside) :][at:last].reshape(shape) for name, (at, last, shape) in inside.items()}
+        places = self.places(dims) | inside | self.places(dims, SCRATCH, numbers)
+        first = [*(dims.get(d, 0) for d in self.dimensions), *(values[name] for name, _ in self.settings), *(places[field.name][0] for field in self._all)]
+        return np.concatenate((np.array(first, dtype=np.float64), *(np.asarray(given[name], dtype=np.float64).ravel() for name in inside)))
 
 
 _families: dict[tuple[str, ...], Family] = {}

@@ -32,6 +32,12 @@ def shared(numbers: np.ndarray) -> np.ndarray:
 
 
 @functools.cache
+def _room(rows: int, numbers: int) -> tuple[int, int]:
+    """Such a room, one for all nodes that have the same."""
+    return rows, numbers
+
+
+@functools.cache
 def _outbox(rows: int, numbers: int) -> tuple[np.ndarray, np.ndarray]:
     """An outbox for so many messages; nodes of one shape share it, for it is empty between two calls."""
     return np.zeros((rows + 1, COLUMNS), dtype=np.int64), np.zeros(numbers)
@@ -49,25 +55,47 @@ class Node:
     the scratch behind them.
     """
 
+    # Few bytes for each of many; __dict__ is for whoever listens in on one of them.
+    __slots__ = ("__dict__", "_first", "_numbers", "bound", "config", "flags", "given", "places", "plan", "room", "size")
+
     def __init__(
         self, plan: NodePlan, bound: Family, dims: dict[str, int], values: dict[str, float], room: tuple[int, int], given: dict[str, np.ndarray]
     ) -> None:
-        self.name, self.index, self.identity = plan.name, plan.index, plan.identity
-        self.bound, self.places = bound, bound.places(dims)
+        self.plan, self.bound, self.places, self.given = plan, bound, bound.places(dims), bound.places(dims, layout.GIVEN)
         self.config = shared(bound.config(dims, values, given, room[1]))
-        self.given = bound.fields_of(self.config, dims)
-        self.move_to(np.zeros(layout.size(self.places)))
-        self.room = room[0], room[1] + layout.size(bound.places(dims, layout.SCRATCH))
+        self.size = layout.end(self.places)
+        self.move_to(np.zeros(self.size), 0)
+        self.room = _room(room[0], layout.end(bound.places(dims, layout.SCRATCH, room[1]), room[1]))
         self.flags = 0  # what the last event asked of the host beside sending
 
-    def move_to(self, state: np.ndarray) -> None:
-        """Live in this array from now on; its contents are the node's state."""
-        self.state = state
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.plan.name
+
+    @property
+    def index(self) -> int:
+        """Its number in the team."""
+        return self.plan.index
+
+    @property
+    def identity(self) -> int:
+        """What its draws are keyed by."""
+        return self.plan.identity
+
+    def move_to(self, numbers: np.ndarray, first: int) -> None:
+        """Live in this array from now on: what it holds from `first` on is the node's state."""
+        self._numbers, self._first = numbers, first
+
+    @property
+    def state(self) -> np.ndarray:
+        """All that it keeps."""
+        return self._numbers[self._first : self._first + self.size]
 
     @property
     def view(self) -> layout.Views:
         """The arrays inside the state, by name."""
-        return layout.Views(self.state, self.places, self.given)
+        return layout.Views(self.state, self.places, self.config, self.given)
 
     def begin(self) -> None:
         """Fill the state: initial weights, nothing heard."""

@@ -206,7 +206,7 @@ def keeps_all_in_its_state(scenario: Scenario) -> None:
         half = len(tape) // 2
         first, second = (build(scenario, loop.plan, loop.plan.nodes[i]) for _ in range(2))
         play(first, tape[:half])
-        second.move_to(first.state.copy())
+        second.move_to(first.state.copy(), 0)
         if play(first, tape[half:]) != play(second, tape[half:]):
             raise Broken(f"{first.name}: the copy sends other messages")
         _same_state(first, second.state)

@@ -51,7 +51,7 @@ def estimate(scenario: Scenario, team: Plan) -> int:
     states = outputs = 0
     for node in team.nodes:
         dims = dimensions(site_of(scenario, team, node))
-        states += layout.size(family_of(scenario, team, node).places(dims))
+        states += layout.end(family_of(scenario, team, node).places(dims))
         outputs += streams * (1 + network.values_of(team, node) + (dims["I"] * dims["M"] if team.layers[node.layer].learns else 3))
     decisions = scenario.task.decisions or 0
     return 8 * (COPIES * states + outputs) + under_way(scenario, team) + A_NODE * len(team.nodes) + A_LINK * len(team.links) + A_DECISION * decisions

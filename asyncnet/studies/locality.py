@@ -166,7 +166,7 @@ class _Alone:
         if active.size < 2:
             return False
         one, other = self._random.choice(active, 2, replace=False)
-        self._tries.move_to(state.copy())
+        self._tries.move_to(state.copy(), 0)
         unit = int(self._random.integers(self._tries.view.weight.shape[1]))
         self._tries.view.weight[one, unit] += STEP / x[one]
         self._tries.view.weight[other, unit] -= STEP / x[other]

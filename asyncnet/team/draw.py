@@ -63,9 +63,9 @@ def _draw(scenario: Scenario) -> Plan:
 def _nodes(layers: tuple[Layer, ...]) -> tuple[NodePlan, ...]:
     nodes: list[NodePlan] = []
     for place, layer in enumerate(layers):
-        for start, count in layer.parts:
-            name = "world" if layer.name == OBSERVATION else layer.name if len(layer.parts) == 1 else f"{layer.name}.{start}"
-            nodes.append(NodePlan(name, len(nodes), identity(layer.number, start), place, (start, count)))
+        for part in layer.parts:
+            name = "world" if layer.name == OBSERVATION else layer.name if len(layer.parts) == 1 else f"{layer.name}.{part[0]}"
+            nodes.append(NodePlan(name, len(nodes), identity(layer.number, part[0]), place, part))
     return tuple(nodes)
 
 

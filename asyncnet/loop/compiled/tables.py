@@ -86,7 +86,7 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
             row[p.FIRST_LINK + channel], row[p.LINK_COUNT + channel] = outgoing.start, len(outgoing)
             row[p.FIRST_IN + channel] = plan.incoming(i, channel).start
         row[p.ADDRESS] = address(node.bound.handle)
-        row[p.STATE], row[p.STATE_SIZE] = arena.put(node.state), node.state.size
+        row[p.STATE], row[p.STATE_SIZE] = arena.put(node.state), node.size
         row[p.CONFIG], row[p.CONFIG_SIZE] = arena.share(node.config), node.config.size
         if i:
             row[p.CLOCK] = arena.share(loop.clocks[i])
@@ -106,12 +106,12 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
     rings[:, p.RING], rings[:, p.LINK] = np.cumsum([0, *sizes])[:-1], stale
     real = np.concatenate(arena.parts)
     for i, node in loop.nodes.items():
-        node.move_to(real[nodes[i, p.STATE] : nodes[i, p.STATE] + nodes[i, p.STATE_SIZE]])
+        node.move_to(real, int(nodes[i, p.STATE]))
     nodes[[i for i in sorted(loop.nodes) if i][: len(loop.late)], p.LATENESS] = np.arange(len(loop.late))
     fan_out = nodes[:, p.LINK_COUNT + 1 : p.LINK_COUNT + TICK]
     control = np.zeros(p.CONTROL_SIZE, dtype=np.int64)
     control[p.NEED_EVENTS] = fan_out.sum(axis=1).max() + 2
-    rows, numbers = (max(sizes) for sizes in zip(*(node.room for node in loop.nodes.values()), strict=True))
+    rows, numbers = (max(sizes) for sizes in zip(*{node.room for node in loop.nodes.values()}, strict=True))
     box = np.zeros((rows + 1, outbox.COLUMNS), dtype=np.int64), np.zeros(numbers)
     control[p.NEED_SLOTS] = rows + 1
     control[p.NOW], control[p.MORE], control[p.WALL] = loop.now, -1, not simulated
@@ -133,7 +133,7 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
             amounts.append(message.payload.size)
             values.append(message.payload)
     slots, pool = _filled(stamps, amounts, np.concatenate(values), width)
-    control[p.NEED_ROWS] = control[p.NEED_SLOTS] if width > SMALL else 0
+    control[p.NEED_ROWS] = 1 + max(min(rows, numbers // (SMALL + 1)) for rows, numbers in {node.room for node in loop.nodes.values()}) if width > SMALL else 0
     control[EVENTS], control[FREE], control[FREE_ITEM], control[FREE_ROW], control[p.LAST_AT] = len(events), -1, NONE, -1, -1
     if wire is not None:
         control[p.BELL], control[p.SYSTEM], control[p.LISTENS] = wire.bell, wire.system.ctypes.data, loop.listens
