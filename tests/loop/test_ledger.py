@@ -41,6 +41,25 @@ def test_every_summary_has_a_ledger_that_adds_up(result):
         assert row["sent"] == sum(found["sent"] for found in there) > 0
 
 
+def test_books_without_losses_have_no_column_for_them_and_those_of_a_state_come_back():
+    team = plan(multiplexer("weight-max", HARD))
+    books = ledger.Books(team, loses=False)
+    books.sent[:], books.came[:] = 3, np.arange(len(team.links))
+    assert books.lost.size == books.refused.size == 0
+    table = books.table()
+    assert table.shape == (len(ledger.COLUMNS), len(team.links))
+    assert table[ledger.DELIVERED, team.arriving].tolist() == books.came.tolist()
+    assert not table[ledger.LOST].any()
+    rng = np.random.default_rng(1)
+    before = rng.integers(0, 9, table.shape)
+    before[ledger.IN_FLIGHT] = 0
+    books.restore(before)
+    assert books.table().tolist() == before.tolist()
+    books.may_refuse()
+    books.refused[2] += 1
+    assert books.table()[ledger.REFUSED, 2] == before[ledger.REFUSED, 2] + 1
+
+
 def test_the_file_has_every_link(result):
     with (result.run_dir / "ledger.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
