@@ -1,6 +1,7 @@
 """Memory that hosts share: messages keep their bits and their order, nobody reads what is not whole, and nothing has a name or outlives who holds it."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -19,9 +20,12 @@ from asyncnet.kernels.shared_words import system
 from asyncnet.loop.compiled import posting as p
 from asyncnet.loop.compiled import ring
 from asyncnet.loop.compiled.agenda import who
+from asyncnet.loop.compiled.compiled_loop import CompiledLoop
+from asyncnet.loop.ledger import account, unexplained
 from asyncnet.loop.message import ACTIVITY, CHANNELS, TICK, TURN
 from asyncnet.loop.underway import NOTHING
-from support.teams import FREE, multiplexer
+from support.recorded import ACROBAT
+from support.teams import FREE, learners, multiplexer, run
 from support.together import Together
 
 SYSTEM = system()
@@ -300,6 +304,40 @@ def test_loops_with_nothing_to_do_sleep():
         assert host.await_end(10.0)
     made.close()
     assert spent / (time.monotonic() - began) < 0.01 * len(made.hosts) + 0.02
+
+
+def test_signals_to_loops_that_sleep_change_nothing():
+    """A signal interrupts the wait at the bell; the loop goes back to sleep, misses no message and ends as it would have."""
+    scenario = multiplexer("weight-max", FREE | {"tick": 20_000, "task.decisions": 12, "links": {"default": {"delay": 0.5}}})
+    heard = []
+    before = signal.signal(signal.SIGUSR1, lambda *_: heard.append(1))
+    try:
+        made = Together(scenario, virtual=False).start()
+        sent, world = 0, made.world
+        while not world.await_end(0.0):
+            for host in made.hosts.values():
+                if not host.await_end(0.0):
+                    signal.pthread_kill(host._thread.ident, signal.SIGUSR1)
+                    sent += 1
+            time.sleep(0.002)
+        made.end()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert sent > 200
+    assert heard
+    assert made.stopped[0] == "finished"
+    assert not unexplained(made.ledger).any()
+    assert all(row["ticks"] > 50 for result in made.results for name, row in result["nodes"].items() if name != "world")
+
+
+def test_a_task_that_lives_in_python_ends_in_the_same_bits_over_rings():
+    scenario = ACROBAT.replace({"task.episodes": None, "task.decisions": 120, "links.default": {"delay": 0.5}})
+    one = run(scenario, CompiledLoop)
+    assert all(node.counts()["learned"] > 0 for node in learners(one))
+    for pack in (1, 1000):
+        many = Together(scenario, pack).start().end()
+        assert many.digest == one.digest()
+        assert many.ledger.tolist() == account(one).tolist()
 
 
 def test_a_host_that_shares_no_memory_is_reached_by_its_gateway_with_the_same_bits():
