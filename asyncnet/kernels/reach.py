@@ -51,10 +51,10 @@ def seal(module: str, about: str = "") -> str:
     return whole.hexdigest()
 
 
-def reached(module: str) -> dict[str, bytes]:
-    """The text of a module, and of all from which its kernels take something, by name."""
+def reached(module: str, *functions: str) -> dict[str, bytes]:
+    """The text of a module, and of all from which its kernels, and these functions of it, take something, by name."""
     texts: dict[str, bytes] = {}
-    todo, seen = [(module, ""), (module, None)], set()
+    todo, seen = [(module, name) for name in (None, "", *functions)], set()
     while todo:
         step = todo.pop()
         if step in seen or (step[0] not in _remembered and _file(step[0]) is None):

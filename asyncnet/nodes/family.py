@@ -55,7 +55,7 @@ class Family:
     @functools.cached_property
     def texts(self) -> dict[str, bytes]:
         """The text of all that its code is made of, by module."""
-        texts = reached(self.machine.__name__) | reached(cutter.__module__) | reached(entries.__name__)
+        texts = reached(self.machine.__name__) | reached(cutter.__module__, cutter.__name__) | reached(entries.__name__, "begin", "handle")
         for part in self.parts:
             for module in self._sources(part):
                 texts |= reached(module.__name__)

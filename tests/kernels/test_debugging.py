@@ -11,6 +11,7 @@ import pytest
 from asyncnet import api
 from asyncnet.kernels.cut import plain_cut
 from asyncnet.kernels.kernel import view
+from asyncnet.kernels.layout import GIVEN, SCRATCH, STATE
 from asyncnet.scenario.schema import check
 from support.places import ROOT
 from support.small import small
@@ -234,18 +235,21 @@ def test_a_breakpoint_in_a_kernel_opens_the_debugger_there_and_q_leaves(tmp_path
 
 
 def test_v_and_c_in_plain_python_are_arrays_numbers_and_kernels_and_say_what_is_wrong():
-    state, config = np.arange(10.0), np.array([2.0, 3.0, 0.5, 4.0])
-    numbers, arrays = {"B": (0, True), "O": (1, True), "decay": (2, False)}, {"weight": ((0, 1), 3), "once": (("1",), 3)}
-    v, c = plain_cut(numbers, arrays, {"rule": {"learn": len}.get})(state, config)
+    state, config, scratch = np.arange(10.0), np.array([2.0, 3.0, 0.5, 4.0, 1.0]), np.array([0.0, 7.0, 8.0])
+    numbers = {"B": (0, True), "O": (1, True), "decay": (2, False)}
+    arrays = {"weight": ((0, 1), 3, STATE), "once": (("1",), 3, STATE), "given": (("1",), 2, GIVEN), "passing": ((0,), 4, SCRATCH)}
+    config[2] = 3.0  # a setting, and where what is given lies
+    v, c = plain_cut(numbers, arrays, {"rule": {"learn": len}.get})(state, config, scratch)
+    assert (v.given[0], v.passing.tolist()) == (4.0, [7.0, 8.0])
     assert v.weight.tolist() == [[4.0, 5.0, 6.0], [7.0, 8.0, 9.0]]
     v.weight[0, 0] = -1.0
     assert state[4] == v.once[0] == -1.0
     assert v.weight is v.weight
-    assert (c.B, c.decay, type(c.B)) == (2, 0.5, int)
+    assert (c.B, c.decay, type(c.B)) == (2, 3.0, int)
     with np.errstate(divide="ignore"):
-        assert 1.0 / (c.decay - 0.5) == np.inf, "as compiled"
+        assert 1.0 / (c.decay - 3.0) == np.inf, "as compiled"
     assert c.rule.learn is len
-    assert (dir(v), repr(c)) == (["once", "weight"], "<c: B, O, decay, rule>")
+    assert (dir(v), repr(c)) == (["given", "once", "passing", "weight"], "<c: B, O, decay, rule>")
     with pytest.raises(AttributeError, match="v has no wieght; did you mean weight"):
         _ = v.wieght
     with pytest.raises(AttributeError, match=r"v\.weight cannot be another; write into an array"):
