@@ -1,9 +1,10 @@
 """Many unit agents in one process: ticks and events per second, time per event as the team grows, memory for each agent.
 
-    python benchmarks/units.py [--seconds 2] [--json]
+    python benchmarks/units.py [--seconds 2] [--largest 100000] [--json]
 
 ticks       a team of 117 unit agents (20-64-32-1), every unit on a clock of its own, against SimPy doing empty events (its processes only wait)
 events      teams of 100, 1,000 and 10,000 units of eight inputs each; an event is a tick or a message delivered; time of a longer run beyond a shorter one's
+largest     a team of so many units that hear 8 others each learns the 6-bit multiplexer: seconds to build it, an event's time, memory of the whole process
 memory      what is allocated to hold and run 3,000 units, for each, without 8 bytes for a weight and each of its two moments
 """
 
@@ -17,6 +18,7 @@ import tracemalloc
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
+import psutil  # noqa: E402
 import tyro  # noqa: E402  (the threads are set before NumPy is loaded)
 
 import asyncnet  # noqa: E402
@@ -29,14 +31,14 @@ FREE = {"default": {"kind": "periodic", "jitter": 0.1}}
 REACH = 8
 
 
-def team(units: int, decisions: int) -> asyncnet.Scenario:
+def team(units: int, decisions: int, k: int = 3) -> asyncnet.Scenario:
     """Two hidden layers of units that hear eight others each, and one output unit."""
     half = (units - 1) // 2
     data = {
         "name": "many",
         "seed": 1,
         "tick": 1000,
-        "task": {"name": "multiplexer", "k": 3, "decisions": decisions, "world": {"waits": False, "interval": 12}},
+        "task": {"name": "multiplexer", "k": k, "decisions": decisions, "world": {"waits": False, "interval": 12}},
         "network": {"hidden": [half, units - 1 - half], "output": "bernoulli", "split": "unit", "reach": REACH},
         "rule": {"name": "weight-max", "learning_rate": 0.01, "archive": 4},
         "clocks": FREE,
@@ -96,6 +98,26 @@ def memory(units: int = 3_000) -> float:
     return (held[-1] - weights) / units
 
 
+def large(units: int, decisions: int = 10) -> list[Row]:
+    """The figures of one large team."""
+    began = time.perf_counter()
+    loop = CompiledLoop(team(units, decisions, k=6), Virtual())
+    loop.prepare()
+    built = time.perf_counter() - began
+    before = [node.view.weight.copy() for node in loop.nodes.values() if node.index]
+    began = time.perf_counter()
+    loop.run()
+    took = time.perf_counter() - began
+    moved = sum((node.view.weight != old).any() for node, old in zip((node for node in loop.nodes.values() if node.index), before, strict=True))
+    whole = f"{units:,} unit agents"
+    return [
+        Row(f"{whole}: built", built, "s"),
+        Row(whole, took / events(loop) * 1e9, "ns/event"),
+        Row(f"{whole}: that have learned in {decisions} decisions", moved, "units"),
+        Row(f"{whole}: the whole process", psutil.Process().memory_info().rss / 1e6, "MB"),
+    ]
+
+
 def measure(seconds: float = 2.0) -> list[Row]:
     """The three figures."""
     timed(team(21, 10))  # compiles
@@ -116,14 +138,15 @@ def measure(seconds: float = 2.0) -> list[Row]:
     return rows
 
 
-def main(seconds: float = 2.0, json: bool = False) -> None:
+def main(seconds: float = 2.0, largest: int = 0, json: bool = False) -> None:
     """Measure many units.
 
     Args:
         seconds: about how long each measurement takes.
+        largest: also measure a team of so many units (100000 take two minutes to build).
         json: print one JSON object.
     """
-    show(measure(seconds), json)
+    show([*measure(seconds), *(large(largest) if largest else ())], json)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python benchmarks/windows.py [--seconds 5] [--rounds 1] [--json]
 
-team         the 4-bit multiplexer, three hidden layers of 64, 512 or 2,048 units, so that the two that cost anything cost the same and two actors could be
+team         the 4-bit multiplexer, three hidden layers of 64, 256, 512 or 2,048 units, so that the two that cost anything cost the same and two actors could be
              twice as fast; a tick is a millisecond of simulated time, every layer has a phase of its own, credit is stamped
 near         links take half a tick, a decision every 8: windows are short, and while one layer works the others mostly wait for what it will say
 far          links take 4 ticks: larger windows for the same work
@@ -35,7 +35,7 @@ from asyncnet.runs.record import Record  # noqa: E402
 from asyncnet.scenario.schema import Scenario, check  # noqa: E402
 
 LOADS = {"near": (0.5, 8), "far": (4.0, 8), "every tick": (4.0, 1)}  # ticks that links take, ticks between decisions
-UNITS = {64: (200, 500, 2000), 512: (100, 200, 500), 2048: (12, 16, 25)}  # decisions for a second, under each load
+UNITS = {64: (2500, 8000, 8000), 256: (600, 1200, 2500), 512: (200, 350, 600), 2048: (20, 20, 50)}  # decisions for a second, under each load
 PACKS = {"1": 1, "2": 2, "all": 1000}
 ARCHIVE = 64  # samples, of inputs and units only: memory is three numbers a weight
 

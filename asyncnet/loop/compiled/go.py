@@ -31,14 +31,15 @@ from asyncnet.loop.compiled.arrivals import take_in_what_came, take_what_came
 from asyncnet.loop.compiled.inbox import ITEM_COLUMNS, of_item, take_first
 from asyncnet.loop.compiled.ring import AWAKE, SLEEPS, UNTIL_ITS_TICK, hand_over
 from asyncnet.loop.compiled.sharing import AWAIT, GO_ON, LONGEST, MEET, NO_ROOM, STALL, asked, share, sleep_until_rung
-from asyncnet.loop.compiled.slots import SIZE, STAMP, leave_slot
+from asyncnet.loop.compiled.slots import SIZE, SLOT_COLUMNS, STAMP, leave_slot
 from asyncnet.loop.gauge import bin_of
-from asyncnet.loop.message import TICK, TURN
+from asyncnet.loop.message import ACTIVITY, FEEDBACK, TICK, TURN
 from asyncnet.loop.timekeeper import NEVER
 from asyncnet.nodes.outbox import AGAIN, COUNT, LOOK, STEP, USED
 
 PAUSED, IDLE, FULL, STEPS, LOOKS, MEETS, STALLS = range(7)  # why `go` came back
-AHEAD = 4  # lines of a node's state that are fetched ahead
+AHEAD, FAR_AHEAD = 2, 12  # lines of a node's state that are fetched ahead: of one that has heard nothing, of one that has
+NEXT_STATES, NEXT_ROWS = 3, 7  # of so many of the first events states are fetched, of so many more the rows of their nodes
 
 
 @inlined
@@ -116,18 +117,27 @@ def go_on_ticking(t, seed, at, now, node):
 
 @inlined
 def look_ahead(t):
-    """Fetch from memory what the next ticks will touch, while this one is handled: rows of two nodes, state and messages of the one whose row has come."""
-    nodes, queue = view(t.nodes, 0, (t.nodes.size,)), view(t.queue, 0, (t.queue.size,))
-    for n in range(min(7, t.control[EVENTS])):
+    """Fetch from memory what the next events will touch, while this one is handled: a node's row, then its state and first message, then what that carries.
+
+    In a heap those that come next are among the first; by the time that one is the very first its row has come.
+    """
+    nodes, queue, slots = view(t.nodes, 0, (t.nodes.size,)), view(t.queue, 0, (t.queue.size,)), view(t.slots, 0, (t.slots.size,))
+    for n in range(min(NEXT_ROWS, t.control[EVENTS])):
         _kind, node, _src = of_who(t.agenda[n, WHO])
         row = node * p.NODE_COLUMNS
-        if n > 2:
+        if n >= NEXT_STATES:
             for line in range(p.NODE_COLUMNS // p.LINE):
                 fetch(nodes, row + line * p.LINE)
-        else:
-            for line in range(AHEAD):
-                fetch(t.real, nodes[row + p.STATE] + line * p.LINE)
-            fetch(queue, max(0, nodes[row + p.INBOX]) * ITEM_COLUMNS)
+            continue
+        item = nodes[row + p.INBOX]
+        if n == 0 and item >= 0:
+            _port, slot = of_which(queue[item * ITEM_COLUMNS + WHICH])
+            fetch(slots, slot * SLOT_COLUMNS)
+            fetch(t.came, nodes[row + p.FIRST_IN + FEEDBACK])
+            fetch(t.came, nodes[row + p.FIRST_IN + ACTIVITY])
+        for line in range(AHEAD if item < 0 else FAR_AHEAD):
+            fetch(t.real, nodes[row + p.STATE] + line * p.LINE)
+        fetch(queue, max(0, item) * ITEM_COLUMNS)
 
 
 @inlined

@@ -13,7 +13,8 @@ instant; so its WHO is that of the tick, but for what it needs of the message: a
 
 import numpy as np
 
-from asyncnet.kernels.kernel import entry, inlined, kernel
+from asyncnet.kernels.kernel import entry, inlined, kernel, view
+from asyncnet.kernels.pointer import fetch
 from asyncnet.loop.compiled.agenda import AT, BITS, EVENT_COLUMNS, FREE_ITEM, FREE_ITEMS, MASK, SEQ, WHO, before, of_who, put, who
 from asyncnet.loop.message import TICK
 
@@ -61,6 +62,7 @@ def put_aside(control, queue, first, last, at, code, seq, what):
     """Add a message to a heap of which the first and the last item are these (`first` NONE: it is empty); returns what they are now."""
     item = control[FREE_ITEM]
     control[FREE_ITEM] = queue[item, NEXT]
+    fetch(view(queue, 0, (queue.size,)), max(0, control[FREE_ITEM]) * ITEM_COLUMNS)
     control[FREE_ITEMS] -= 1
     put(queue, item, at, code, seq, what)
     queue[item, CHILD] = NONE
