@@ -33,8 +33,8 @@ class Family:
 
     def __init__(self, machine: ModuleType, parts: Mapping[str, ModuleType]) -> None:
         self.machine, self.parts = machine, parts
-        self._all: tuple[Field, ...] = (*machine.FIELDS, *(field for part in parts.values() for field in part.FIELDS))
-        self.fields, self.given, self.scratch = (tuple(field for field in self._all if field.lies == lies) for lies in (STATE, GIVEN, SCRATCH))
+        self.declared: tuple[Field, ...] = (*machine.FIELDS, *(field for part in parts.values() for field in part.FIELDS))
+        self.fields, self.given, self.scratch = (tuple(field for field in self.declared if field.lies == lies) for lies in (STATE, GIVEN, SCRATCH))
         self.settings: list[tuple[str, type]] = [*machine.SETTINGS, *(setting for part in parts.values() for setting in part.SETTINGS)]
         self.dimensions: tuple[str, ...] = (*DIMENSIONS, *(dim for module in (machine, *parts.values()) for dim in getattr(module, "DIMENSIONS", ())))
         self.name = " ".join(module.__name__.rpartition(".")[2] for module in (machine, *parts.values())).replace("_", " ")
@@ -42,7 +42,7 @@ class Family:
         self.digest = _digest(self)
         kernels = {name: functools.partial(self.kernel, name) for name in parts}
         settings = [(name, kind is int) for name, kind in self.settings]
-        self._cut = cutter(f"{self.name} {self.digest}", self.dimensions, settings, self._all, kernels)
+        self._cut = cutter(f"{self.name} {self.digest}", self.dimensions, settings, self.declared, kernels)
 
     def kernel(self, part: str, name: str) -> Any:
         """The kernel of that name which a part brings, or has from the machine's defaults; None if there is none."""
@@ -80,7 +80,7 @@ class Family:
 
     def places(self, dims: Mapping[str, int], lies: int = STATE, numbers: int = 0) -> dict[str, tuple[int, int, tuple[int, ...]]]:
         """Where the fields that lie there have their places: (first, last, shape). Scratch lies behind the `numbers` of the outbox."""
-        at = (0, len(self.dimensions) + len(self.settings) + len(self._all), numbers)[lies]
+        at = (0, len(self.dimensions) + len(self.settings) + len(self.declared), numbers)[lies]
         return places((self.fields, self.given, self.scratch)[lies], tuple(dims.items()), at)
 
     def config(self, dims: Mapping[str, int], values: Mapping[str, float], given: Mapping[str, np.ndarray], numbers: int) -> np.ndarray:
@@ -89,9 +89,16 @@ class Family:
             if name not in values:
                 raise ScenarioError(self.name, f"setting {name}", "nobody gives it a value; values() of the file that declares it has to")
         inside = self.places(dims, GIVEN)
+        for name in given.keys() - inside.keys():
+            raise ScenarioError(self.name, f"field {name}", "the plan gives it, so a machine or a rule declares it with lies=GIVEN")
+        for name, (_, _, shape) in inside.items():
+            if name not in given:
+                raise ScenarioError(self.name, f"field {name}", f"lies=GIVEN, and the plan gives only {', '.join(sorted(given)) or 'none'}")
+            if given[name].shape != shape:
+                raise ScenarioError(self.name, f"field {name}", f"has the shape {shape}, and the plan gives {given[name].shape}")
         places = self.places(dims) | inside | self.places(dims, SCRATCH, numbers)
-        first = [*(dims.get(d, 0) for d in self.dimensions), *(values[name] for name, _ in self.settings), *(places[field.name][0] for field in self._all)]
-        return np.concatenate((np.array(first, dtype=np.float64), *(np.asarray(given[name], dtype=np.float64).ravel() for name in inside)))
+        first = [*(dims.get(d, 0) for d in self.dimensions), *(values[name] for name, _ in self.settings), *(places[field.name][0] for field in self.declared)]
+        return np.concatenate((np.array(first, dtype=np.float64), *(given[name].ravel() for name in inside)))
 
 
 _families: dict[tuple[str, ...], Family] = {}
@@ -144,7 +151,7 @@ def _asked(family: Family, part: str) -> dict[str, int]:
 
 def _check(family: Family) -> None:
     """Refuse what the compiler would find out late and say at length, or never."""
-    fields = (*family.fields, *family.given, *family.scratch)
+    fields = family.declared
     for names in ([field.name for field in fields], [name for name, _ in family.settings]):
         for name in names:
             if names.count(name) > 1:
@@ -154,6 +161,8 @@ def _check(family: Family) -> None:
             raise ScenarioError(
                 family.name, f"field {field.name}", f"its shape is a string of dimension letters and numbers, such as 'B O'; got {field.shape!r}"
             )
+        if field.lies not in (STATE, GIVEN, SCRATCH):
+            raise ScenarioError(called(_declares(family, field).__name__), f"field {field.name}", f"lies in STATE, GIVEN or SCRATCH; got {field.lies!r}")
         for letter in field.shape.split():
             if not letter.isdigit() and letter not in family.dimensions:
                 why = f"has the shape {field.shape!r}, and {letter} is no dimension; there are {', '.join(family.dimensions)}"

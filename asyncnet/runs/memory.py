@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 
 from asyncnet.kernels import layout
@@ -64,7 +63,7 @@ def most_events(scenario: Scenario, team: Plan) -> int:
 
 def an_event(scenario: Scenario, team: Plan) -> int:
     """Bytes that a message under way takes at most."""
-    return AN_EVENT + 12 * network.widest(team, scenario.task.streams, np.ones(len(team.links), dtype=np.bool_))  # tables grow by halves
+    return AN_EVENT + 12 * network.widest(team, scenario.task.streams)  # tables grow by halves
 
 
 def under_way(scenario: Scenario, team: Plan) -> int:

@@ -207,13 +207,17 @@ def payload_size(plan: Plan, streams: int, link: int) -> int:
     return out_of(plan, link).numbers(dims)
 
 
-def widest(plan: Plan, streams: int, which: np.ndarray) -> int:
-    """How many numbers the longest message has of the links marked in `which`."""
-    links = np.flatnonzero(which)
+def sizes(plan: Plan, streams: int, links: np.ndarray) -> np.ndarray:
+    """How many numbers a message of each of these links has at most: as many as the longest of its kind between these layers."""
     layer = np.array([node.layer for node in plan.nodes])  # the first part of a layer is the largest
     rows = np.column_stack((plan.links[links, OUT], layer[plan.links[links, SRC]], layer[plan.links[links, DST]]))
-    _, first = np.unique(rows, axis=0, return_index=True)
-    return max((payload_size(plan, streams, link) for link in links[first].tolist()), default=1)
+    _, first, kind = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    return np.array([payload_size(plan, streams, link) for link in links[first].tolist()], dtype=np.int64)[kind.ravel()]
+
+
+def widest(plan: Plan, streams: int) -> int:
+    """How many numbers the longest message of a team has."""
+    return int(sizes(plan, streams, np.arange(len(plan.links))).max(initial=1))
 
 
 def room_of(plan: Plan, streams: int, node: NodePlan, dims: dict[str, int]) -> tuple[int, int]:

@@ -173,8 +173,8 @@ def test_the_order_in_which_nodes_are_built_changes_nothing(rule, loop):
     forth, back = run(scenario, loop), run(scenario, loop, reverse=True)
     assert list(forth.nodes) == list(back.nodes)[::-1]
     assert forth.digest() == back.digest()
-    assert forth.ledger.any()
-    assert forth.ledger.tolist() == back.ledger.tolist()
+    assert forth.books.table().any()
+    assert forth.books.table().tolist() == back.books.table().tolist()
     assert forth.score.rewards == back.score.rewards
 
 

@@ -116,7 +116,12 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
     control[p.NEED_SLOTS] = rows + 1
     control[p.NOW], control[p.MORE], control[p.WALL] = loop.now, -1, not simulated
     arrive = _arrive(loop)
-    width = max(network.widest(plan, loop.scenario.task.streams, np.isin(plan.links[:, network.SRC], list(loop.nodes))), int(arrive[:, 2].max(initial=0)))
+    mine = np.flatnonzero(np.isin(plan.links[:, network.SRC], list(loop.nodes)))
+    said = network.sizes(plan, loop.scenario.task.streams, mine)
+    width = int(max(said.max(initial=1), arrive[:, 2].max(initial=0)))
+    if width > SMALL:  # one for what comes from elsewhere
+        large = np.unique(plan.links[mine[said > SMALL], network.SRC]).tolist()
+        control[p.NEED_ROWS] = 1 + max((loop.nodes[i].room[0] for i in large), default=0)
     coming, payloads = loop.under_way()
     slot = np.where(coming[:, underway.SIZE] < 0, -1, np.cumsum(coming[:, underway.SIZE] >= 0))  # from 1: 0 is p.NOWHERE
     coded = _who(*coming[:, [underway.KIND, underway.DST, underway.SRC]].T), coming[:, underway.SEQ], _which(coming[:, underway.PORT], slot)
@@ -133,7 +138,6 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
             amounts.append(message.payload.size)
             values.append(message.payload)
     slots, pool = _filled(stamps, amounts, np.concatenate(values), width)
-    control[p.NEED_ROWS] = 1 + max(min(rows, numbers // (SMALL + 1)) for rows, numbers in {node.room for node in loop.nodes.values()}) if width > SMALL else 0
     control[EVENTS], control[FREE], control[FREE_ITEM], control[FREE_ROW], control[p.LAST_AT] = len(events), -1, NONE, -1, -1
     if wire is not None:
         control[p.BELL], control[p.SYSTEM], control[p.LISTENS] = wire.bell, wire.system.ctypes.data, loop.listens
