@@ -57,7 +57,7 @@ class Timeline:
         self._loop = loop
         for node in loop.nodes.values():
             for channel in CHANNEL_NAMES:
-                self._sequence[node.index, channel] = loop.sequence[node.index][channel]
+                self._sequence[node.index, channel] = int(loop.sequence[node.index, channel])
             self._watch(node)
 
     def _watch(self, node: Node) -> None:

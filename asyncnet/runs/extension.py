@@ -82,9 +82,11 @@ def relaid(whole: Checkpoint, before: Scenario, made: Scenario, where: str, *, a
         sound.check(loop, whole, at_once=at_once)
     finally:
         loop.nodes[0].close()
-    name, places = f"node/{loop.nodes[0].name}", loop.nodes[0].places
+    world = loop.nodes[0]
+    name = f"node/{world.name}"
     state = whole.arrays[name].copy()
-    v = Views(state, places)
+    world.move_to(state, 0)
+    v = world.view
     done = int(v.counts[DECISIONS if unit == "decisions" else EPISODES])
     goal = length_of(made)[unit]
     if goal <= done:
