@@ -113,7 +113,7 @@ def large(units: int, decisions: int = 10) -> list[Row]:
     return [
         Row(f"{whole}: built", built, "s"),
         Row(whole, took / events(loop) * 1e9, "ns/event"),
-        Row(f"{whole}: that have learned in {decisions} decisions", moved, "units"),
+        Row(f"{whole}: that have learned in {decisions} decisions", int(moved), "units"),
         Row(f"{whole}: the whole process", psutil.Process().memory_info().rss / 1e6, "MB"),
     ]
 
@@ -143,7 +143,7 @@ def main(seconds: float = 2.0, largest: int = 0, json: bool = False) -> None:
 
     Args:
         seconds: about how long each measurement takes.
-        largest: also measure a team of so many units (100000 take two minutes to build).
+        largest: also measure a team of so many units (100000 take a minute to build).
         json: print one JSON object.
     """
     show([*measure(seconds), *(large(largest) if largest else ())], json)

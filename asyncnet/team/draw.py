@@ -151,7 +151,7 @@ def _actor(scenario: Scenario, inputs: int, actions: int, real: bool) -> tuple[L
             raise ScenarioError("", "network.inputs", f"nobody hears {name}")
     values = [*network.hidden, actions if network.output in ("softmax", "linear") else 1]
     layers = _team("actor", 1, sizes, values, (*network.kinds(), network.output), hears, network.split, rule)
-    return _weighed(layers, inputs, "network.hidden")
+    return _weighed(scenario, layers, inputs, "network.hidden")
 
 
 def _critic(scenario: Scenario, number: int, inputs: int) -> tuple[Layer, ...]:
@@ -166,7 +166,7 @@ def _critic(scenario: Scenario, number: int, inputs: int) -> tuple[Layer, ...]:
     names = [f"critic.{number}" for number in range(1, len(sizes) + 1)]
     hears = {name: (names[i - 1] if i else OBSERVATION,) for i, name in enumerate(names)}
     units = (critic.units,) * len(critic.hidden) + ("linear",)
-    return _weighed(_team("critic", number, sizes, sizes, units, hears, scenario.network.split, rule), inputs, "critic.hidden")
+    return _weighed(scenario, _team("critic", number, sizes, sizes, units, hears, scenario.network.split, rule), inputs, "critic.hidden")
 
 
 def _team(
@@ -183,10 +183,10 @@ def _team(
     return tuple(layers)
 
 
-def _weighed(layers: tuple[Layer, ...], inputs: int, key: str) -> tuple[Layer, ...]:
+def _weighed(scenario: Scenario, layers: tuple[Layer, ...], inputs: int, key: str) -> tuple[Layer, ...]:
     """The layers, if they are not too many weights."""
     values = {OBSERVATION: inputs} | {layer.name: layer.values for layer in layers}
-    weights = sum(layer.columns * sum(values[source] for source in layer.sources) for layer in layers)
+    weights = sum(layer.columns * sum(min(values[source], reach_of(scenario, layer)) for source in layer.sources) for layer in layers)
     if weights > MOST_WEIGHTS:
         raise ScenarioError("", key, f"{weights:,} weights; at most {MOST_WEIGHTS:,}")
     return layers

@@ -66,3 +66,10 @@ def test_a_field_lies_in_one_of_three_places(one, lies, monkeypatch):
     monkeypatch.setattr(family.machine, "FIELDS", (*family.machine.FIELDS, Field("mine", "B", lies=lies)))
     with pytest.raises(ScenarioError, match=rf"sampled: field mine: lies in STATE, GIVEN or SCRATCH; got {lies!r}"):
         Family(family.machine, family.parts)
+
+
+def test_weights_that_are_out_of_reach_do_not_count_towards_the_most_there_may_be():
+    wide = {"network.hidden": [10_001, 10_001], "network.split": "unit"}
+    with pytest.raises(ScenarioError, match=r"network\.hidden: 100,090,008 weights"):
+        multiplexer("weight-max", wide)
+    assert len(plan(multiplexer("weight-max", wide | {"network.reach": 8})).nodes) == 20_004
