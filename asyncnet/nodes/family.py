@@ -151,24 +151,23 @@ def _asked(family: Family, part: str) -> dict[str, int]:
 
 def _check(family: Family) -> None:
     """Refuse what the compiler would find out late and say at length, or never."""
-    fields = family.declared
-    for names in ([field.name for field in fields], [name for name, _ in family.settings]):
+    for names in ([field.name for field in family.declared], [name for name, _ in family.settings]):
         for name in names:
             if names.count(name) > 1:
                 raise ScenarioError(family.name, f"field or setting {name}", "declared twice")
-    for field in fields:
+    for field in family.declared:
         if not isinstance(field.shape, str) or not field.shape.split():
             raise ScenarioError(
                 family.name, f"field {field.name}", f"its shape is a string of dimension letters and numbers, such as 'B O'; got {field.shape!r}"
             )
-        if field.lies not in (STATE, GIVEN, SCRATCH):
+        if type(field.lies) is not int or field.lies not in (STATE, GIVEN, SCRATCH):
             raise ScenarioError(called(_declares(family, field).__name__), f"field {field.name}", f"lies in STATE, GIVEN or SCRATCH; got {field.lies!r}")
         for letter in field.shape.split():
             if not letter.isdigit() and letter not in family.dimensions:
                 why = f"has the shape {field.shape!r}, and {letter} is no dimension; there are {', '.join(family.dimensions)}"
                 raise ScenarioError(called(_declares(family, field).__name__), f"field {field.name}", why)
     known = {
-        "v": {field.name for field in fields},
+        "v": {field.name for field in family.declared},
         "c": {*family.dimensions, *(name for name, _ in family.settings), *family.parts},
     }
     _check_fields(family.machine, known)

@@ -60,7 +60,7 @@ def test_what_is_missing_of_another_shape_or_declared_otherwise_is_refused_in_a_
         family.config(dims, values, given, 0)
 
 
-@pytest.mark.parametrize("lies", [3, -1, 2.5, None, "scratch"])
+@pytest.mark.parametrize("lies", [3, -1, 2.0, True, None, "scratch"])
 def test_a_field_lies_in_one_of_three_places(one, lies, monkeypatch):
     _, family, *_ = one
     monkeypatch.setattr(family.machine, "FIELDS", (*family.machine.FIELDS, Field("mine", "B", lies=lies)))
