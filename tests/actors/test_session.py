@@ -188,9 +188,13 @@ def cluster() -> Iterator[dict[str, str]]:
     try:
         noted = directory / "r" / "ray_current_cluster"
         end = time.monotonic() + GUARD
-        while not noted.exists() and head.poll() is None and time.monotonic() < end:
+        address = ""
+        # Ray makes this file first and writes into it later.
+        while not address and head.poll() is None and time.monotonic() < end:
             time.sleep(0.1)
-        yield {"mark": mark, "address": noted.read_text().strip(), **access}
+            address = noted.read_text().strip() if noted.exists() else ""
+        assert address
+        yield {"mark": mark, "address": address, **access}
     finally:
         assert reap(mark, directory)
         head.wait(GUARD)
