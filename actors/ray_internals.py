@@ -66,10 +66,11 @@ def found(address: str) -> str:
         return address
     if named := os.environ.get("RAY_ADDRESS"):
         return named
-    try:
-        return Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster").read_text().strip()
-    except OSError:
-        raise ValueError("no cluster was started on this machine") from None
+    with suppress(OSError):
+        # Ray makes this file first and writes into it later.
+        if written := Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster").read_text().strip():
+            return written
+    raise ValueError("no cluster was started on this machine")
 
 
 def mine() -> tuple[str, dict[str, str]] | None:

@@ -65,6 +65,9 @@ def test_the_file_that_says_what_auto_means_is_the_one_that_ray_writes(tmp_path,
     path = Path(utils.get_ray_address_file(None))
     assert path.name == "ray_current_cluster"
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("")
+    with pytest.raises(ValueError, match="no cluster"):
+        ray_internals.found("auto")
     path.write_text("127.0.0.1:6379\n")
     assert ray_internals.found("auto") == "127.0.0.1:6379"
 
