@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from asyncnet.kernels.plain import PLAIN
 from asyncnet.kernels.shared_words import AVAILABLE
-from asyncnet.loop.loop import LinkModel
-from asyncnet.loop.message import CHANNELS
 from asyncnet.runs.checkpoint import Checkpoint
 from asyncnet.runs.record import Keeper, Record, Reporter
 from asyncnet.scenario.schema import Scenario, ScenarioError
+from asyncnet.team.conditions import models_of
 from asyncnet.team.draw import plan
 
 from .conductor import conduct
@@ -35,7 +34,7 @@ def check(scenario: Scenario, *, time: str = "wall", pack: int = 1, wire: str = 
     if time == "virtual":
         parts = groups(team, pack)
         where = {i: str(number) for number, part in enumerate(parts) for i in part}
-        reach(team, {code: LinkModel(scenario.links, name, scenario.tick) for name, code in CHANNELS.items()}, where, sorted(set(where.values())))
+        reach(team, models_of(scenario, team), where, sorted(set(where.values())))
     if address not in (None, LOCAL):
         knock(address)
 

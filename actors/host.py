@@ -297,6 +297,7 @@ class Host:
             "nodes": nodes,
             "fields": {node.name: digest_of(node).hex() for node in loop.nodes.values()},
             "ledger": books,
+            "struck": loop.struck.tolist(),
             "measured": {name: [loop.took[channel, :-1].tolist(), int(loop.took[channel, -1])] for channel, name in CHANNEL_NAMES.items()},
             "malformed": self.courier.malformed + loop.malformed,
             "elapsed": loop.now,

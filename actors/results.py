@@ -68,6 +68,7 @@ def whole(left: Record, plan: Plan, handed: list[dict[str, Any]], tick: int | No
         nodes=nodes,
         links=_links(plan, table, handed),
         ledger=table,
+        struck=np.sum([result["struck"] for result in handed], axis=0, dtype=np.int64).tolist(),
         fields={name: digests for result in handed for name, digests in result["fields"].items()},
         measured=measured,
         elapsed=elapsed,

@@ -24,46 +24,35 @@ from asyncnet.loop.compiled import posting as p
 from asyncnet.loop.compiled.compiled_loop import CompiledLoop, go_together
 from asyncnet.loop.compiled.ring import PROMISED
 from asyncnet.loop.compiled.sharing import FINISH, NONE, STOP
-from asyncnet.loop.link import CONSTANT, UNIFORM
-from asyncnet.loop.loop import LinkModel
-from asyncnet.loop.message import CHANNEL_NAMES
 from asyncnet.loop.timekeeper import NEVER, Virtual
 from asyncnet.loop.underway import NOTHING
 from asyncnet.runs import snapshot
 from asyncnet.runs.checkpoint import Checkpoint
 from asyncnet.scenario.schema import ScenarioError
-from asyncnet.team.network import CHANNEL, DST, SRC, Plan
+from asyncnet.team.conditions import Models
+from asyncnet.team.network import DST, SRC, Plan
 
 FAR = NEVER >> 1  # two of them added up are no overflow
 
 
-def least(model: LinkModel) -> int:
-    """The least delay, in microseconds, that messages of a channel may have."""
-    total = 0.0
-    for code, low, _ in model.conditions.tolist():
-        if code in (CONSTANT, UNIFORM):
-            total += low
-    return round(total)
-
-
-def reach(plan: Plan, models: Mapping[int, LinkModel], where: Mapping[int, str], names: list[str]) -> np.ndarray:
+def reach(plan: Plan, models: Models, where: Mapping[int, str], names: list[str]) -> np.ndarray:
     """The least time (loops, loops) from an event of one loop to what it can cause in another, or round and back in itself.
 
     ScenarioError: a link between two loops may take no time, so neither could ever go on without asking the other.
     """
     place = np.array([names.index(where[i]) for i in range(len(plan.nodes))])
     out = np.full((len(names), len(names)), FAR, dtype=np.int64)
-    for channel, model in models.items():
-        links = plan.links[plan.links[:, CHANNEL] == channel]
-        links = links[place[links[:, SRC]] != place[links[:, DST]]]
+    between = place[plan.links[:, SRC]] != place[plan.links[:, DST]]
+    for number, model in enumerate(models.models):
+        links = plan.links[between & (models.of == number)]
         if not len(links):
             continue
-        if least(model) < 1:
+        if model.least < 1:
             src, dst = plan.nodes[links[0, SRC]].name, plan.nodes[links[0, DST]].name
-            key = f"links.{CHANNEL_NAMES[channel]}"
+            key = f"links.{model.channel}"
             why = f"{src} -> {dst} joins two actors and may take less than a microsecond; simulated time on Ray needs a longer delay there ({key}.delay)"
             raise ScenarioError("--time virtual", key, why)
-        np.minimum.at(out, (place[links[:, SRC]], place[links[:, DST]]), least(model))
+        np.minimum.at(out, (place[links[:, SRC]], place[links[:, DST]]), model.least)
     for middle in range(len(names)):
         out = np.minimum(out, out[:, middle, None] + out[None, middle])
     return out

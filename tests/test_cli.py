@@ -22,12 +22,10 @@ from asyncnet.api import Quiet
 from asyncnet.benchmarks import startup
 from asyncnet.cli import main
 from asyncnet.commands.running import Resume, Run, again
-from asyncnet.loop.loop import Loop
-from asyncnet.loop.message import CHANNELS
-from asyncnet.loop.timekeeper import Virtual
 from asyncnet.rules import RULES
 from asyncnet.scenario.schema import ScenarioError, check
 from asyncnet.tasks import TASKS
+from asyncnet.team.conditions import model
 from support.commands import strictly, words_of
 from support.places import SCENARIOS as SHIPPED
 from support.small import small
@@ -118,7 +116,7 @@ def test_every_condition_can_be_laid_over_every_scenario_that_can_bear_it(name, 
 
 def delay(scenario: asyncnet.Scenario, channel: str) -> float:
     """Ticks that every message of a channel takes, as its loop computes."""
-    return Loop(scenario, Virtual()).models[CHANNELS[channel]].fixed / scenario.tick
+    return model(scenario, channel, []).fixed / scenario.tick
 
 
 def test_conditions_add_up_while_set_replaces(file):

@@ -32,6 +32,8 @@ def ended(summary: dict[str, Any]) -> list[tuple[str, str]]:
     for channel, row in summary["links"].items():
         if "wire_p50_us" in row:
             shown.append((f"{channel} on the wire", f"p50 {row['wire_p50_us']:,.0f} us, p99 {row['wire_p99_us']:,.0f} us, beside any injected delay"))
+    for row in summary.get("faults", []):
+        shown.append((row["fault"], "not known" if row["struck"] is None else f"struck {row['struck']:,} messages"))
     shown.append(("digest", summary["digest"][:16]))
     shown.append(("verdict", summary["verdict"] + "".join(f"; {reason}" for reason in summary["reasons"])))
     return shown

@@ -13,6 +13,10 @@ seed is the key; the counter holds (a, b, n mod 2^32, n div 2^32 + 2^24 purpose)
     HOP              source node     target node     ((seq * 8 + channel) * 32 + condition) * 64 + try
     TASK             task            stream          decision
     RESAMPLE         unit            stream          stamp * 4096 + how many times before
+    FATE             source node     target node     ((message * 8 + channel) * 1024 + fault) * 64 + try
+    AS_BEFORE        source node     target node     (message * 8 + channel) * 1024 + fault
+    BEGINS           fault           event           slot
+    CHOICE           fault           node            0
 
 A unit's identity is (layer, index), and a node's is that of its first unit, whichever node hosts it: cutting a layer into nodes changes no sample.
 """
@@ -22,7 +26,7 @@ import numpy as np
 from asyncnet.kernels.arithmetic import cosine_of_turns, log
 from asyncnet.kernels.kernel import entry, inlined
 
-SAMPLE, WEIGHT, BIAS, TICK, PHASE, DRIFT, HOP, TASK, RESAMPLE = range(9)
+SAMPLE, WEIGHT, BIAS, TICK, PHASE, DRIFT, HOP, TASK, RESAMPLE, FATE, AS_BEFORE, BEGINS, CHOICE = range(13)
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)

@@ -3,20 +3,36 @@
     loss         the message is lost with probability p; on a reliable link it is sent again after `retry` instead, as often as it takes
     constant     delay + value              uniform      delay + U(low, high)
     exponential  delay + Exponential(mean)  lognormal    delay + Lognormal with that mean; sigma is the spread of its logarithm
+    normal       delay + N(mean, sigma), at least 0
+    late         delay + value with probability p, so that later messages overtake it
+    cut          the message is lost, however reliable the link
+    held         it waits until the condition is over
 
-Conditions compose: delays add up, one loss is enough. Each draw belongs to (source, target, channel, sequence number, condition), so a message's
-outcome is the same wherever and whenever it is drawn. Nodes never see conditions.
+Conditions compose: delays add up, one loss is enough. Each is on at some times only, if so asked (when.py): the time is the sender's. Each draw belongs to
+(source, target, channel, number of the message, condition), so a message's outcome is the same wherever and whenever it is drawn. Nodes never see conditions.
+
+A condition's draws may be alike from message to message: with the chance `alike` a message of a link has the draw of the one before it. Then draws k messages
+apart have the correlation alike^k, each by itself is distributed as ever, and losses come in bursts: a chain of good and bad states (Gilbert 1960).
 """
 
 import numpy as np
 
 from asyncnet.kernels.arithmetic import exp, log
-from asyncnet.kernels.chance import HOP, normal, uniform
-from asyncnet.kernels.kernel import entry, inlined, kernel, row_at
+from asyncnet.kernels.chance import AS_BEFORE, FATE, HOP, normal, uniform
+from asyncnet.kernels.kernel import entry, inlined, kernel, row_at, view
+from asyncnet.loop import when
 
-LOSS, CONSTANT, UNIFORM, EXPONENTIAL, LOGNORMAL = range(5)
+LOSS, CONSTANT, UNIFORM, EXPONENTIAL, LOGNORMAL, NORMAL, LATE, CUT, HELD = range(9)
+# Columns of a condition: its kind and two numbers; the fault that it is of, or -1 for one that the scenario's links have; what `alike` is; and when it is on.
+KIND, A, B, FAULT, ALIKE, WHEN = range(6)
+COLUMNS = WHEN + when.COLUMNS
 LONGEST = 40.0  # logarithm of microseconds: 7,000 years
 TRIES = 64  # of a reliable link; at 90 % loss the last is reached once in 850 messages
+
+
+def row(kind, a=0.0, b=0.0, fault=-1, alike=0.0, times=when.ALWAYS):
+    """A condition as the kernels read it; times in microseconds."""
+    return (float(kind), float(a), float(b), float(fault), float(alike), *times)
 
 
 @inlined
@@ -25,49 +41,111 @@ def key_of(seq, channel, i):
     return ((seq * 8 + channel) * 32 + i) * TRIES
 
 
+@inlined
+def of_fault(number, channel, fault):
+    """The same for a condition that is of a fault."""
+    return (number * 8 + channel) * 1024 + np.int64(fault)
+
+
+@kernel
+def fate(seed, fault, i, src, dst, channel, seq, attempt):
+    """The uniform number of a message's condition, the i-th of its link, at that attempt."""
+    if fault < 0:
+        return uniform(seed, HOP, src, dst, key_of(seq, channel, i) + attempt)
+    return uniform(seed, FATE, src, dst, of_fault(seq, channel, fault) * TRIES + attempt)
+
+
+@kernel
+def bell(seed, fault, i, src, dst, channel, seq):
+    """Its standard normal number."""
+    if fault < 0:
+        return normal(seed, HOP, src, dst, key_of(seq, channel, i))
+    return normal(seed, FATE, src, dst, of_fault(seq, channel, fault) * TRIES)
+
+
+@kernel
+def drawn_as(condition, seed, src, dst, channel, number):
+    """The message, of those of its link, whose draw that message has; a condition with memory."""
+    while number > 1 and uniform(seed, AS_BEFORE, src, dst, of_fault(number, channel, condition[FAULT])) < condition[ALIKE]:
+        number -= 1
+    return number
+
+
 @kernel
 def draw(conditions, seed, src, dst, channel, seq, lots):
     """Each condition's first uniform number for a message to nodes of the identities dst (n,), into lots (conditions, n or more), by vectors."""
     for i in range(conditions.shape[0]):
-        code = conditions[i, 0]
-        if code not in (CONSTANT, LOGNORMAL):
-            key, row = key_of(seq, channel, i), row_at(lots, i)
-            for n in range(dst.shape[0]):
-                row[n] = uniform(seed, HOP, src, dst[n], key)
+        code, fault = conditions[i, KIND], conditions[i, FAULT]
+        if code in (LOSS, UNIFORM, EXPONENTIAL, LATE) and conditions[i, ALIKE] == 0.0:
+            lot = row_at(lots, i)
+            if fault < 0:
+                key = key_of(seq, channel, i)
+                for n in range(dst.shape[0]):
+                    lot[n] = uniform(seed, HOP, src, dst[n], key)
+            else:
+                key = of_fault(seq, channel, fault) * TRIES
+                for n in range(dst.shape[0]):
+                    lot[n] = uniform(seed, FATE, src, dst[n], key)
 
 
 @kernel
-def decide(conditions, lots, n, seed, src, dst, channel, seq, retry):
+def decide(conditions, lots, n, seed, src, dst, channel, seq, number, stamp, now, retry, struck):
     """`outcome` for the n-th of the messages that were drawn for together."""
     delay = 0.0
     copies = 1
     for i in range(conditions.shape[0]):
-        code, a, b = conditions[i, 0], conditions[i, 1], conditions[i, 2]
+        condition = row_at(conditions, i)
+        code, a, b, fault = condition[KIND], condition[A], condition[B], np.int64(condition[FAULT])
+        times, as_drawn, lot = view(condition, WHEN, (when.COLUMNS,)), seq, lots[i, n]
+        if fault >= 0:
+            if not when.on(times, seed, fault, now, stamp):
+                continue
+            if condition[ALIKE] > 0.0:
+                as_drawn = drawn_as(condition, seed, src, dst, channel, number)
+                lot = fate(seed, fault, i, src, dst, channel, as_drawn, 0)
+        hit = True
         if code == LOSS:
-            tries, lost = 0, lots[i, n] < a
+            tries, lost = 0, lot < a
+            hit = lost
             while lost:
                 tries += 1
                 if retry < 0:
                     break
                 delay += retry
-                lost = tries < TRIES and uniform(seed, HOP, src, dst, key_of(seq, channel, i) + tries) < a
+                still = fault < 0 or when.on(times, seed, fault, now + np.int64(np.round(delay)), stamp)
+                lost = tries < TRIES and still and fate(seed, fault, i, src, dst, channel, seq, tries) < a
             if tries == TRIES or (tries > 0 and retry < 0):
                 copies = 0
         elif code == CONSTANT:
             delay += a
         elif code == UNIFORM:
-            delay += a + (b - a) * lots[i, n]
+            delay += a + (b - a) * lot
         elif code == EXPONENTIAL:
-            delay -= a * log(1.0 - lots[i, n])
-        else:
-            power = log(a) - 0.5 * b * b + b * normal(seed, HOP, src, dst, key_of(seq, channel, i))
+            delay -= a * log(1.0 - lot)
+        elif code == LOGNORMAL:
+            power = log(a) - 0.5 * b * b + b * bell(seed, fault, i, src, dst, channel, as_drawn)
             delay += exp(min(max(power, -LONGEST), LONGEST))
+        elif code == NORMAL:
+            delay += max(0.0, a + b * bell(seed, fault, i, src, dst, channel, as_drawn))
+        elif code == LATE:
+            hit = lot < a
+            if hit:
+                delay += b
+        elif code == CUT:
+            copies = 0
+        else:
+            delay = max(delay, np.float64(when.over(times, seed, fault, now, stamp) - now))
+        if hit and fault >= 0:
+            struck[fault] += 1
     return np.int64(np.round(delay)), copies
 
 
 @entry
-def outcome(conditions, seed, src, dst, channel, seq, retry):
-    """(delay in microseconds, copies) of one message; conditions (n, 3) as code and two numbers; retry < 0: the link is not reliable."""
+def outcome(conditions, seed, src, dst, channel, seq, number, stamp, now, retry, struck):
+    """(delay in microseconds, copies) of a message, sent at `now`, that has `seq` among those of its sender's channel and `number` among those of its link.
+
+    conditions (n, COLUMNS); retry < 0: the link is not reliable; `struck` counts, fault by fault, the messages that it did something to.
+    """
     lots = np.empty((conditions.shape[0], 1))
     draw(conditions, seed, src, np.full(1, dst, np.int64), channel, seq, lots)
-    return decide(conditions, lots, 0, seed, src, dst, channel, seq, retry)
+    return decide(conditions, lots, 0, seed, src, dst, channel, seq, number, stamp, now, retry, struck)

@@ -19,41 +19,21 @@ import numpy as np
 from asyncnet.kernels.plain import as_python
 from asyncnet.loop import clock, ledger, underway
 from asyncnet.loop.compiled.agenda import who
-from asyncnet.loop.link import CONSTANT, EXPONENTIAL, LOGNORMAL, LOSS, UNIFORM, outcome
-from asyncnet.loop.message import CHANNEL_NAMES, CHANNELS, TICK, TURN, Message
+from asyncnet.loop.link import COLUMNS, outcome
+from asyncnet.loop.message import CHANNEL_NAMES, TICK, TURN, Message
 from asyncnet.loop.timekeeper import NEVER
 from asyncnet.loop.underway import KIND, SRC, UnderWay
 from asyncnet.nodes.node import Node
 from asyncnet.nodes.outbox import LOOK
 from asyncnet.runs.memory import most_events
-from asyncnet.scenario.links import Links
 from asyncnet.scenario.schema import Scenario
 from asyncnet.tasks.parts import TaskFailed
 from asyncnet.team.build import build, clock_of
+from asyncnet.team.conditions import LinkModel, models_of
 from asyncnet.team.draw import plan
 from asyncnet.team.network import DST, PORT, Plan
 
 Tape = Callable[[np.ndarray], None]
-_DELAYS = {"constant": CONSTANT, "uniform": UNIFORM, "exponential": EXPONENTIAL, "lognormal": LOGNORMAL}
-
-
-class LinkModel:
-    """What the links of one channel do to messages: the same for all of them."""
-
-    def __init__(self, links: Links, channel: str, tick: int) -> None:
-        rows, fixed = [], True
-        for condition in links.of(channel):
-            if condition.loss:
-                rows.append((LOSS, condition.loss, 0.0))
-                fixed = False
-            if condition.delay:
-                numbers = [value * tick if key != "sigma" else value for key, value in condition.delay.model_dump(exclude={"kind"}).items()]
-                rows.append((_DELAYS[condition.delay.kind], *numbers, *[0.0] * (2 - len(numbers))))
-                fixed = fixed and condition.delay.kind == "constant"
-        self.stale = links.stale(channel)
-        self.retry = links.retry * tick if links.reliable(channel) else -1.0
-        self.conditions = np.array(rows or np.zeros((0, 3)), dtype=np.float64)
-        self.fixed = round(sum(row[1] for row in rows)) if fixed else -1  # the delay in microseconds if it is always the same
 
 
 class Loop:
@@ -74,11 +54,12 @@ class Loop:
         self.nodes: dict[int, Node] = {i: build(scenario, self.plan, self.plan.nodes[i]) for i in numbers}
         self.score = self.nodes[0].score if 0 in self.nodes else None
         self.clocks = {i: clock_of(scenario, self.plan.nodes[i]) for i in sorted(self.nodes) if i}
-        self.models = {code: LinkModel(scenario.links, name, self.tick) for name, code in CHANNELS.items()}
+        self.models = models_of(scenario, self.plan)
+        self.struck = np.zeros(len(scenario.faults), dtype=np.int64)  # messages that each fault has done something to
         # By node: ticks that it took and that it missed, and the number of its last message on each channel.
         self.ticks, self.skipped = np.zeros((2, len(self.plan.nodes)), dtype=np.int64)
         self.sequence = np.zeros((len(self.plan.nodes), TICK), dtype=np.int64)
-        self.books = ledger.Books(self.plan, loses=any(model.fixed < 0 for model in self.models.values()))
+        self.books = ledger.Books(self.plan, loses=any(model.fixed < 0 for model in self.models.models))
         self.held: dict[int, deque[tuple[int, Message]]] = {}
         self._found: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
         self._asked: deque[Callable[[], None]] = deque()
@@ -114,7 +95,7 @@ class Loop:
             node.prepare()
         row = clock.row("periodic", 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0)
         clock.next_tick(row, self.seed, 0, 1, 0)
-        outcome(np.zeros((0, 3)), self.seed, 0, 0, 0, 0, -1.0)
+        outcome(np.zeros((0, COLUMNS)), self.seed, 0, 0, 0, 0, 0, 0, 0, -1.0, self.struck)
 
     def run(self, progress: Callable[[Loop], None] | None = None, until: int = NEVER) -> None:
         """Handle events until the world has finished, somebody calls `stop`, or nobody has anything left to do; or all those before the time `until`."""
@@ -125,7 +106,7 @@ class Loop:
             self._run(progress, until)
             self._answer()  # not after an exception, which may have come in the middle of an event
         except TaskFailed as error:
-            self._asked.clear()  # the event under way will never be over, and between two events nobody comes any more
+            self._asked.clear()  # the event under link will never be over, and between two events nobody comes any more
             self.stop(str(error))
         finally:
             if not self.paused:  # else looking now would be one look more than without the pause
@@ -188,11 +169,11 @@ class Loop:
         self.stop(f"stalled: nobody had anything to do after {self.now / 1e6:.3f} s; the world waited for decision {int(self.nodes[0].view.stamp[0])}")
 
     def _give_up(self) -> None:
-        """End the run, for more messages are under way than there is room for."""
+        """End the run, for more messages are under link than there is room for."""
         named, counts = np.unique(self.under_way().rows[:, KIND : SRC + 1], axis=0, return_counts=True)
         (kind, dst, src), most = named[counts.argmax()].tolist(), counts.max()
         link = f"{CHANNEL_NAMES.get(kind, 'a tick')} {self.plan.nodes[src].name} -> {self.plan.nodes[dst].name}"
-        self.stop(f"out of room: {counts.sum():,} messages are under way, at most {self.most_events:,} may be; {most:,} of them are {link}")
+        self.stop(f"out of room: {counts.sum():,} messages are under link, at most {self.most_events:,} may be; {most:,} of them are {link}")
 
     def ask(self, what: Callable[[], None]) -> None:
         """Have the loop call `what` between two events, when all that it holds is up to date; from any thread."""
@@ -235,9 +216,10 @@ class Loop:
             return
         self.sequence[src, channel] += 1
         seq = int(self.sequence[src, channel])
-        model, routes = self.models[channel], self._routes(src, channel)
+        routes = self._routes(src, channel)
         for link, dst, port in routes if only < 0 else (routes[only],):
             self.books.sent[link] += 1
+            model = self.models.at(link)
             if model.stale:
                 held = self.held.setdefault(link, deque())
                 held.append((seq, message))
@@ -259,8 +241,8 @@ class Loop:
     def _carry(self, model: LinkModel, link: int, src: int, dst: int, port: int, seq: int, message: Message, now: int) -> None:
         channel, delay = message.channel, model.fixed
         if delay < 0:
-            nodes = self.plan.nodes
-            delay, copies = outcome(model.conditions, self.seed, nodes[src].identity, nodes[dst].identity, channel, seq, model.retry)
+            ends, number = (self.plan.nodes[src].identity, self.plan.nodes[dst].identity), int(self.books.sent[link]) - model.stale
+            delay, copies = outcome(model.conditions, self.seed, *ends, channel, seq, number, message.stamp, now, model.retry, self.struck)
             if copies == 0:
                 self.books.lost[link] += 1
                 if self.tape is not None:

@@ -59,7 +59,7 @@ SETTINGS = (
 
 def values(site: Site) -> dict[str, float]:
     """What it reads beside what every learning node does, and its rule gives."""
-    return {"repeats": int(site.scenario.links.repeats()), "own": site.node.part[0]}
+    return {"repeats": int(site.scenario.repeats()), "own": site.node.part[0]}
 
 
 def check(scenario: Scenario, table: str) -> tuple[str, str] | None:

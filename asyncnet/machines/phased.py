@@ -66,6 +66,8 @@ def check(scenario: Scenario, table: str) -> tuple[str, str] | None:
         for condition in scenario.links.of(channel):
             if condition.loss or condition.stale or (condition.delay and condition.delay.kind != "constant"):
                 return f"links.{channel}", f"synchronous phases need every message, in its order; {apart} does without"
+    if scenario.faults:
+        return "faults.0", f"synchronous phases need every message, in its order; {apart} does without"
     return takes_in_anyway(scenario, name)
 
 

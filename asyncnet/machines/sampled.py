@@ -42,7 +42,7 @@ SETTINGS = (
 def values(site: Site) -> dict[str, float]:
     """What it reads beside what every learning node does."""
     ready, free = site.scenario.network.ready, lateness.longest_tick(lateness.clock_of(site.scenario, site.node.name)[1]) > 0.0
-    return {"revise": int(ready == "revise" or (ready == "auto" and free)), "repeats": int(site.scenario.links.repeats())}
+    return {"revise": int(ready == "revise" or (ready == "auto" and free)), "repeats": int(site.scenario.repeats())}
 
 
 @bound

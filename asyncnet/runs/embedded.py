@@ -131,6 +131,7 @@ def run(
         nodes={node.name: {"ticks": int(made.ticks[i]), **node.counts()} for i, node in made.nodes.items() if i},
         links=ledger.by_channel(made.plan, table),
         ledger=table,
+        struck=made.struck.tolist(),
         fields={node.name: digest_of(node).hex() for node in made.nodes.values()},
         measured={},
         elapsed=made.now,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from asyncnet.loop import ledger
 from asyncnet.runs.record import Record
 from asyncnet.runs.verdict import assess
+from asyncnet.scenario.faults import words
 from asyncnet.scenario.schema import Scenario, changes
 from asyncnet.team.draw import plan
 
@@ -84,11 +86,17 @@ class Result:
             "changes": changes(self.scenario),
             "links": record.links,
             "ledger": ledger.shown(plan(self.scenario), record.ledger),
+            **({"faults": _faults(self.scenario, record.struck)} if self.scenario.faults else {}),
             "nodes": record.nodes,
             **({"deterministic": self.again.digest == record.digest} if self.again is not None else {}),
             **({"resumed": self.resumed} if self.resumed else {}),
             **({"measured": record.measured} if record.measured else {}),
         }
+
+
+def _faults(scenario: Scenario, struck: Sequence[int]) -> list[dict[str, Any]]:
+    """Each fault of a scenario in words, and how many messages it has done something to (None: it is not known)."""
+    return [{"fault": words(fault), "struck": count} for fault, count in zip_longest(scenario.faults, struck)]
 
 
 def difference(scenario: Scenario, digest: str, fields: dict[str, str], again: Record) -> str:

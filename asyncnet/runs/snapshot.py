@@ -32,6 +32,8 @@ def take(loop: Loop) -> Checkpoint:
     arrays = {f"node/{loop.nodes[i].name}": loop.nodes[i].state.copy() for i in nodes}
     arrays["counts"] = np.column_stack((nodes, loop.ticks[nodes], loop.skipped[nodes], loop.sequence[nodes]))
     arrays["ledger"] = loop.books.table()
+    if loop.struck.size:
+        arrays["struck"] = loop.struck.copy()
     arrays["agenda"], arrays["agenda/values"] = loop.under_way()
     held = [(link, seq, message.stamp, message.payload) for link in sorted(loop.held) for seq, message in loop.held[link]]
     arrays["held"] = np.array([[link, seq, stamp, sent.size] for link, seq, stamp, sent in held], dtype=np.int64).reshape(-1, _HELD)
@@ -56,7 +58,7 @@ def merge(parts: Iterable[Checkpoint]) -> Checkpoint:
         about |= part.about | {"now": max(part.about["now"], about.get("now", 0))}
         for name, array in part.arrays.items():
             found.setdefault(name, []).append(array)
-    return Checkpoint(about, {name: sum(arrays[1:], arrays[0]) if name == "ledger" else np.concatenate(arrays) for name, arrays in found.items()})
+    return Checkpoint(about, {name: sum(arrays[1:], arrays[0]) if name in ("ledger", "struck") else np.concatenate(arrays) for name, arrays in found.items()})
 
 
 def part(whole: Checkpoint, plan: Plan, mine: Iterable[int]) -> Checkpoint:
@@ -101,6 +103,8 @@ def put(loop: Loop, whole: Checkpoint, *, at_once: bool = False) -> None:
     table = arrays["ledger"] * sent_here
     table[ledger.DELIVERED] = arrays["ledger"][ledger.DELIVERED] * heard_here
     loop.books.restore(table)
+    if loop.struck.size and 0 in loop.nodes:  # what was counted before is one loop's to tell
+        loop.struck[:] = arrays["struck"]
     loop.now = whole.about["now"]
     if isinstance(loop.keeper, Virtual):
         loop.keeper.now = loop.now

@@ -82,6 +82,8 @@ class _Check:
         self._demand((np.sort(counts[:, 0]) == np.arange(len(counts))).all(), "counts", "a row for each node is needed")
         self._within("counts", counts, 0, MOST)
         self._within("ledger", self._array("ledger", np.int64, len(ledger.COLUMNS), len(self.plan.links)), 0, MOST_COUNTED)
+        if self.loop.struck.size:
+            self._within("struck", self._array("struck", np.int64, self.loop.struck.size), 0, MOST_COUNTED)
         self._agenda(self._array("agenda", np.int64, None, 8))
         self._held(self._array("held", np.int64, None, 4))
 
@@ -213,7 +215,7 @@ class _Check:
         self._within("held", rows[:, HELD_STAMP], 0, max(0, self.decision), "a stamp")
         which, counts = np.unique(rows[:, LINK], return_counts=True)
         for link, count in zip(which.tolist(), counts.tolist(), strict=True):
-            most = self.loop.models[int(links[link, CHANNEL])].stale
+            most = self.loop.models.at(link).stale
             self._demand(count <= most, "held", f"{count} messages of a link that holds back {most}")
         self._messages("held", rows[:, LINK], rows[:, HELD_SIZE], np.cumsum(np.maximum(rows[:, HELD_SIZE], 0)))
 

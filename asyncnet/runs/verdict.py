@@ -11,6 +11,7 @@ import numpy as np
 
 from asyncnet.loop import ledger
 from asyncnet.runs.record import Record
+from asyncnet.scenario.faults import words
 from asyncnet.scenario.schema import Scenario
 
 DIVERGED = 1e4  # a weight beyond: those that are learned stay far below a hundred
@@ -25,6 +26,7 @@ def assess(scenario: Scenario, record: Record) -> tuple[list[str], list[str]]:
     absent += [f"{name} {why}" for name, why in record.measured.get("off_clock", {}).items()]
     absent += _interruptions(record)
     absent += _losses(scenario, record)
+    absent += _faults(scenario, record)
     absent += _actions(record)
     absent += _learning(scenario, record)
     return broken, absent
@@ -83,6 +85,12 @@ def _losses(scenario: Scenario, record: Record) -> list[str]:
     return out
 
 
+def _faults(scenario: Scenario, record: Record) -> list[str]:
+    """Faults that never struck."""
+    found = enumerate(zip(scenario.faults, record.struck, strict=False))  # of a run whose world is gone nothing is known
+    return [f"faults.{number} ({words(fault)}) never struck" for number, (fault, count) in found if not count]
+
+
 def _actions(record: Record) -> list[str]:
     """Decisions that were closed before any action had come."""
     missing = record.score["missing"]
@@ -93,6 +101,7 @@ def _learning(scenario: Scenario, record: Record) -> list[str]:
     """Nodes that never sampled or never learned, and those whose credits came too late for their archives (lateness.py) or their traces."""
     out = []
     lost = any(condition.loss and not scenario.links.reliable(channel) for channel in ("activity", "transition") for condition in scenario.links.of(channel))
+    lost = lost or bool(scenario.faults)
     for name, row in record.nodes.items():
         learned, sampled = row.get("learned"), row.get("sampled")
         if learned is None:

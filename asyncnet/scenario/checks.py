@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from asyncnet.kernels.reach import called
 from asyncnet.rules import CRITICS, RULES
+from asyncnet.scenario.faults import OVERLAP
 from asyncnet.scenario.mistakes import ScenarioError, short
 from asyncnet.tasks import TASKS
 
@@ -62,6 +63,7 @@ def check_whole(scenario: Scenario, where: str) -> None:
         for i, link in enumerate(getattr(scenario.links, channel)):
             if link.delay and link.delay.kind == "uniform" and link.delay.high < link.delay.low:
                 raise ScenarioError(where, f"links.{channel}.{i}.delay.high", f"{link.delay.high} is below low = {link.delay.low}")
+    _check_faults(scenario, where)
     worst = max((condition.loss or 0.0 for condition in scenario.links.of("activity")), default=0.0)
     if worst == 1.0:
         raise ScenarioError(where, "links.activity.loss", "if all activity is lost no action ever comes")
@@ -69,6 +71,33 @@ def check_whole(scenario: Scenario, where: str) -> None:
         plan(scenario)
     except ScenarioError as error:
         raise ScenarioError(where, error.key, error.why) from None
+
+
+def _check_faults(scenario: Scenario, where: str) -> None:
+    """Whether what is said of when each fault is on goes together."""
+    for i, fault in enumerate(scenario.faults):
+        key, again = f"faults.{i}", fault.every or fault.poisson
+        if fault.stop is not None and fault.stop <= fault.start:
+            raise ScenarioError(where, f"{key}.stop", f"{fault.stop:g} is not after start = {fault.start:g}")
+        if fault.every and fault.poisson:
+            raise ScenarioError(where, f"{key}.poisson", "give either every or poisson")
+        if bool(again) != bool(fault.lasting):
+            missing, said = ("lasting", "every or poisson") if again else ("every", "lasting")
+            raise ScenarioError(where, f"{key}.{missing}", f"missing: {said} is there without it")
+        if fault.poisson and fault.lasting > OVERLAP * fault.poisson:
+            raise ScenarioError(where, f"{key}.lasting", f"at most {OVERLAP} times poisson")
+        if fault.decisions and fault.decisions[1] <= fault.decisions[0]:
+            raise ScenarioError(where, f"{key}.decisions", "the second is to be greater than the first")
+        if fault.fraction is not None and fault.count is not None:
+            raise ScenarioError(where, f"{key}.count", "give either fraction or count")
+        if fault.kind == "hold" and fault.decisions:
+            raise ScenarioError(where, f"{key}.decisions", "nobody knows when that is over, so nothing can be held until then; give start and stop")
+        if fault.kind == "hold" and fault.stop is None and not fault.lasting:
+            raise ScenarioError(where, f"{key}.stop", "missing: what is held is let go when the fault is over")
+        if fault.kind == "hold" and fault.every and fault.lasting >= fault.every and fault.stop is None:
+            raise ScenarioError(where, f"{key}.lasting", "is not less than every, so the fault is never over")
+        if fault.kind == "delay" and fault.delay.kind == "uniform" and fault.delay.high < fault.delay.low:
+            raise ScenarioError(where, f"{key}.delay.high", f"{fault.delay.high} is below low = {fault.delay.low}")
 
 
 def _check_learner(scenario: Scenario, table: str, learner: Any, where: str) -> None:

@@ -31,19 +31,24 @@ class Lognormal(Model):
     sigma: Annotated[float, Field(ge=0.0, le=10.0)] = Field(description="spread of its logarithm")
 
 
+class Normal(Model):
+    kind: Literal["normal"]
+    mean: Ticks = Field(description="ticks, on average but for those below 0, which are 0")
+    sigma: Ticks = Field(description="ticks, their spread")
+
+
 def _plain_delay(value: object) -> object:
     return {"kind": "constant", "value": value} if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
-Delay = Annotated[Constant | Uniform | Exponential | Lognormal, Field(discriminator="kind")]
+Delay = Annotated[Constant | Uniform | Exponential | Lognormal | Normal, Field(discriminator="kind")]
+AnyDelay = Annotated[Delay, BeforeValidator(_plain_delay, json_schema_input_type=Ticks | Delay)]
 
 
 class Condition(Model):
     """One hardship of a link; several of them compose."""
 
-    delay: Annotated[Delay, BeforeValidator(_plain_delay, json_schema_input_type=Ticks | Delay)] | None = Field(
-        None, description="ticks that a message takes; a number is a constant; adds to that of links.default"
-    )
+    delay: AnyDelay | None = Field(None, description="ticks that a message takes; a number is a constant; adds to that of links.default")
     loss: Share | None = Field(None, description="share of the messages that are lost")
     reliable: bool | None = Field(None, description="a lost message is sent again after links.retry ticks; absent: so it is on every channel but activity")
     stale: Annotated[int, Field(ge=0, le=4000)] | None = Field(None, description="held back until so many later ones were sent")
@@ -57,7 +62,7 @@ Conditions = Annotated[tuple[Condition, ...], BeforeValidator(_in_a_list, json_s
 
 
 class Links(Model):
-    """What messages go through. `default` applies to every channel, before the channel's own conditions."""
+    """What messages go through, always. `default` applies to every channel, before the channel's own conditions."""
 
     default: Conditions = Field((), description="conditions of every channel")
     activity: Conditions = Field((), description="conditions of values downstream")

@@ -20,7 +20,7 @@ LENGTHS = {"decisions", "episodes"}
 
 
 class Layer(NamedTuple):
-    """Plain data that is laid over what was said before, and where it was said; hardships of links replace their like or, if `compose`, join them."""
+    """Plain data that is laid over what was said before, and where it was said; hardships replace their like or, if `compose`, join them."""
 
     where: str
     data: Mapping[str, Any]
@@ -161,7 +161,7 @@ def overlay(base: Any, over: Any, path: tuple[str, ...] = (), *, compose: bool =
         if not compose and isinstance(over, dict):
             entries = [{key: value for key, value in entry.items() if key not in over} if isinstance(entry, dict) else entry for entry in entries]
         return [entry for entry in entries if entry != {}] + _listed(over) if compose or isinstance(over, dict) else over
-    if path == ("under",):
+    if path == ("under",) or (path == ("faults",) and compose):
         return [*_listed(base), *_listed(over)]
     if path == ("task",) and isinstance(base, dict) and isinstance(over, dict) and len(LENGTHS & over.keys()) == 1:
         base = {key: value for key, value in base.items() if key not in LENGTHS - over.keys()}  # a run has one length

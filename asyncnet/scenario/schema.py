@@ -22,6 +22,7 @@ from asyncnet.rules import value as value_network
 from asyncnet.rules.settings import LearnerSettings
 from asyncnet.scenario.checks import check_whole
 from asyncnet.scenario.clocks import Clock, OnArrival
+from asyncnet.scenario.faults import Faults
 from asyncnet.scenario.links import Links
 from asyncnet.scenario.mistakes import ScenarioError, first
 from asyncnet.scenario.model import Model, as_lists, as_tuples
@@ -51,6 +52,7 @@ class Scenario(Model):
     critic: LearnerSettings | None = Field(None, description="who predicts the return, where reward comes late; absent: the reward itself is the credit")
     clocks: dict[str, Clock] = Field({"default": OnArrival(kind="on-arrival")}, description='when nodes act: of all ("default"), or of one by its name')
     links: Links = Field(Links(), description="what messages go through, channel by channel")
+    faults: Faults = Field((), description="what goes wrong, where and when")
     under: tuple[str, ...] = Field((), description="the conditions laid over it, for the record")
 
     def replace(self, changes: Mapping[str, Any] | None = None, /, **more: Any) -> Scenario:
@@ -99,10 +101,15 @@ class Scenario(Model):
 
     def data(self) -> dict[str, Any]:
         """The scenario as plain data: what a file would say, with every default written out."""
-        return as_lists(self.model_dump(exclude_none=True))
+        data = as_lists(self.model_dump(exclude_none=True))
+        return data if self.faults else {key: value for key, value in data.items() if key != "faults"}  # scenarios have their fingerprints from before them
 
     def toml(self) -> str:
         return tomli_w.dumps(self.data())
+
+    def repeats(self) -> bool:
+        """Whether it can matter that activity is said again."""
+        return self.links.repeats() or any(fault.channel in (None, "activity") for fault in self.faults)
 
     def fingerprint(self) -> str:
         """SHA-256 of its data, for whatever belongs to this scenario and to no other."""

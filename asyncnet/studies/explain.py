@@ -17,6 +17,7 @@ from asyncnet.loop.timekeeper import Virtual
 from asyncnet.machines.hearing import LEARNED, SAMPLED
 from asyncnet.nodes.node import Node
 from asyncnet.nodes.world import ON_TIME
+from asyncnet.scenario.faults import words
 from asyncnet.scenario.schema import Scenario
 from asyncnet.studies.study import Study, cells
 from asyncnet.team import network
@@ -24,6 +25,7 @@ from asyncnet.team.draw import plan
 from asyncnet.team.lateness import archives, clock_of
 from asyncnet.team.network import Plan
 from asyncnet.team.prospects import prospects
+from asyncnet.team.targets import links_of
 
 DECISIONS = 300  # that a brief run takes
 
@@ -37,6 +39,7 @@ def explained(scenario: Scenario, decisions: int = DECISIONS) -> dict[str, Any]:
         "under": list(scenario.under),
         "layers": [_layer(scenario, layer) for layer in team.layers],
         "links": _links(scenario, team),
+        **({"faults": _faults(scenario, team)} if scenario.faults else {}),
         "archives": _archives(scenario, team),
         "world": watched.world(),
         "times": watched.times(),
@@ -76,6 +79,11 @@ def _links(scenario: Scenario, team: Plan) -> list[dict[str, Any]]:
         row["links"] += 1
         row["numbers"] = max(row["numbers"], network.payload_size(team, scenario.task.streams, link))
     return list(out.values())
+
+
+def _faults(scenario: Scenario, team: Plan) -> list[dict[str, Any]]:
+    """Each fault in words, and how many links it strikes."""
+    return [{"fault": words(fault), "links": int(links_of(scenario, team, number).sum())} for number, fault in enumerate(scenario.faults)]
 
 
 def conditions(scenario: Scenario, channel: str) -> list[str]:
@@ -230,7 +238,9 @@ class Watched:
         clocks = [clock_of(self.scenario, layer.name)[1] for layer in self.loop.plan.learning]
         links = [condition for channel in CHANNEL_NAMES.values() for condition in self.scenario.links.of(channel)]
         ticking = all(clock is not None and clock.kind == "periodic" and not clock.jitter and not clock.drift for clock in clocks)
-        steady = all(not condition.loss and not condition.stale and (condition.delay is None or condition.delay.kind == "constant") for condition in links)
+        steady = not self.scenario.faults and all(
+            not condition.loss and not condition.stale and (condition.delay is None or condition.delay.kind == "constant") for condition in links
+        )
         return ticking and steady and not self.scenario.task.world.waits
 
 

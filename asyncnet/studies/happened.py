@@ -10,6 +10,7 @@ import numpy as np
 
 from asyncnet.loop.ledger import COLUMNS
 from asyncnet.loop.message import CHANNELS
+from asyncnet.scenario.faults import words as words_of
 from asyncnet.scenario.schema import Scenario
 from asyncnet.studies.cases import Case
 from asyncnet.studies.explain import clock_words, conditions
@@ -75,7 +76,17 @@ def firings(case: Case, ways: Mapping[tuple[str, str], Transit]) -> list[Firing]
             kind = words.partition(" ")[0]
             said = {"loss": _losses, "delay": _delays, "held": _held}[kind](scenario, channel, counts[channel], whole)
             out.append(Firing(channel, words, *said))
-    return out + _stragglers(case)
+    return out + _faults(scenario, case) + _stragglers(case)
+
+
+def _faults(scenario: Scenario, case: Case) -> list[Firing]:
+    """The scenario's faults, and how many messages each has done something to."""
+    out = []
+    for number, fault in enumerate(scenario.faults):
+        counts = [run.summary["faults"][number]["struck"] if "faults" in run.summary else None for run in case.runs]
+        struck = "not known" if None in counts else f"{sum(counts):,} messages"
+        out.append(Firing(fault.channel or "any channel", f"{words_of(fault)} (faults.{number})", struck, None, None))
+    return out
 
 
 def _losses(scenario: Scenario, channel: str, counts: Mapping[str, int], known: Transit | None) -> tuple[str, float | None, float | None]:

@@ -2,8 +2,8 @@
 
 Each draw belongs to its message (loop/link.py), so what came of one need not be written down while the run goes: it follows from the scenario and from how
 many messages the ledger says were sent. On a channel that says one thing to all, message n of a link has number n; where each hearer is told something of
-its own, the numbers go round among the links. Where a node says both on one channel they do not follow, and nothing is said of those links; nor where the
-ledger counted more or fewer messages lost for good than are drawn again.
+its own, the numbers go round among the links. Where a node says both on one channel they do not follow, and nothing is said of those links; nor of links that
+a fault strikes, for there it matters when a message was sent; nor where the ledger counted more or fewer messages lost for good than are drawn again.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy as np
 
 from asyncnet.kernels.kernel import entry
 from asyncnet.loop.ledger import names
-from asyncnet.loop.link import CONSTANT, LOSS, outcome
-from asyncnet.loop.loop import LinkModel
+from asyncnet.loop.link import CONSTANT, KIND, LOSS, A, outcome
 from asyncnet.loop.message import CHANNEL_NAMES
 from asyncnet.scenario.schema import Scenario
 from asyncnet.team import network
+from asyncnet.team.conditions import LinkModel, always, models_of
 from asyncnet.team.draw import plan
 from asyncnet.team.network import CHANNEL, DST, OUT, SRC
 
@@ -43,12 +43,12 @@ class Transit(NamedTuple):
 @entry
 def outcomes(conditions, seed, src, dst, channel, first, step, retry, delays):
     """Write the delays of messages first, first + step, ... in microseconds, LOST where one was lost; returns how many lost their first try."""
-    struck = 0
+    struck, faults = 0, np.zeros(0, dtype=np.int64)
     for n in range(delays.size):
         seq = first + n * step
-        delay, copies = outcome(conditions, seed, src, dst, channel, seq, retry)
+        delay, copies = outcome(conditions, seed, src, dst, channel, seq, n + 1, 0, 0, retry, faults)
         delays[n] = delay if copies else LOST
-        if copies == 0 or (retry >= 0.0 and outcome(conditions, seed, src, dst, channel, seq, -1.0)[1] == 0):
+        if copies == 0 or (retry >= 0.0 and outcome(conditions, seed, src, dst, channel, seq, n + 1, 0, 0, -1.0, faults)[1] == 0):
             struck += 1
     return struck
 
@@ -59,7 +59,7 @@ def transits(scenario: Scenario, ledger: Mapping[str, Mapping[str, Any]]) -> dic
     named = list(names(team))
     if any(name not in ledger for name in named):
         return {}  # it was added up by layers, or nothing is known
-    models = {code: LinkModel(scenario.links, name, scenario.tick) for code, name in CHANNEL_NAMES.items()}
+    models = models_of(scenario, team)
     sent = [int(ledger[name]["sent"] or 0) for name in named]
     share = min(1.0, MOST / max(1, sum(sent)))
     parts: dict[tuple[str, str], list[tuple[np.ndarray, int, int]]] = {}
@@ -67,9 +67,10 @@ def transits(scenario: Scenario, ledger: Mapping[str, Mapping[str, Any]]) -> dic
     for link, (name, count) in enumerate(zip(named, sent, strict=True)):
         channel, dst = int(team.links[link, CHANNEL]), int(team.links[link, DST])
         key = (CHANNEL_NAMES[channel], _layer(team, dst))
-        carried = max(0, count - models[channel].stale)  # a stale link holds the last ones back
+        model = models.at(link)
+        carried = max(0, count - model.stale)  # a stale link holds the last ones back
         delays = np.empty(int(carried * share), dtype=np.int64)
-        struck = _draw(scenario, team, link, models[channel], delays)
+        struck = _draw(scenario, team, link, model, delays)
         if struck is None or (delays.size == carried and int((delays == LOST).sum()) != int(ledger[name]["lost"] or 0)):
             unknown.add(key)
         else:
@@ -85,6 +86,8 @@ def _together(parts: Sequence[tuple[np.ndarray, int, int]], tick: int) -> Transi
 
 def _draw(scenario: Scenario, team: network.Plan, link: int, model: LinkModel, delays: np.ndarray) -> int | None:
     """Draw the first messages of a link again; returns how many were struck, None if their numbers do not follow."""
+    if model.faults:
+        return None
     if model.fixed >= 0:
         delays[:] = model.fixed
         return 0
@@ -104,11 +107,11 @@ def _layer(team: network.Plan, node: int) -> str:
 
 def asked_loss(scenario: Scenario, channel: str) -> float:
     """The share of a channel's messages of which the first try is to be lost: one loss of several is enough."""
-    rows = LinkModel(scenario.links, channel, scenario.tick).conditions
-    return float(1.0 - np.prod(1.0 - rows[rows[:, 0] == LOSS, 1]))
+    rows, _ = always(scenario.links, channel, scenario.tick)
+    return float(1.0 - np.prod([1.0 - row[A] for row in rows if row[KIND] == LOSS]))
 
 
 def random_delays(scenario: Scenario, channel: str) -> bool:
     """Whether messages of a channel take times that are drawn."""
-    rows = LinkModel(scenario.links, channel, scenario.tick).conditions
-    return bool((~np.isin(rows[:, 0], (LOSS, CONSTANT))).any())
+    rows, _ = always(scenario.links, channel, scenario.tick)
+    return any(row[KIND] not in (LOSS, CONSTANT) for row in rows)

@@ -83,7 +83,7 @@ def _world(site: Site) -> Node:
         "waits": int(settings.waits),
         "late": {"use": world.USE, "withhold": world.WITHHOLD, "grade-by-stamp": world.GRADE}[settings.late],
         "interval": max(1, round(settings.interval * tick)),
-        "repeat": tick if scenario.links.repeats() else 0,
+        "repeat": tick if scenario.repeats() else 0,
         "timeout": 0 if phased else max(1, round(settings.timeout * tick)),  # phases count messages: none is said twice
         "answers": {"softmax": world.ONE_HOT, "linear": world.REAL}.get(scenario.network.output, world.SIGN),
         "clip": getattr(scenario.task, "reward_clip", None) or math.inf,

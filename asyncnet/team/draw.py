@@ -16,6 +16,7 @@ from asyncnet.scenario.mistakes import ScenarioError, near
 from asyncnet.team.lateness import archives
 from asyncnet.team.network import LARGEST, MOST_WEIGHTS, OBSERVATION, Layer, NodePlan, Plan, reach_of, within
 from asyncnet.team.ports import as_critic
+from asyncnet.team.targets import links_of
 
 if TYPE_CHECKING:
     from asyncnet.scenario.schema import Scenario
@@ -56,6 +57,8 @@ def _draw(scenario: Scenario) -> Plan:
         for node in learning:
             if not made.outgoing(node.index, ACTIVITY):
                 raise ScenarioError("", "network.reach", f"{scenario.network.reach} is too small: nobody hears {node.name}")
+    for number in range(len(scenario.faults)):
+        links_of(scenario, made, number)
     made.archives = archives(scenario, made)
     return made
 

@@ -22,6 +22,7 @@ from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.team.network import OBSERVATION, Plan, reach_of
 
 if TYPE_CHECKING:
+    from asyncnet.scenario.faults import AnyFault
     from asyncnet.scenario.schema import Scenario
 
 QUANTILE = 0.999  # of random delays, retries and clocks
@@ -59,12 +60,33 @@ def longest_delay(delay: Any) -> float:
         return delay.high
     if delay.kind == "exponential":
         return _RARE * delay.mean
+    if delay.kind == "normal":
+        return delay.mean + _SIGMAS * delay.sigma
     return delay.mean * math.exp(delay.sigma * _SIGMAS - 0.5 * delay.sigma**2)
 
 
 def least_delay(delay: Any) -> float:
     """Ticks that a delay takes, at least."""
     return delay.value if delay.kind == "constant" else delay.low if delay.kind == "uniform" else 0.0
+
+
+def longest_fault(fault: AnyFault) -> float:
+    """Ticks that a fault of links makes a message late, at most (random: QUANTILE)."""
+    if fault.kind == "delay":
+        return longest_delay(fault.delay)
+    if fault.kind == "reorder":
+        return fault.by
+    if fault.kind != "hold":
+        return 0.0
+    stretch = fault.stop - fault.start if fault.stop is not None else math.inf
+    # Stretches of a Poisson process that overlap are one: how often in a row, at most.
+    overlap = 1.0 if fault.poisson is None else 1.0 + _RARE / -math.log(-math.expm1(-fault.lasting / fault.poisson))
+    return min(stretch, overlap * fault.lasting) if fault.lasting else stretch
+
+
+def share_lost(fault: AnyFault) -> float:
+    """The share of the messages that a fault of links loses while it is on; of a cut none, for what it hides is not late."""
+    return fault.share if fault.kind in ("loss", "corrupt") else 0.0
 
 
 def losses_in_a_row(loss: float) -> int:
@@ -165,7 +187,8 @@ class Delays:
     def _in_order(self, sender: str) -> float:
         """The share of its values that no later one overtakes on the way, about: of uniform delays over so many of its occasions, sqrt(pi / 2 / those)."""
         delays = [condition.delay for condition in self.scenario.links.of("activity") if condition.delay]
-        spread = sum(longest_delay(delay) - least_delay(delay) for delay in delays) * self.tick / self.says(sender)
+        spread = sum(longest_delay(delay) - least_delay(delay) for delay in delays) + sum(longest_fault(fault) for _, fault in self._faults("activity"))
+        spread *= self.tick / self.says(sender)
         return min(1.0, math.sqrt(0.5 * math.pi / spread)) if spread > 0.0 else 1.0
 
     def _senders(self, name: str, source: str) -> int:
@@ -176,8 +199,14 @@ class Delays:
 
     def passes(self, channel: str) -> float:
         """The share of a channel's messages that are not lost for good."""
-        lost = () if self.scenario.links.reliable(channel) else (condition.loss or 0.0 for condition in self.scenario.links.of(channel))
+        if self.scenario.links.reliable(channel):
+            return 1.0
+        lost = [*(condition.loss or 0.0 for condition in self.scenario.links.of(channel)), *(share_lost(fault) for _, fault in self._faults(channel))]
         return math.prod(1.0 - loss for loss in lost)
+
+    def _faults(self, channel: str) -> list[tuple[str, AnyFault]]:
+        """The faults that may strike a channel, with their keys."""
+        return [(f"faults.{number}", fault) for number, fault in enumerate(self.scenario.faults) if fault.channel in (None, channel)]
 
     def travel(self, channel: str, every: float, share: float = 1.0) -> Time:
         """What a message of a channel takes, if one is said `every` so many microseconds with the chance `share`."""
@@ -191,6 +220,12 @@ class Delays:
                     out[f"links.{table}.loss"] += losses_in_a_row(condition.loss) * again
                 if condition.stale and share > 0.0:
                     out[f"links.{table}.stale"] += tries_for(condition.stale, share) * every
+        for key, fault in self._faults(channel):
+            lost = share_lost(fault)
+            if lost and (links.reliable(channel) or channel == "activity"):
+                again = links.retry * self.tick if links.reliable(channel) else every / max(share, 1e-9)
+                out[key] += losses_in_a_row(lost) * again * (fault.burst or 1.0)
+            out[key] += longest_fault(fault) * self.tick
         return out
 
     def tick_of(self, name: str, times: int = 1) -> Time:

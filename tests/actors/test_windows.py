@@ -19,11 +19,10 @@ from asyncnet.api import Quiet, Result
 from asyncnet.loop.compiled.compiled_loop import CompiledLoop
 from asyncnet.loop.compiled.sharing import CHECKPOINT, STOP
 from asyncnet.loop.ledger import account, unexplained
-from asyncnet.loop.loop import LinkModel
-from asyncnet.loop.message import CHANNELS
 from asyncnet.loop.timekeeper import Virtual
 from asyncnet.runs import snapshot
 from asyncnet.scenario.schema import ScenarioError, check
+from asyncnet.team.conditions import models_of
 from asyncnet.team.draw import plan
 from support.teams import learners, multiplexer, run
 from support.thinkable import scenarios
@@ -103,8 +102,7 @@ def test_a_delay_that_may_be_next_to_nothing_is_no_look_ahead(delay):
 def test_reach_is_the_shortest_way_and_for_a_loop_itself_the_shortest_way_round():
     scenario = multiplexer("weight-max", DELAYED, links={"activity": {"delay": 1.0}, "feedback": {"delay": 7.0}, "reward": {"delay": 2.5}})
     team = plan(scenario)
-    models = {code: LinkModel(scenario.links, name, scenario.tick) for name, code in CHANNELS.items()}
-    found = windows.reach(team, models, {i: str(i) for i in range(4)}, list("0123"))
+    found = windows.reach(team, models_of(scenario, team), {i: str(i) for i in range(4)}, list("0123"))
     # world -> 1 -> 2 -> 3 -> world by activity at 1 each, the world's reward at 2.5, feedback 2 -> 1 and 3 -> 2 at 7
     expected = [[3.5, 1, 2, 2.5], [3, 4, 1, 2], [2, 3, 4, 1], [1, 2, 3, 3.5]]
     assert (found / 1000).tolist() == expected

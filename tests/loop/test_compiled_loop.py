@@ -188,6 +188,21 @@ SCENARIOS = {
         "test",
     ),
     "learned step sizes of a team and its critic": laid(CARTPOLE, FREE, {"rule": {"optimizer": {"name": "idbd"}}, "critic": {"optimizer": {"name": "idbd"}}}),
+    "faults of every kind": laid(
+        MULTIPLEXER,
+        FREE,
+        {"network": {"split": "unit"}},
+        {
+            "faults": [
+                {"kind": "loss", "share": 0.2, "burst": 5.0, "channel": "activity", "from": "actor.1.0"},
+                {"kind": "corrupt", "share": 0.1, "channel": "reward", "poisson": 40.0, "lasting": 20.0},
+                {"kind": "delay", "delay": {"kind": "normal", "mean": 1.0, "sigma": 1.0}, "alike": 0.7, "to": "actor.2"},
+                {"kind": "reorder", "share": 0.3, "by": 4.0, "channel": "feedback"},
+                {"kind": "cut", "nodes": "actor.1", "count": 1, "decisions": [50, 90]},
+                {"kind": "hold", "nodes": "actor.2", "way": "in", "every": 60.0, "lasting": 15.0},
+            ]
+        },
+    ),
     "another norm": laid(MULTIPLEXER, {"rule": {"power": 1.0, "feedback_weights": "before"}}),
 }
 

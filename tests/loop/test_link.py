@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 
 from asyncnet.loop.ledger import account, by_channel, by_link
-from asyncnet.loop.link import CONSTANT, EXPONENTIAL, LOGNORMAL, LOSS, TRIES, UNIFORM, outcome
-from asyncnet.loop.loop import LinkModel, Loop
+from asyncnet.loop.link import COLUMNS, CONSTANT, EXPONENTIAL, LOGNORMAL, LOSS, TRIES, UNIFORM, outcome
+from asyncnet.loop.link import row as condition
+from asyncnet.loop.loop import Loop
 from asyncnet.loop.message import CHANNELS, REWARD
 from asyncnet.loop.timekeeper import Virtual
 from asyncnet.scenario.schema import check
+from asyncnet.team.conditions import LinkModel, model
 from support.small import small
 
 MANY = 100_000
@@ -23,14 +25,18 @@ SEED, SRC, DST = 1, 1 << 20, 2 << 20
 
 def link(channel: str = "activity", **links: Any) -> LinkModel:
     """What a link of the small scenario does under these conditions."""
-    made = LinkModel(check(small(links={"default": [], **links}), "small").links, channel, TICK)
-    made.channel = CHANNELS[channel]
-    return made
+    return model(check(small(links={"default": [], **links}), "small"), channel, [])
+
+
+def fate(conditions: np.ndarray, seq: int, *, seed: int = SEED, src: int = SRC, dst: int = DST, channel: int = REWARD, retry: float = -1.0) -> tuple[int, int]:
+    """(delay, copies) of one message under conditions that are always on."""
+    delay, copies = outcome(conditions, seed, src, dst, channel, seq, 1, 0, 0, retry, np.zeros(0, dtype=np.int64))
+    return int(delay), int(copies)
 
 
 def fates(made: LinkModel, n: int = MANY, seed: int = SEED) -> tuple[np.ndarray, np.ndarray]:
     """(delays, copies) of the first n messages of a link."""
-    both = [outcome(made.conditions, seed, SRC, DST, made.channel, seq, made.retry) for seq in range(1, n + 1)]
+    both = [fate(made.conditions, seq, seed=seed, channel=CHANNELS[made.channel], retry=made.retry) for seq in range(1, n + 1)]
     delays, copies = zip(*both, strict=True)
     return np.array(delays, dtype=np.float64), np.array(copies)
 
@@ -85,10 +91,10 @@ def test_the_declared_share_of_messages_is_lost(p):
 
 
 def test_without_loss_none_is_lost_and_with_certain_loss_all_are():
-    assert link(activity={"loss": 0.0}).conditions.shape == (0, 3)
-    never, always = np.array([[LOSS, 0.0, 0.0]]), np.array([[LOSS, 1.0, 0.0]])
-    assert all(outcome(never, SEED, SRC, DST, 4, seq, -1.0) == (0, 1) for seq in range(MANY))
-    assert all(outcome(always, SEED, SRC, DST, 4, seq, -1.0)[1] == 0 for seq in range(1000))
+    assert link(activity={"loss": 0.0}).conditions.shape == (0, COLUMNS)
+    never, always = np.array([condition(LOSS, 0.0)]), np.array([condition(LOSS, 1.0)])
+    assert all(fate(never, seq) == (0, 1) for seq in range(MANY))
+    assert all(fate(always, seq)[1] == 0 for seq in range(1000))
 
 
 def test_losses_do_not_come_in_runs():
@@ -106,13 +112,12 @@ NOTHING = (CONSTANT, 0.0, 0.0)
 
 
 def one(conditions: list[tuple], seq: int, *, src: int = SRC, dst: int = DST, channel: int = REWARD, retry: float = -1.0) -> tuple[int, int]:
-    delay, copies = outcome(np.array(conditions, dtype=np.float64).reshape(-1, 3), SEED, src, dst, channel, seq, retry)
-    return int(delay), int(copies)
+    return fate(np.array([condition(*each) for each in conditions]).reshape(-1, COLUMNS), seq, src=src, dst=dst, channel=channel, retry=retry)
 
 
 @given(st.lists(rows, max_size=5), st.integers(1, 2**40))
 def test_the_delays_of_several_conditions_add_up(conditions, seq):
-    alone = [one([*[NOTHING] * i, row], seq)[0] for i, row in enumerate(conditions)]
+    alone = [one([*[NOTHING] * i, each], seq)[0] for i, each in enumerate(conditions)]
     assert abs(one(conditions, seq)[0] - sum(alone)) <= (len(alone) + 1) / 2  # each is rounded to a microsecond
 
 

@@ -3,6 +3,35 @@
 from hypothesis import strategies as st
 
 
+def faults(names):
+    """Faults of links as plain data; not all of them strike a link of every team."""
+    few = st.sampled_from
+    times = st.one_of(
+        st.just({}),
+        st.fixed_dictionaries({"start": st.floats(0.0, 200.0), "stop": st.floats(201.0, 900.0)}),
+        st.fixed_dictionaries({"every": st.floats(1.0, 100.0), "lasting": st.floats(0.5, 60.0), "stop": st.just(2000.0)}),
+        st.fixed_dictionaries({"poisson": st.floats(5.0, 100.0), "lasting": st.floats(0.5, 60.0), "stop": st.just(2000.0)}),
+        st.fixed_dictionaries({"decisions": st.tuples(st.integers(0, 50), st.integers(51, 150)).map(list)}),
+    )
+    where = st.fixed_dictionaries(
+        {},
+        optional={
+            "channel": few(["activity", "activity", "feedback", "reward"]),
+            "nodes": few(names[1:]),
+            "way": few(["in", "out", "both"]),
+            "from": few(["actor", "world", *names[1:]]),
+        },
+    )
+    delay = {"kind": "normal", "mean": 2.0, "sigma": 1.5}
+    what = st.one_of(
+        st.fixed_dictionaries({"kind": few(["loss", "corrupt"]), "share": few([0.1, 0.6]), "burst": few([1.0, 4.0])}),
+        st.fixed_dictionaries({"kind": st.just("delay"), "delay": few([1.5, delay, {"kind": "exponential", "mean": 1.0}]), "alike": few([0.0, 0.8])}),
+        st.fixed_dictionaries({"kind": st.just("reorder"), "share": few([0.1, 0.6]), "by": few([1.0, 7.0])}),
+        st.fixed_dictionaries({"kind": few(["cut", "hold"])}),
+    )
+    return st.tuples(what, where, times).map(lambda parts: parts[0] | parts[1] | parts[2])
+
+
 @st.composite
 def scenarios(draw, *, delayed=False, decisions=200):
     """Small teams, clocks and links as plain data; not all are sound. If `delayed`, every message takes some time."""
@@ -59,6 +88,8 @@ def scenarios(draw, *, delayed=False, decisions=200):
     if name == "map-propagation":
         rule["rounds"], made["clocks"], made["links"] = draw(st.integers(1, 3)), {}, {"default": {"delay": draw(few([0.0, 0.1]))}}
         world |= {"waits": True, "interval": 8.0, "late": "use"}
+    if name != "map-propagation":
+        made["faults"] = draw(st.lists(faults(names), max_size=2))
     if delayed:
         made["links"]["default"] = [{"delay": draw(few([0.2, 0.5, 1.7]))}, *(made["links"]["default"] if name != "map-propagation" else [])]
     return made

@@ -2,8 +2,9 @@
 
 nodes   one row a node: where its parts lie in `real`, how to call it, its sequence numbers, its links
 queue   messages that wait for a node's tick (inbox.py)
-links   one row a link, all links of one sender and channel side by side in the order of their slots: its receiver and the port there
-models  one row a channel: what its links do to messages
+links   one row a link, all links of one sender and channel side by side in the order of their slots: its receiver, the port there, and its model
+models  one row a model: what its links do to messages (team/conditions.py)
+struck  one number a fault: how many messages it has done something to
 sent    the loop's own books (ledger.py), one number a link: how many messages were sent by it, `lost`, and `refused` for want of room (the last two empty
         where that cannot be); and `came`, in the order of receivers and ports, how many were delivered
 rings   one row a link that holds messages back, and which link that is: `held`, rings of (sequence number, slot)
@@ -26,6 +27,7 @@ import numpy as np
 from asyncnet.kernels.kernel import inlined, kernel, row_at, view
 from asyncnet.kernels.pointer import halves_at, numbers_at, wholes_at
 from asyncnet.kernels.shared_words import nanoseconds
+from asyncnet.loop import link
 from asyncnet.loop.compiled.agenda import (
     EVENT_COLUMNS,
     EVENTS,
@@ -53,8 +55,8 @@ SEQUENCE, FIRST_LINK, LINK_COUNT, FIRST_IN = range(12, 12 + 4 * (TICK - 1), TICK
 LATENESS, HEARD_LATER = 29, 30  # its row of `late`
 NODE_COLUMNS = 32
 LINE = 8  # numbers
-DST, IN_PORT = range(2)  # columns of `links`
-LINK_COLUMNS = 2
+DST, IN_PORT, MODEL = range(3)  # columns of `links`
+LINK_COLUMNS = 3
 RING, OLDEST, HELD_COUNT, LINK = range(4)  # columns of `rings`, which are in the order of their links: where in `held` it begins
 RING_COLUMNS = 4
 # Columns of `models`. CONDITIONS is the place of `retry`, which the rows follow.
@@ -82,6 +84,7 @@ class Tables(NamedTuple):
     nodes: np.ndarray
     links: np.ndarray
     models: np.ndarray
+    struck: np.ndarray
     sent: np.ndarray
     lost: np.ndarray
     refused: np.ndarray
@@ -119,25 +122,26 @@ def opened(d):
         wholes_at(d[5, 0], (d[5, 1],)),
         wholes_at(d[6, 0], (d[6, 1],)),
         wholes_at(d[7, 0], (d[7, 1],)),
-        wholes_at(d[8, 0], (d[8, 1], RING_COLUMNS)),
-        wholes_at(d[9, 0], (d[9, 1], 2)),
-        numbers_at(d[10, 0], (d[10, 1],)),
-        wholes_at(d[11, 0], (d[11, 1], EVENT_COLUMNS)),
-        wholes_at(d[12, 0], (d[12, 1], SLOT_COLUMNS)),
-        numbers_at(d[13, 0], (d[13, 1], SLOT_COLUMNS)),
-        numbers_at(d[14, 0], (d[14, 1], d[14, 2])),
-        wholes_at(d[15, 0], (d[15, 1], PEER_COLUMNS)),
-        wholes_at(d[16, 0], (d[16, 1], 3)),
-        wholes_at(d[17, 0], (d[17, 1], d[17, 2])),
+        wholes_at(d[8, 0], (d[8, 1],)),
+        wholes_at(d[9, 0], (d[9, 1], RING_COLUMNS)),
+        wholes_at(d[10, 0], (d[10, 1], 2)),
+        numbers_at(d[11, 0], (d[11, 1],)),
+        wholes_at(d[12, 0], (d[12, 1], EVENT_COLUMNS)),
+        wholes_at(d[13, 0], (d[13, 1], SLOT_COLUMNS)),
+        numbers_at(d[14, 0], (d[14, 1], SLOT_COLUMNS)),
+        numbers_at(d[15, 0], (d[15, 1], d[15, 2])),
+        wholes_at(d[16, 0], (d[16, 1], PEER_COLUMNS)),
+        wholes_at(d[17, 0], (d[17, 1], 3)),
         wholes_at(d[18, 0], (d[18, 1], d[18, 2])),
         wholes_at(d[19, 0], (d[19, 1], d[19, 2])),
         wholes_at(d[20, 0], (d[20, 1], d[20, 2])),
-        wholes_at(d[21, 0], (d[21, 1], ITEM_COLUMNS)),
-        wholes_at(d[22, 0], (d[22, 1], 3)),
-        wholes_at(d[23, 0], (d[23, 1], outbox.COLUMNS)),
-        numbers_at(d[24, 0], (d[24, 1],)),
-        wholes_at(d[25, 0], (DRAWN,)),
-        numbers_at(d[26, 0], (d[26, 1], DRAWN)),
+        wholes_at(d[21, 0], (d[21, 1], d[21, 2])),
+        wholes_at(d[22, 0], (d[22, 1], ITEM_COLUMNS)),
+        wholes_at(d[23, 0], (d[23, 1], 3)),
+        wholes_at(d[24, 0], (d[24, 1], outbox.COLUMNS)),
+        numbers_at(d[25, 0], (d[25, 1],)),
+        wholes_at(d[26, 0], (DRAWN,)),
+        numbers_at(d[27, 0], (d[27, 1], DRAWN)),
     )
 
 
@@ -171,30 +175,35 @@ def book(t, at, code, dst, seq, port, slot, waits):
 
 
 @inlined
-def conditions_of(t, channel):
-    model = row_at(t.models, channel)
-    return view(t.real, model[CONDITIONS] + 1, (model[CONDITION_COUNT], 3))
+def conditions_of(t, model):
+    return view(t.real, model[CONDITIONS] + 1, (model[CONDITION_COUNT], link.COLUMNS))
 
 
 @kernel
 def draw_for(d, seed, src, channel, first, last, seq):
-    """Draw for the messages of that number on the links from `first` to before `last`."""
+    """Draw for the messages of that number on the links from `first` to before `last`, as far as these have one model; returns to where that is."""
     t = opened(d)
-    if t.models[channel, FIXED] < 0:
-        for n in range(first, last):
+    which = t.links[first, MODEL]
+    model, end = row_at(t.models, which), first + 1
+    while end < last and t.links[end, MODEL] == which:
+        end += 1
+    if model[FIXED] < 0:
+        for n in range(first, end):
             t.whom[n - first] = t.nodes[t.links[n, DST], IDENTITY]
-        draw(conditions_of(t, channel), seed, t.nodes[src, IDENTITY], view(t.whom, 0, (last - first,)), channel, seq, t.lots)
+        draw(conditions_of(t, model), seed, t.nodes[src, IDENTITY], view(t.whom, 0, (end - first,)), channel, seq, t.lots)
+    return end
 
 
 @kernel
 def carry(d, seed, now, src, channel, n, seq, slot, lot):
     """Put the message in `slot` on its way along link n, with what was drawn for it in column `lot`; it keeps its user, or loses it on the way."""
     t = opened(d)
-    model, dst = row_at(t.models, channel), t.links[n, DST]
+    model, dst = row_at(t.models, t.links[n, MODEL]), t.links[n, DST]
     delay = model[FIXED]
     if delay < 0:
-        identities, retry = (t.nodes[src, IDENTITY], t.nodes[dst, IDENTITY]), t.real[model[CONDITIONS]]
-        delay, copies = decide(conditions_of(t, channel), t.lots, lot, seed, *identities, channel, seq, retry)
+        ends, retry, number = (t.nodes[src, IDENTITY], t.nodes[dst, IDENTITY]), t.real[model[CONDITIONS]], t.sent[n] - model[STALE]
+        which = channel, seq, number, t.slots[slot, STAMP]
+        delay, copies = decide(conditions_of(t, model), t.lots, lot, seed, *ends, *which, now, retry, t.struck)
         if copies == 0:
             t.lost[n] += 1
             if taped(t):
@@ -242,14 +251,14 @@ def post(d, seed, now, src, channel, only, slot):
     if only >= 0:
         first, count = first + only, 1
     t.slots[slot, USERS] += count
-    stale = t.models[channel, STALE]
+    drawn = drawn_to = first
     for n in range(first, first + count):
         t.sent[n] += 1
+        stale = t.models[t.links[n, MODEL], STALE]
         if stale == 0:
-            lot = (n - first) % DRAWN
-            if lot == 0:
-                draw_for(d, seed, src, channel, n, min(n + DRAWN, first + count), seq)
-            carry(d, seed, now, src, channel, n, seq, slot, lot)
+            if n == drawn_to:
+                drawn, drawn_to = n, draw_for(d, seed, src, channel, n, min(n + DRAWN, first + count), seq)
+            carry(d, seed, now, src, channel, n, seq, slot, n - drawn)
             continue
         ring = row_at(t.rings, first_of(t.rings, LINK, n))
         oldest = ring[OLDEST]

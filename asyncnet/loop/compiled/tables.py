@@ -78,7 +78,7 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
     if wire is not None:
         elsewhere = {i: name for i, name in wire.where.items() if i not in loop.nodes}
         nodes[list(elsewhere), p.PEER] = [wire.names.index(name) for name in elsewhere.values()]
-    links = np.ascontiguousarray(plan.links[:, [network.DST, network.PORT]])
+    links = np.ascontiguousarray(np.column_stack((plan.links[:, [network.DST, network.PORT]], loop.models.of)))
     for i in sorted(loop.nodes):
         row, node = nodes[i], loop.nodes[i]
         for channel in CHANNELS.values():
@@ -96,12 +96,12 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
     waiting = (nodes[:, p.INBOX] != NEVER_WAITS) | (nodes[:, p.PEER] >= 0)  # messages between loops that share simulated time take some
     nodes[:, p.HEARD_LATER] = waiting & simulated
     nodes[plan.links[~waiting[plan.links[:, network.DST]], network.SRC], p.HEARD_LATER] = False
-    models = np.zeros((TICK, p.MODEL_COLUMNS), dtype=np.int64)
-    for channel, model in loop.models.items():
+    models = np.zeros((len(loop.models.models), p.MODEL_COLUMNS), dtype=np.int64)
+    for number, model in enumerate(loop.models.models):
         conditions = arena.put(np.concatenate(([model.retry], model.conditions.ravel())))
-        models[channel] = model.fixed, conditions, len(model.conditions), model.stale
-    stale = [n for n, channel in enumerate(plan.links[:, network.CHANNEL].tolist()) if loop.models[channel].stale]
-    sizes = [loop.models[int(plan.links[n, network.CHANNEL])].stale + 1 for n in stale]
+        models[number] = model.fixed, conditions, len(model.conditions), model.stale
+    stale = np.flatnonzero(models[loop.models.of, p.STALE]).tolist()
+    sizes = [loop.models.at(n).stale + 1 for n in stale]
     rings = np.zeros((len(stale), p.RING_COLUMNS), dtype=np.int64)
     rings[:, p.RING], rings[:, p.LINK] = np.cumsum([0, *sizes])[:-1], stale
     real = np.concatenate(arena.parts)
@@ -146,10 +146,29 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
     books = loop.books.sent, loop.books.lost, loop.books.refused, loop.books.came
     control[p.MALFORMED] = loop.malformed
     around = (np.zeros((0, PEER_COLUMNS), dtype=np.int64) if wire is None else wire.peers), arrive, loop.took, loop.late, *loop.shared
-    lots = np.zeros(p.DRAWN, dtype=np.int64), np.zeros((max(len(model.conditions) for model in loop.models.values()), p.DRAWN))
+    lots = np.zeros(p.DRAWN, dtype=np.int64), np.zeros((max((len(model.conditions) for model in loop.models.models), default=0), p.DRAWN))
     queue, tape = np.zeros((0, ITEM_COLUMNS), dtype=np.int64), np.zeros((int(loop.tape is not None), 3), dtype=np.int64)
     return grown(
-        p.Tables(control, nodes, links, models, *books, rings, held, real, events, slots, slots.view(np.float64), pool, *around, queue, tape, *box, *lots)
+        p.Tables(
+            control,
+            nodes,
+            links,
+            models,
+            loop.struck,
+            *books,
+            rings,
+            held,
+            real,
+            events,
+            slots,
+            slots.view(np.float64),
+            pool,
+            *around,
+            queue,
+            tape,
+            *box,
+            *lots,
+        )
     )
 
 
@@ -234,7 +253,7 @@ def count(loop: Loop, t: p.Tables) -> None:
         loop.keeper.now = loop.now
     for ring, oldest, waiting, n in t.rings.tolist():
         channel = int(loop.plan.links[n, network.CHANNEL])
-        places = [ring + (oldest + k) % (loop.models[channel].stale + 1) for k in range(waiting)]
+        places = [ring + (oldest + k) % (loop.models.at(n).stale + 1) for k in range(waiting)]
         loop.held[n] = deque((int(t.held[place, 0]), Message(channel, *_message(t, t.held[place, 1]))) for place in places)
 
 

@@ -1,0 +1,107 @@
+"""What goes wrong, where and when, as a scenario says it. Times are in ticks.
+
+A fault of links says which by what they carry (`channel`), by their ends (`from`, `to`), or by nodes they lead out of or into (`nodes`, of which `fraction` or
+`count` says how many are drawn): all that is said must be so, and what is not said may be anything. Nodes are named one by one (actor.1.3), by layer (actor.1),
+or by what they are (actor, critic, world, dopamine).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from asyncnet.scenario.links import AnyDelay
+from asyncnet.scenario.model import Count, Model, Positive, Share, Ticks
+
+
+def _in_a_list(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_in_a_list, json_schema_input_type=str | tuple[str, ...]), Field(min_length=1, max_length=1000)]
+Alike = Annotated[float, Field(ge=0.0, le=0.999)]
+MOST = 256  # faults of a scenario
+OVERLAP = 64  # how many times a fault that comes at random may last as long as it is away on average
+
+
+class Fault(Model):
+    """When a fault is on: always, or what is said of it, all together."""
+
+    start: Ticks = Field(0.0, description="when it begins, in ticks")
+    stop: Ticks | None = Field(None, description="when it is over, in ticks; absent: never")
+    every: Positive | None = Field(None, description="it comes again so many ticks after it came")
+    poisson: Positive | None = Field(None, description="it comes at random, so many ticks apart on average")
+    lasting: Positive | None = Field(None, description="for how many ticks it stays each time (every, poisson)")
+    decisions: tuple[Annotated[int, Field(ge=0)], Count] | None = Field(
+        None, description="only for messages that belong to decisions from the first to before the second"
+    )
+
+
+class OfLinks(Fault):
+    """Which links it strikes."""
+
+    channel: Literal["activity", "feedback", "reward", "transition"] | None = Field(None, description="what the links carry; absent: anything")
+    senders: Names | None = Field(None, alias="from", description="nodes that send: by name, by layer, or actor, critic, world, dopamine; absent: any")
+    hearers: Names | None = Field(None, alias="to", description="nodes that hear, in the same words; absent: any")
+    nodes: Names | None = Field(
+        None, description="links between one of these nodes and one that is none of them; absent: all learning nodes, if some are drawn"
+    )
+    fraction: Share | None = Field(None, description="the share of these nodes that are drawn")
+    count: Count | None = Field(None, description="how many of these nodes are drawn")
+    way: Literal["in", "out", "both"] = Field("both", description="whether links lead into these nodes, out of them, or both")
+
+
+class Loss(OfLinks):
+    kind: Literal["loss"]
+    share: Share = Field(description="of the messages, which are lost")
+    burst: Annotated[float, Field(ge=1.0, le=1000.0)] | None = Field(
+        None, description="how many messages of a link are lost in a row, on average; absent: each by itself"
+    )
+
+
+class Corrupt(OfLinks):
+    kind: Literal["corrupt"]
+    share: Share = Field(description="of the messages, which are damaged: their hearer notices, and takes nothing in")
+    burst: Annotated[float, Field(ge=1.0, le=1000.0)] | None = Field(
+        None, description="how many messages of a link are damaged in a row, on average; absent: each by itself"
+    )
+
+
+class Delayed(OfLinks):
+    kind: Literal["delay"]
+    delay: AnyDelay = Field(description="ticks that a message takes longer; a number is a constant")
+    alike: Alike = Field(0.0, description="correlation from each message of a link to the next")
+
+
+class Reorder(OfLinks):
+    kind: Literal["reorder"]
+    share: Share = Field(description="of the messages, which come late")
+    by: Positive = Field(2.0, description="ticks by which they are late: those sent in the meantime overtake them")
+    alike: Alike = Field(0.0, description="correlation from each message of a link to the next")
+
+
+class Cut(OfLinks):
+    kind: Literal["cut"]
+
+
+class Hold(OfLinks):
+    kind: Literal["hold"]
+
+
+AnyFault = Annotated[Loss | Corrupt | Delayed | Reorder | Cut | Hold, Field(discriminator="kind")]
+Faults = Annotated[tuple[AnyFault, ...], Field(max_length=MOST)]
+
+
+def words(fault: AnyFault) -> str:
+    """A fault in a few words."""
+    said = [fault.kind, f"of {fault.channel}" if fault.channel else ""]
+    if fault.kind in ("loss", "corrupt", "reorder"):
+        said.append(f"{fault.share:.3g}")
+    said += [f"{word} {' '.join(names)}" for word, names in (("from", fault.senders), ("to", fault.hearers), ("at", fault.nodes)) if names]
+    drawn = f"{fault.fraction:.3g} of them" if fault.fraction is not None else f"{fault.count} of them" if fault.count is not None else ""
+    again = f"every {fault.every:g}" if fault.every else f"every {fault.poisson:g} at random" if fault.poisson else ""
+    span = f"from {fault.start:g}" if fault.start else ""
+    until = f"to {fault.stop:g}" if fault.stop is not None else ""
+    decisions = "for decisions {} to {}".format(*fault.decisions) if fault.decisions else ""
+    return " ".join(filter(None, [*said, drawn, again, span, until, decisions]))

@@ -1,0 +1,114 @@
+"""What each link of a team does to messages: the conditions of its channel (scenario/links.py), and the faults that strike it (scenario/faults.py).
+
+There is a model for each different set of these, and each link has one of them: what it costs in memory does not grow with the links.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from asyncnet.loop import when
+from asyncnet.loop.link import COLUMNS, CONSTANT, CUT, EXPONENTIAL, HELD, LATE, LOGNORMAL, LOSS, NORMAL, UNIFORM, row
+from asyncnet.loop.message import CHANNEL_NAMES
+from asyncnet.team.lateness import least_delay
+from asyncnet.team.network import CHANNEL, Plan
+from asyncnet.team.targets import links_of
+
+if TYPE_CHECKING:
+    from asyncnet.scenario.faults import AnyFault
+    from asyncnet.scenario.links import Links
+    from asyncnet.scenario.schema import Scenario
+
+_DELAYS = {"constant": CONSTANT, "uniform": UNIFORM, "exponential": EXPONENTIAL, "lognormal": LOGNORMAL, "normal": NORMAL}
+
+
+class LinkModel(NamedTuple):
+    """What a link does to messages. Times are in microseconds."""
+
+    channel: str
+    faults: tuple[int, ...]  # their numbers in the scenario
+    conditions: np.ndarray  # (n, link.COLUMNS)
+    stale: int  # it holds back so many
+    retry: float  # after so long a lost message is sent again; -1: never
+    least: int  # that a message takes, at least
+
+    @property
+    def fixed(self) -> int:
+        """The time that every message takes if it is always the same, and none is lost; else -1."""
+        return self.least if not self.faults and (self.conditions[:, 0] == CONSTANT).all() else -1
+
+
+class Models(NamedTuple):
+    """The models of a team, and which of them each link has."""
+
+    models: tuple[LinkModel, ...]
+    of: np.ndarray  # (links,)
+
+    def at(self, link: int) -> LinkModel:
+        """The model of a link."""
+        return self.models[self.of[link]]
+
+
+def models_of(scenario: Scenario, plan: Plan) -> Models:
+    """The models of a team; raises ScenarioError for a fault that strikes nothing."""
+    struck = [links_of(scenario, plan, number) for number in range(len(scenario.faults))]
+    of = plan.links[:, CHANNEL].astype(np.int64)
+    for each in struck:
+        of = np.unique(2 * of + each, return_inverse=True)[1]
+    _, firsts, of = np.unique(of, return_index=True, return_inverse=True)
+    made = (model(scenario, CHANNEL_NAMES[int(plan.links[link, CHANNEL])], [n for n, each in enumerate(struck) if each[link]]) for link in firsts.tolist())
+    return Models(tuple(made), of.astype(np.int32))
+
+
+def model(scenario: Scenario, channel: str, faults: list[int]) -> LinkModel:
+    """What a link of that channel does which these faults strike."""
+    links, tick = scenario.links, scenario.tick
+    rows, least = always(links, channel, tick)
+    rows += [fault_row(scenario.faults[number], number, tick) for number in faults]
+    retry = links.retry * tick if links.reliable(channel) else -1.0
+    return LinkModel(channel, tuple(faults), np.array(rows, dtype=np.float64).reshape(-1, COLUMNS), links.stale(channel), retry, least)
+
+
+def always(links: Links, channel: str, tick: int) -> tuple[list[tuple[float, ...]], int]:
+    """The conditions of a channel that no fault brings, and the microseconds that they take at least."""
+    rows, least = [], 0.0
+    for condition in links.of(channel):
+        if condition.loss:
+            rows.append(row(LOSS, condition.loss))
+        if condition.delay:
+            rows.append(row(*_delay(condition.delay, tick)))
+            least += least_delay(condition.delay) * tick
+    return rows, round(least)
+
+
+def _delay(delay: Any, tick: int) -> tuple[float, ...]:
+    numbers = [value if (delay.kind, key) == ("lognormal", "sigma") else value * tick for key, value in delay.model_dump(exclude={"kind"}).items()]
+    return (_DELAYS[delay.kind], *numbers, *[0.0] * (2 - len(numbers)))
+
+
+def fault_row(fault: AnyFault, number: int, tick: int) -> tuple[float, ...]:
+    """A fault of links as its condition."""
+    if fault.kind in ("loss", "corrupt"):
+        # Of a chain that stays as it is with the chance x and is drawn anew else, a run of losses ends with the chance (1 - x) (1 - share).
+        alike = max(0.0, 1.0 - 1.0 / (fault.burst * (1.0 - fault.share))) if fault.burst is not None and fault.share < 1.0 else 0.0
+        said = LOSS, fault.share, 0.0
+    elif fault.kind == "delay":
+        said, alike = _delay(fault.delay, tick), fault.alike
+    elif fault.kind == "reorder":
+        said, alike = (LATE, fault.share, fault.by * tick), fault.alike
+    else:
+        said, alike = (CUT if fault.kind == "cut" else HELD, 0.0, 0.0), 0.0
+    return row(*said, fault=number, alike=alike, times=times(fault, tick))
+
+
+def times(fault: AnyFault, tick: int) -> tuple[float, ...]:
+    """When a fault is on, as when.py reads it."""
+    start, stop, _, _, _, first, last = when.ALWAYS
+    start = float(round(fault.start * tick))
+    stop = stop if fault.stop is None else float(round(fault.stop * tick))
+    every = max(1, round((fault.every or fault.poisson) * tick)) if fault.every or fault.poisson else 0
+    lasting = max(1, round(fault.lasting * tick)) if fault.lasting else 0
+    first, last = map(float, fault.decisions) if fault.decisions else (first, last)
+    return start, stop, float(every), float(lasting), float(fault.poisson is not None), first, last

@@ -1,0 +1,68 @@
+"""Which nodes and which links a fault strikes: the words of a scenario (scenario/faults.py) looked up in a team's plan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from asyncnet.kernels.chance import CHOICE, uniform_of
+from asyncnet.loop.message import CHANNELS
+from asyncnet.scenario.mistakes import ScenarioError, near
+from asyncnet.team.network import CHANNEL, DST, OBSERVATION, SRC, Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from asyncnet.scenario.faults import OfLinks
+    from asyncnet.scenario.schema import Scenario
+
+
+def links_of(scenario: Scenario, plan: Plan, number: int) -> np.ndarray:
+    """Which links (links,) that fault of the scenario strikes; raises ScenarioError with the key if a name is no node's, or if there is no such link."""
+    fault: OfLinks = scenario.faults[number]
+    key, found = f"faults.{number}", np.ones(len(plan.links), dtype=np.bool_)
+    if fault.channel is not None:
+        found &= plan.links[:, CHANNEL] == CHANNELS[fault.channel]
+    for names, end, word in ((fault.senders, SRC, "from"), (fault.hearers, DST, "to")):
+        if names is not None:
+            found &= _named(plan, names, f"{key}.{word}")[plan.links[:, end]]
+    if not (fault.nodes is None and fault.fraction is None and fault.count is None):
+        inside = drawn(scenario, plan, number)
+        leaves, enters = (inside[plan.links[:, one]] & ~inside[plan.links[:, other]] for one, other in ((SRC, DST), (DST, SRC)))
+        found &= (leaves & (fault.way != "in")) | (enters & (fault.way != "out"))
+    if not found.any():
+        raise ScenarioError("", key, f"strikes no link: there is none like that in this team of {len(plan.nodes)} nodes")
+    return found
+
+
+def drawn(scenario: Scenario, plan: Plan, number: int) -> np.ndarray:
+    """Which nodes (nodes,) a fault is about: those it names (the learning ones, if none), or as many of these as it says, by keyed draws."""
+    fault: OfLinks = scenario.faults[number]
+    key = f"faults.{number}"
+    if fault.nodes is None:
+        inside = np.array([plan.layers[node.layer].learns for node in plan.nodes])
+    else:
+        inside = _named(plan, fault.nodes, f"{key}.nodes")
+    named = np.flatnonzero(inside)
+    if fault.fraction is None and fault.count is None:
+        return inside
+    count = round(fault.fraction * len(named)) if fault.count is None else fault.count
+    if not 0 < count <= len(named):
+        raise ScenarioError("", f"{key}.{'fraction' if fault.count is None else 'count'}", f"draws {count} of {len(named)} nodes")
+    lots = [float(uniform_of(scenario.seed, CHOICE, number, plan.nodes[i].identity, 0)) for i in named.tolist()]
+    inside = np.zeros(len(plan.nodes), dtype=np.bool_)
+    inside[named[np.lexsort((named, lots))[:count]]] = True
+    return inside
+
+
+def _named(plan: Plan, names: Iterable[str], key: str) -> np.ndarray:
+    """Which nodes (nodes,) have one of these names, or are of a layer or a team that has."""
+    words = [{node.name, plan.layers[node.layer].name, plan.layers[node.layer].team} - {OBSERVATION} for node in plan.nodes]
+    found = np.zeros(len(words), dtype=np.bool_)
+    for name in names:
+        inside = np.array([name in each for each in words])
+        if not inside.any():
+            raise ScenarioError("", key, f"no node, layer or team is called {name}; {near(name, sorted(set().union(*words)))}")
+        found |= inside
+    return found

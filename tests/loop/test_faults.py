@@ -1,0 +1,272 @@
+"""Faults strike the links, the times and the share of messages that the scenario says, and nothing else."""
+
+import itertools
+import math
+from typing import Any
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given
+
+from asyncnet.loop import when
+from asyncnet.loop.ledger import LOST, account, unexplained
+from asyncnet.loop.link import outcome
+from asyncnet.loop.loop import Loop
+from asyncnet.loop.message import CHANNEL_NAMES
+from asyncnet.loop.timekeeper import Virtual
+from asyncnet.scenario.schema import ScenarioError, check
+from asyncnet.team.conditions import model, models_of, times
+from asyncnet.team.draw import plan
+from asyncnet.team.network import CHANNEL, DST, SRC
+from asyncnet.team.targets import drawn, links_of
+from support.small import small
+
+MANY = 100_000
+TICK = 1000  # microseconds
+SEED, SRC_ID, DST_ID = 1, 1 << 20, 2 << 20
+
+
+def scenario(*faults: dict[str, Any], **changes: Any):
+    return check(small(faults=list(faults), **changes), "small")
+
+
+def fates(*faults: dict[str, Any], n: int = MANY, every: int = TICK, stamp: int = 0, **links: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Delays and copies of the first n messages of a link of activity, sent `every` microseconds, and how many each fault has struck."""
+    made, struck = model(scenario(*faults, links={"default": [], **links}), "activity", list(range(len(faults)))), np.zeros(len(faults), dtype=np.int64)
+    both = [outcome(made.conditions, SEED, SRC_ID, DST_ID, 4, k, k, stamp, every * k, made.retry, struck) for k in range(1, n + 1)]
+    delays, copies = zip(*both, strict=True)
+    return np.array(delays), np.array(copies), struck
+
+
+def within_99_percent(share: float, p: float, n: float) -> bool:
+    return abs(share - p) <= 2.576 * math.sqrt(p * (1.0 - p) / n)
+
+
+@pytest.mark.parametrize("kind", ["loss", "corrupt"])
+@pytest.mark.parametrize("p", [0.001, 0.01, 0.1, 0.5])
+def test_the_share_asked_for_is_lost_and_counted(p, kind):
+    _, copies, struck = fates({"kind": kind, "share": p})
+    assert within_99_percent((copies == 0).mean(), p, MANY)
+    assert struck.tolist() == [(copies == 0).sum()]
+
+
+@pytest.mark.parametrize(("p", "burst"), [(0.1, 8.0), (0.3, 2.5), (0.05, 40.0)])
+def test_bursts_have_the_length_asked_for_and_losses_their_share(p, burst):
+    _, copies, _ = fates({"kind": "loss", "share": p, "burst": burst})
+    runs = [len(list(run)) for lost, run in itertools.groupby(copies == 0) if lost]
+    alike = 1.0 - 1.0 / (burst * (1.0 - p))
+    independent = MANY * (1.0 - alike) / (1.0 + alike)  # messages that would tell as much, were each by itself
+    assert within_99_percent((copies == 0).mean(), p, independent)
+    assert abs(np.mean(runs) - burst) <= 2.576 * math.sqrt(burst * (burst - 1.0) / len(runs))  # their lengths are geometric
+
+
+def test_delays_that_are_alike_have_the_spread_and_the_correlation_asked_for():
+    delays, copies, struck = fates({"kind": "delay", "delay": {"kind": "normal", "mean": 50.0, "sigma": 10.0}, "alike": 0.6})
+    assert (copies == 1).all()
+    assert struck.tolist() == [MANY]
+    independent = MANY * (1.0 - 0.6) / (1.0 + 0.6)
+    assert abs(delays.mean() / TICK - 50.0) <= 2.576 * 10.0 / math.sqrt(independent)
+    assert abs(delays.std() / TICK - 10.0) <= 0.03 * 10.0
+    for k in (1, 2, 5):
+        assert abs(np.corrcoef(delays[:-k], delays[k:])[0, 1] - 0.6**k) <= 0.02
+
+
+def test_without_memory_neither_losses_nor_delays_are_alike():
+    _, copies, _ = fates({"kind": "loss", "share": 0.5})
+    delays, _, _ = fates({"kind": "delay", "delay": {"kind": "uniform", "low": 0.0, "high": 9.0}})
+    for numbers in (copies, delays):
+        assert abs(np.corrcoef(numbers[:-1], numbers[1:])[0, 1]) <= 2.576 / math.sqrt(MANY)
+
+
+def test_a_message_that_comes_late_is_overtaken_and_the_share_of_these_is_right():
+    delays, _, struck = fates({"kind": "reorder", "share": 0.2, "by": 3.5})
+    assert set(delays) == {0, 3500}
+    assert within_99_percent((delays > 0).mean(), 0.2, MANY)
+    assert struck.tolist() == [(delays > 0).sum()]
+
+
+def test_a_reliable_link_sends_again_what_is_lost_but_nothing_passes_a_cut():
+    delays, copies, _ = fates({"kind": "loss", "share": 0.5}, activity={"reliable": True}, n=10_000)
+    assert (copies == 1).all()
+    assert within_99_percent((delays == 0).mean(), 0.5, 10_000)
+    assert within_99_percent((delays == 2000).mean(), 0.25, 10_000)
+    _, copies, struck = fates({"kind": "cut", "start": 100.0, "stop": 200.0}, activity={"reliable": True}, n=1000)
+    assert np.flatnonzero(copies == 0).tolist() == list(range(99, 199))
+    assert struck.tolist() == [100]
+
+
+def test_a_try_after_the_fault_is_over_gets_through():
+    delays, copies, _ = fates({"kind": "loss", "share": 1.0, "start": 100.0, "stop": 200.0}, activity={"reliable": True}, n=300)
+    assert (copies == 1).all()
+    sent = np.arange(1, 301)
+    there = np.where((sent >= 100) & (sent < 200), 2 * np.ceil((200 - sent) / 2), 0)
+    assert delays.tolist() == (1000 * there).astype(int).tolist()
+
+
+def test_what_is_held_comes_when_the_fault_is_over_and_not_before():
+    delays, copies, struck = fates({"kind": "hold", "every": 50.0, "lasting": 20.0, "start": 100.0}, n=1000)
+    sent = np.arange(1, 1001)
+    on = (sent >= 100) & ((sent - 100) % 50 < 20)
+    assert (copies == 1).all()
+    assert (delays == np.where(on, 1000 * (20 - (sent - 100) % 50), 0)).all()
+    assert struck.tolist() == [on.sum()]
+
+
+def test_outside_its_time_and_its_decisions_a_fault_does_exactly_nothing():
+    for said in ({"start": 10.0, "stop": 20.0}, {"decisions": [5, 9]}):
+        fault = {"kind": "loss", "share": 1.0, **said}
+        _, copies, struck = fates(fault, n=1000, stamp=9)
+        assert (copies == 0).sum() == struck[0] == (10 if "start" in said else 0)
+    assert fates({"kind": "loss", "share": 1.0, "decisions": [5, 9]}, n=10, stamp=8)[2].tolist() == [10]
+
+
+def clock_row(**said: Any) -> tuple[float, ...]:
+    return times(scenario({"kind": "cut", **said}).faults[0], TICK)
+
+
+def test_stretches_at_random_are_those_of_a_poisson_process():
+    row = np.array(clock_row(poisson=40.0, lasting=10.0))
+    on = np.array([when.on(row, SEED, 0, at, 0) for at in range(0, 40_000 * 500, 500)])
+    stretches = [len(list(run)) for one, run in itertools.groupby(on) if one]
+    # Of a Poisson process with one event in 40 ticks no event falls into 10 ticks with the chance exp(-1/4); half ticks 20 apart are independent.
+    assert within_99_percent(on.mean(), -math.expm1(-0.25), len(on) / 40)
+    begins = len(on) / 2 * math.exp(-0.25) / 40.0
+    assert abs(len(stretches) - begins) <= 2.576 * math.sqrt(begins) + 1
+    assert min(stretches) >= 19
+
+
+@given(
+    start=st.floats(0.0, 30.0),
+    stop=st.none() | st.floats(31.0, 90.0),
+    again=st.sampled_from(
+        [{}, {"every": 7.0, "lasting": 3.0}, {"every": 5.0, "lasting": 8.0}, {"poisson": 9.0, "lasting": 4.0}, {"poisson": 3.0, "lasting": 6.0}]
+    ),
+    seed=st.integers(0, 2**53 - 1),
+    at=st.integers(0, 100 * TICK),
+)
+def test_a_fault_is_over_at_the_first_instant_at_which_it_is_off(start, stop, again, seed, at):
+    row = np.array(clock_row(start=start, **({} if stop is None else {"stop": stop}), **again))
+    if not when.on(row, seed, 3, at, 0):
+        return
+    end = when.over(row, seed, 3, at, 0)
+    if end >= 2**62:
+        assert stop is None
+        return
+    assert not when.on(row, seed, 3, end, 0)
+    assert all(when.on(row, seed, 3, t, 0) for t in range(at, end, max(1, (end - at) // 50)))
+    assert when.on(row, seed, 3, end - 1, 0)
+
+
+UNITS = {"network": {"split": "unit"}, "clocks": {"default": {"kind": "periodic", "jitter": 0.2}}}
+
+
+def ends(made, number: int = 0) -> set[tuple[str, str, str]]:
+    """(channel, sender, hearer) of each link that a fault strikes."""
+    team = plan(made)
+    rows = team.links[links_of(made, team, number)]
+    return {(CHANNEL_NAMES[row[CHANNEL]], team.nodes[row[SRC]].name, team.nodes[row[DST]].name) for row in rows}
+
+
+def test_a_fault_strikes_the_links_that_its_words_name():
+    assert ends(scenario({"kind": "cut", "from": "actor.1", "to": "actor.2"})) == {("activity", "actor.1", "actor.2")}
+    assert ends(scenario({"kind": "cut", "channel": "reward"})) == {("reward", "world", "actor.3")}
+    assert ends(scenario({"kind": "cut", "channel": "feedback", "to": "actor.1.2"}, **UNITS)) == {
+        ("feedback", "actor.2.0", "actor.1.2"),
+        ("feedback", "actor.2.1", "actor.1.2"),
+    }
+    both = ends(scenario({"kind": "cut", "nodes": "actor.2"}))
+    assert both == {
+        ("activity", "actor.1", "actor.2"),
+        ("activity", "actor.2", "actor.3"),
+        ("feedback", "actor.2", "actor.1"),
+        ("feedback", "actor.3", "actor.2"),
+    }
+    out, into = (ends(scenario({"kind": "cut", "nodes": "actor.2", "way": way})) for way in ("out", "in"))
+    assert out == {("activity", "actor.2", "actor.3"), ("feedback", "actor.2", "actor.1")}
+    assert out | into == both
+    assert not out & into
+    # Those inside still hear each other.
+    assert ends(scenario({"kind": "cut", "nodes": ["actor.1", "actor.2"]})) == {
+        ("activity", "world", "actor.1"),
+        ("activity", "actor.2", "actor.3"),
+        ("feedback", "actor.3", "actor.2"),
+    }
+
+
+def test_as_many_nodes_are_drawn_as_asked_by_seed_and_fault_alone():
+    found = set()
+    for seed in range(30):
+        made = scenario({"kind": "cut", "nodes": "actor", "fraction": 0.5}, {"kind": "cut", "nodes": "actor.1", "count": 1}, seed=seed, **UNITS)
+        team = plan(made)
+        half, one = (drawn(made, team, number) for number in range(2))
+        assert half.sum() == 3
+        assert [team.nodes[i].name[:7] for i in np.flatnonzero(one)] == ["actor.1"]
+        assert (drawn(made.replace({"rule.learning_rate": 0.5}), team, 0) == half).all()
+        found.add(tuple(half))
+    assert len(found) > 10
+
+
+@pytest.mark.parametrize(
+    ("said", "key", "why"),
+    [
+        ({"kind": "cut", "nodes": "actor.9"}, "faults.0.nodes", "no node, layer or team is called actor.9"),
+        ({"kind": "cut", "from": "actor.2", "to": "world"}, "faults.0", "strikes no link"),
+        ({"kind": "cut", "channel": "transition"}, "faults.0", "strikes no link"),
+        ({"kind": "cut", "count": 7}, "faults.0.count", "draws 7 of 3 nodes"),
+        ({"kind": "cut", "fraction": 0.0}, "faults.0.fraction", "draws 0 of 3 nodes"),
+        ({"kind": "cut", "fraction": 0.5, "count": 1}, "faults.0.count", "either fraction or count"),
+        ({"kind": "cut", "start": 5.0, "stop": 5.0}, "faults.0.stop", "not after start"),
+        ({"kind": "cut", "every": 5.0}, "faults.0.lasting", "missing"),
+        ({"kind": "cut", "lasting": 5.0}, "faults.0.every", "missing"),
+        ({"kind": "cut", "every": 5.0, "poisson": 5.0, "lasting": 1.0}, "faults.0.poisson", "either every or poisson"),
+        ({"kind": "cut", "decisions": [5, 5]}, "faults.0.decisions", "greater than the first"),
+        ({"kind": "hold"}, "faults.0.stop", "let go when the fault is over"),
+        ({"kind": "hold", "decisions": [1, 5]}, "faults.0.decisions", "nobody knows when that is over"),
+        ({"kind": "hold", "every": 5.0, "lasting": 5.0}, "faults.0.lasting", "never over"),
+        ({"kind": "loss", "share": 1.5}, "faults.0.share", ""),
+        ({"kind": "lose"}, "faults.0", ""),
+    ],
+)
+def test_a_fault_that_cannot_be_meant_is_refused_by_key(said, key, why):
+    with pytest.raises(ScenarioError) as caught:
+        scenario(said)
+    assert caught.value.key.startswith(key)
+    assert why in caught.value.why
+
+
+def ran(made) -> Loop:
+    loop = Loop(made, Virtual())
+    loop.prepare()
+    loop.run()
+    return loop
+
+
+def test_a_layer_that_is_cut_off_hears_nothing_until_it_is_healed_and_all_is_in_the_books():
+    calm = ran(scenario())
+    loop = ran(scenario({"kind": "cut", "nodes": "actor.1", "start": 60.0, "stop": 120.0}))
+    assert loop.stopped == "finished"
+    assert 0 < loop.struck[0] == account(loop)[LOST].sum()
+    assert not unexplained(account(loop)).any()
+    before, after = (each.nodes[1].counts()["sampled"] for each in (calm, loop))
+    assert before - 11 <= after <= before - 8  # ten decisions of six ticks
+
+
+def test_a_fault_that_is_never_on_changes_no_bit():
+    cut = {"kind": "cut", "channel": "reward"}  # of activity it would be said again and again, as it may be lost
+    calm = ran(scenario()).digest()
+    assert ran(scenario(cut | {"start": 1e6})).digest() == calm
+    assert ran(scenario(cut | {"start": 60.0})).digest() != calm
+
+
+def test_another_fault_changes_no_draw_of_the_first():
+    first = {"kind": "loss", "share": 0.3, "channel": "activity"}
+    alone, both = fates(first), fates(first, {"kind": "delay", "delay": {"kind": "exponential", "mean": 2.0}})
+    assert (alone[1] == both[1]).all()
+
+
+def test_links_that_the_same_faults_strike_share_a_model():
+    made = scenario({"kind": "loss", "share": 0.3, "to": "actor.1.0"}, **UNITS)
+    found = models_of(made, plan(made))
+    assert len(found.models) == 5  # of activity and feedback two each, of reward one
+    assert {each.faults for each in found.models} == {(), (0,)}
