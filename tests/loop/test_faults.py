@@ -9,18 +9,21 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+import asyncnet
 from asyncnet.loop import when
 from asyncnet.loop.ledger import LOST, account, unexplained
 from asyncnet.loop.link import outcome
 from asyncnet.loop.loop import Loop
 from asyncnet.loop.message import CHANNEL_NAMES
 from asyncnet.loop.timekeeper import Virtual
+from asyncnet.runs import snapshot
 from asyncnet.scenario.schema import ScenarioError, check
 from asyncnet.team.conditions import model, models_of, times
 from asyncnet.team.draw import plan
 from asyncnet.team.network import CHANNEL, DST, SRC
 from asyncnet.team.targets import drawn, links_of
 from support.small import small
+from support.together import Together
 
 MANY = 100_000
 TICK = 1000  # microseconds
@@ -270,3 +273,61 @@ def test_links_that_the_same_faults_strike_share_a_model():
     found = models_of(made, plan(made))
     assert len(found.models) == 5  # of activity and feedback two each, of reward one
     assert {each.faults for each in found.models} == {(), (0,)}
+
+
+def test_a_run_that_goes_on_from_a_checkpoint_strikes_what_the_whole_run_strikes():
+    made = scenario(
+        {"kind": "loss", "share": 0.3, "burst": 4.0, "channel": "activity"},
+        {"kind": "hold", "nodes": "actor.2", "every": 30.0, "lasting": 9.0},
+        {"kind": "delay", "delay": 1.5, "alike": 0.5, "poisson": 30.0, "lasting": 20.0},
+    )
+    whole, first, second = ran(made), Loop(made, Virtual()), Loop(made, Virtual())
+    first.prepare()
+    first.run(until=77 * TICK)
+    state = snapshot.take(first)
+    assert state.arrays["struck"].min() > 0
+    assert (state.arrays["struck"] < whole.struck).all()
+    snapshot.put(second, state, at_once=True)
+    second.run()
+    assert second.struck.tolist() == whole.struck.tolist()
+    assert second.digest() == whole.digest()
+    lied = state._replace(arrays=state.arrays | {"struck": state.arrays["struck"] - 10**6})
+    with pytest.raises(ScenarioError, match="struck"):
+        snapshot.put(Loop(made, Virtual()), lied)
+
+
+def test_a_run_says_how_often_each_fault_struck_and_is_no_pass_if_one_never_did():
+    found = asyncnet.run(scenario({"kind": "cut", "start": 1e6}, {"kind": "loss", "share": 0.2, "channel": "activity"}), out=None)
+    summary = found.summary()
+    assert [row["struck"] for row in summary["faults"]] == found.record.struck == [0, summary["links"]["activity"]["lost"]]
+    assert summary["faults"][1]["struck"] > 0
+    assert summary["verdict"] == "unknown"
+    assert [reason for reason in summary["reasons"] if reason.startswith("faults.")] == ["faults.0 (cut from 1e+06) never struck"]
+
+
+def test_faults_of_conditions_add_up_and_settings_replace_them():
+    base = asyncnet.load("multiplexer3-weight-max")
+    both = asyncnet.load("multiplexer3-weight-max", under=["bursty", "split-brain"])
+    assert [fault.kind for fault in both.faults] == ["loss", "cut"]
+    assert [fault.kind for fault in both.replace({"faults": [{"kind": "cut"}]}).faults] == ["cut"]
+    assert "faults" not in base.data()
+    assert both.replace({"faults": []}).data()["links"] == both.data()["links"]
+
+
+def test_faults_are_the_same_in_simulated_time_that_actors_share():
+    made = check(
+        small(
+            links={"default": {"delay": 0.5}},
+            faults=[
+                {"kind": "loss", "share": 0.2, "burst": 3.0},
+                {"kind": "delay", "delay": {"kind": "normal", "mean": 1.0, "sigma": 1.0}, "alike": 0.6, "channel": "activity"},
+                {"kind": "cut", "nodes": "actor.1", "poisson": 40.0, "lasting": 8.0},
+                {"kind": "hold", "to": "actor.3", "every": 50.0, "lasting": 10.0},
+            ],
+        ),
+        "small",
+    )
+    alone, many = ran(made), Together(made).start().end()
+    assert all(struck > 0 for struck in alone.struck)
+    assert np.sum([result["struck"] for result in many.results], axis=0).tolist() == alone.struck.tolist()
+    assert many.digest == alone.digest()

@@ -27,9 +27,11 @@ def faults(names):
         st.fixed_dictionaries({"kind": few(["loss", "corrupt"]), "share": few([0.1, 0.6]), "burst": few([1.0, 4.0])}),
         st.fixed_dictionaries({"kind": st.just("delay"), "delay": few([1.5, delay, {"kind": "exponential", "mean": 1.0}]), "alike": few([0.0, 0.8])}),
         st.fixed_dictionaries({"kind": st.just("reorder"), "share": few([0.1, 0.6]), "by": few([1.0, 7.0])}),
-        st.fixed_dictionaries({"kind": few(["cut", "hold"])}),
+        st.fixed_dictionaries({"kind": st.just("cut")}),
+        st.fixed_dictionaries({"kind": st.just("hold"), "stop": st.just(2000.0)}),
     )
-    return st.tuples(what, where, times).map(lambda parts: parts[0] | parts[1] | parts[2])
+    made = st.tuples(times, what, where).map(lambda parts: parts[0] | parts[1] | parts[2])
+    return made.filter(lambda fault: not (fault["kind"] == "hold" and "decisions" in fault))
 
 
 @st.composite
@@ -81,6 +83,7 @@ def scenarios(draw, *, delayed=False, decisions=200):
     }
     if name.startswith("map"):
         made["network"] |= {"units": "softplus", "output": "softmax", "ready": "auto"}
+        rule["variance"] = draw(few([0.1, 0.5]))
         made["clocks"] = {key: value for key, value in made["clocks"].items() if value["kind"] != "on-arrival"}
     if name == "map-propagation-async":
         made["clocks"].setdefault("default", {"kind": "periodic"})
