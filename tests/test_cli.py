@@ -389,6 +389,13 @@ def test_a_run_has_one_length_whichever_was_set_last():
     assert scenario.replace({"task.episodes": 5}).task.decisions is None
 
 
+def test_a_file_that_is_there_is_asked_for_with_its_path(command, tmp_path, monkeypatch):
+    (tmp_path / "notes").write_text("")
+    monkeypatch.chdir(tmp_path)
+    code, _, err = command("validate", "notes")
+    assert (code, err) == (64, "asyncnet: notes: no shipped scenario of that name; the file of that name is ./notes\n")
+
+
 def test_a_rule_in_the_place_of_a_scenario_is_told_apart(command):
     code, _, err = command("validate", "my_rule.py")
     assert (code, err) == (

@@ -102,7 +102,8 @@ def find(name: str, kind: str = "") -> Path:
         return Path(name)
     if name.endswith(".py"):
         raise ScenarioError(name, "", "is a file of Python; a rule of one's own is given as --rule FILE, a task as --task FILE, beside a scenario")
-    raise ScenarioError(name, "", f"no shipped {kind.rstrip('s') or 'scenario'} of that name; {near(name, known)}")
+    beside = f"the file of that name is ./{name}" if Path(name).is_file() else near(name, known)
+    raise ScenarioError(name, "", f"no shipped {kind.rstrip('s') or 'scenario'} of that name; {beside}")
 
 
 def several(names: str | Iterable[Any]) -> list[Any]:

@@ -343,7 +343,7 @@ def test_check_rule_says_why_a_rule_refuses_all_that_it_has(rule, command):
 
 
 def test_a_module_that_is_not_there_is_refused(tmp_path):
-    assert "no module of that name can be imported; a file is named with its path, such as ./my_rules.py" in refused("my_rules")
+    assert "no module of that name can be imported; a file is named with its path and ends in .py, such as ./my_rule.py" in refused("my_rules")
 
 
 def test_settings_of_a_rule_from_outside_are_checked_as_strictly_as_any(rule, command):
