@@ -187,10 +187,9 @@ def draw_for(d, seed, src, channel, first, last, seq):
     model, end = row_at(t.models, which), first + 1
     while end < last and t.links[end, MODEL] == which:
         end += 1
-    if model[FIXED] < 0:
-        for n in range(first, end):
-            t.whom[n - first] = t.nodes[t.links[n, DST], IDENTITY]
-        draw(conditions_of(t, model), seed, t.nodes[src, IDENTITY], view(t.whom, 0, (end - first,)), channel, seq, t.lots)
+    for n in range(first, end):
+        t.whom[n - first] = t.nodes[t.links[n, DST], IDENTITY]
+    draw(conditions_of(t, model), seed, t.nodes[src, IDENTITY], view(t.whom, 0, (end - first,)), channel, seq, t.lots)
     return end
 
 
@@ -254,9 +253,10 @@ def post(d, seed, now, src, channel, only, slot):
     drawn = drawn_to = first
     for n in range(first, first + count):
         t.sent[n] += 1
-        stale = t.models[t.links[n, MODEL], STALE]
+        model = row_at(t.models, t.links[n, MODEL])
+        stale = model[STALE]
         if stale == 0:
-            if n == drawn_to:
+            if n >= drawn_to and model[FIXED] < 0:
                 drawn, drawn_to = n, draw_for(d, seed, src, channel, n, min(n + DRAWN, first + count), seq)
             carry(d, seed, now, src, channel, n, seq, slot, n - drawn)
             continue
@@ -270,7 +270,8 @@ def post(d, seed, now, src, channel, only, slot):
             continue
         ring[OLDEST] = (oldest + 1) % (stale + 1)
         held_seq, held_slot = t.held[ring[RING] + oldest, 0], t.held[ring[RING] + oldest, 1]
-        draw_for(d, seed, src, channel, n, n + 1, held_seq)
+        if model[FIXED] < 0:
+            draw_for(d, seed, src, channel, n, n + 1, held_seq)
         carry(d, seed, now, src, channel, n, held_seq, held_slot, 0)
 
 
