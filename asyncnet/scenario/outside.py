@@ -154,7 +154,9 @@ def _by_name(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
-            raise ScenarioError(name, "", f"no module of that name can be imported; a file is named with its path and ends in .py, such as ./my_rule.py") from None
+            raise ScenarioError(
+                name, "", "no module of that name can be imported; a file is named with its path and ends in .py, such as ./my_rule.py"
+            ) from None
         raise ScenarioError(name, "", in_a_line(error)) from None
     except (Exception, SystemExit) as error:  # whatever somebody's module raises
         raise ScenarioError(name, "", f"{type(error).__name__}: {in_a_line(error)}") from None
