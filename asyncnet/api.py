@@ -18,7 +18,7 @@ from asyncnet.runs import provenance, snapshot, stored
 from asyncnet.runs.checkpoint import Checkpoint
 from asyncnet.runs.checkpoint import load as load_checkpoint
 from asyncnet.runs.record import Record, Reporter, begun
-from asyncnet.runs.result import Result, difference
+from asyncnet.runs.result import Check, Result, difference
 from asyncnet.runs.rundir import RunDirectory
 from asyncnet.scenario.mistakes import near
 from asyncnet.scenario.names import ConditionName, ScenarioName
@@ -109,6 +109,7 @@ def run(
     every: int = 1000,
     probe: str | Iterable[str] = (),
     loggers: str | Logger | Iterable[str | Logger] = (),
+    checks: Check | Iterable[Check] = (),
     progress: bool = False,
     **options: Any,
 ) -> Result:
@@ -119,7 +120,8 @@ def run(
     hear. `memory` is what the run may take, in GiB (None: a share of the machine's). `check_determinism` executes twice and fails if the second run ends in
     other bits; only simulated time has this property. Embedded, `on_progress` is called `every` so many decisions (or episodes, where the run's length is given
     in these) with what it may look at (live.py), and `probe` names numbers that are written down then ("actor.1.weight_norm"). `loggers` get every row of
-    progress: "tensorboard", "wandb", "csv" (in the run's directory), or objects such as Logger. `progress` shows how it is going, in a terminal or a notebook.
+    progress: "tensorboard", "wandb", "csv" (in the run's directory), or objects such as Logger. `checks` are functions of the result that return what is wrong
+    with it, a sentence or several; then the verdict is "fail". `progress` shows how it is going, in a terminal or a notebook.
     Raises ScenarioError for a bad scenario, before anything starts. An interrupt (or KeyboardInterrupt) ends the run early and still returns its result
     (record.stopped is "interrupted").
     """
@@ -127,7 +129,7 @@ def run(
         from asyncnet.console import reporter as suitable
 
         how: dict[str, Any] = {"seed": seed, "under": under, "out": out, "checkpoint": checkpoint, "record": record, "memory": memory}
-        how |= {"check_determinism": check_determinism, "on_progress": on_progress, "every": every, "probe": probe, "loggers": loggers}
+        how |= {"check_determinism": check_determinism, "on_progress": on_progress, "every": every, "probe": probe, "loggers": loggers, "checks": checks}
         with suitable() as live:
             return run(scenario, engine, reporter=live, **how, **options)
     made = scenario if isinstance(scenario, Scenario) else load(scenario, under)
@@ -139,7 +141,7 @@ def run(
     logging = made_of(loggers, kept=out is not None)
     if check_determinism and stored.time_of(engine, options) != "virtual":
         raise ScenarioError("--check-determinism", "", "real clocks do not repeat; a recording can be replayed (asyncnet replay)")
-    shown, probes = reporter or Quiet(), None
+    shown, probes, checking = reporter or Quiet(), None, [checks] if callable(checks) else list(checks)
     watched = dict(options)
     if on_progress is not None or probe:
         from asyncnet.runs.live import Probes, watch_of
@@ -155,7 +157,7 @@ def run(
         with closing(Logs(logging, made, None, trouble)) as logs:
             first = start(made, _Both(shown, None, logs), **watched)
             again = _again(made, start, options, first, shown) if check_determinism else None
-            result = Result(made, engine, first, again=again, trouble=trouble.values(), probes=probes.rows if probes else ())
+            result = Result(made, engine, first, again=again, trouble=trouble.values(), probes=probes.rows if probes else (), checks=checking)
             logs.end(result.summary)
             return result
     with (
@@ -165,7 +167,8 @@ def run(
         begun(shown, _title(made), kept.path)
         first = start(made, _Both(shown, kept, logs), kept=kept, **watched)
         again = _again(made, start, options, first, shown) if check_determinism else None
-        result = Result(made, engine, first, kept.path, again=again, trouble=kept.trouble.values(), probes=probes.rows if probes else ())
+        rows = probes.rows if probes else ()
+        result = Result(made, engine, first, kept.path, again=again, trouble=kept.trouble.values(), probes=rows, checks=checking)
         logs.end(result.summary)
         kept.finish(result)
         return result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,12 @@ from asyncnet.loop import ledger
 from asyncnet.runs.record import Record
 from asyncnet.runs.verdict import assess
 from asyncnet.scenario.faults import words
+from asyncnet.scenario.reading import several
 from asyncnet.scenario.schema import Scenario, changes
 from asyncnet.team.draw import plan
+from asyncnet.text import in_a_line
+
+Check = Callable[["Result"], str | Iterable[str] | None]  # what is wrong with a result, a sentence each
 
 
 class Result:
@@ -30,6 +34,7 @@ class Result:
         begun: int = 0,
         trouble: Collection[str] = (),
         probes: Sequence[dict[str, float]] = (),
+        checks: Iterable[Check] = (),
     ) -> None:
         """`again` is the record of a second execution, held to the first; `trouble` says what was not kept, at any time.
 
@@ -37,6 +42,8 @@ class Result:
         """
         self.scenario, self.engine, self.record, self.run_dir = scenario, engine, record, run_dir
         self.again, self.resumed, self.begun, self.trouble, self.probe_rows = again, resumed, begun, trouble, probes
+        self._said: list[tuple[str, bool]] = []  # a check may ask for the summary
+        self._said = [found for check in checks for found in _sentences(check, self)]
 
     def __repr__(self) -> str:
         score = self.record.score
@@ -56,7 +63,8 @@ class Result:
         fails, unknown = assess(self.scenario, self.record)
         if self.again is not None and (why := difference(self.scenario, self.record.digest, self.record.fields, self.again)):
             fails.append(f"not deterministic: {why}")
-        unknown += self.trouble
+        fails += [sentence for sentence, failed in self._said if not failed]
+        unknown += [*self.trouble, *(sentence for sentence, failed in self._said if failed)]
         return ("fail" if fails else "unknown" if unknown else "pass"), fails + unknown
 
     @property
@@ -92,6 +100,15 @@ class Result:
             **({"resumed": self.resumed} if self.resumed else {}),
             **({"measured": record.measured} if record.measured else {}),
         }
+
+
+def _sentences(check: Check, result: Result) -> Iterator[tuple[str, bool]]:
+    """What somebody's check says of a result, and whether that is only that it failed itself."""
+    name = getattr(check, "__name__", type(check).__name__)
+    try:
+        yield from ((f"{name}: {' '.join(str(sentence).split())[:200]}", False) for sentence in several(check(result) or ()))
+    except Exception as error:  # whatever somebody's function raises: the run is done, and is not to be lost
+        yield f"{name} could not check this: {type(error).__name__}: {in_a_line(error)}", True
 
 
 def _faults(scenario: Scenario, struck: Sequence[int]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from asyncnet.loop import ledger
+from asyncnet.runs.checks import kept
 from asyncnet.runs.record import Record
 from asyncnet.scenario.faults import words
 from asyncnet.scenario.schema import Scenario
@@ -29,7 +30,8 @@ def assess(scenario: Scenario, record: Record) -> tuple[list[str], list[str]]:
     absent += _faults(scenario, record)
     absent += _actions(record)
     absent += _learning(scenario, record)
-    return broken, absent
+    out_of_bounds, unknown = kept(scenario, record)
+    return broken + out_of_bounds, absent + unknown
 
 
 def _ending(record: Record) -> tuple[list[str], list[str]]:

@@ -47,7 +47,7 @@ class OfLinks(Fault):
     nodes: Names | None = Field(
         None, description="links between one of these nodes and one that is none of them; absent: all learning nodes, if some are drawn"
     )
-    fraction: Share | None = Field(None, description="the share of these nodes that are drawn")
+    fraction: Annotated[float, Field(gt=0.0, le=1.0)] | None = Field(None, description="the share of these nodes that are drawn, one at least")
     count: Count | None = Field(None, description="how many of these nodes are drawn")
     way: Literal["in", "out", "both"] = Field("both", description="whether links lead into these nodes, out of them, or both")
 

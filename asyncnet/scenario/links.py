@@ -33,8 +33,8 @@ class Lognormal(Model):
 
 class Normal(Model):
     kind: Literal["normal"]
-    mean: Ticks = Field(description="ticks, on average but for those below 0, which are 0")
-    sigma: Ticks = Field(description="ticks, their spread")
+    mean: Positive = Field(description="ticks, on average")
+    sigma: Ticks = Field(description="ticks, their spread; what would be less than 0 is 0")
 
 
 def _plain_delay(value: object) -> object:

@@ -36,12 +36,16 @@ ScenarioName = Literal[
     "tracking-idbd",
 ]
 ConditionName = Literal[
+    "bursty",
     "calm",
     "jittery-clocks",
+    "lan",
     "lossy",
     "slow-links",
+    "split-brain",
     "stale-reward",
     "straggler",
+    "wan",
 ]
 StudyName = Literal[
     "acrobot-map-tuned",
@@ -51,5 +55,6 @@ StudyName = Literal[
     "lunarlander-map-tuned",
     "pace",
     "pace-cartpole",
+    "shock",
     "units",
 ]

@@ -23,6 +23,7 @@ from asyncnet.rules.settings import LearnerSettings
 from asyncnet.scenario.checks import check_whole
 from asyncnet.scenario.clocks import Clock, OnArrival
 from asyncnet.scenario.faults import Faults
+from asyncnet.scenario.invariants import Checks
 from asyncnet.scenario.links import Links
 from asyncnet.scenario.mistakes import ScenarioError, first
 from asyncnet.scenario.model import Model, as_lists, as_tuples
@@ -53,6 +54,7 @@ class Scenario(Model):
     clocks: dict[str, Clock] = Field({"default": OnArrival(kind="on-arrival")}, description='when nodes act: of all ("default"), or of one by its name')
     links: Links = Field(Links(), description="what messages go through, channel by channel")
     faults: Faults = Field((), description="what goes wrong, where and when")
+    checks: Checks = Field(Checks(), description="what the figures of a run must come to for a pass")
     under: tuple[str, ...] = Field((), description="the conditions laid over it, for the record")
 
     def replace(self, changes: Mapping[str, Any] | None = None, /, **more: Any) -> Scenario:
@@ -102,7 +104,10 @@ class Scenario(Model):
     def data(self) -> dict[str, Any]:
         """The scenario as plain data: what a file would say, with every default written out."""
         data = as_lists(self.model_dump(exclude_none=True))
-        return data if self.faults else {key: value for key, value in data.items() if key != "faults"}  # scenarios have their fingerprints from before them
+        for key in ("faults", "checks"):  # a scenario without them has the fingerprint that it had before there were any
+            if getattr(self, key) == type(self).model_fields[key].default:
+                del data[key]
+        return data
 
     def toml(self) -> str:
         return tomli_w.dumps(self.data())

@@ -47,9 +47,9 @@ def drawn(scenario: Scenario, plan: Plan, number: int) -> np.ndarray:
     named = np.flatnonzero(inside)
     if fault.fraction is None and fault.count is None:
         return inside
-    count = round(fault.fraction * len(named)) if fault.count is None else fault.count
-    if not 0 < count <= len(named):
-        raise ScenarioError("", f"{key}.{'fraction' if fault.count is None else 'count'}", f"draws {count} of {len(named)} nodes")
+    count = max(1, round(fault.fraction * len(named))) if fault.count is None else fault.count
+    if count > len(named):
+        raise ScenarioError("", f"{key}.count", f"draws {count} of {len(named)} nodes")
     lots = [float(uniform_of(scenario.seed, CHOICE, number, plan.nodes[i].identity, 0)) for i in named.tolist()]
     inside = np.zeros(len(plan.nodes), dtype=np.bool_)
     inside[named[np.lexsort((named, lots))[:count]]] = True
