@@ -22,7 +22,7 @@ def _in_a_list(value: object) -> object:
 Names = Annotated[tuple[str, ...], BeforeValidator(_in_a_list, json_schema_input_type=str | tuple[str, ...]), Field(min_length=1, max_length=1000)]
 Alike = Annotated[float, Field(ge=0.0, le=0.999)]
 MOST = 256  # faults of a scenario
-OVERLAP = 64  # how many times a fault that comes at random may last as long as it is away on average
+OVERLAP = 8  # how many times a fault that comes at random may last as long as it is away on average
 
 
 class Fault(Model):
@@ -50,6 +50,12 @@ class OfLinks(Fault):
     fraction: Annotated[float, Field(gt=0.0, le=1.0)] | None = Field(None, description="the share of these nodes that are drawn, one at least")
     count: Count | None = Field(None, description="how many of these nodes are drawn")
     way: Literal["in", "out", "both"] = Field("both", description="whether links lead into these nodes, out of them, or both")
+
+    @property
+    def ends_all(self) -> bool:
+        """Whether nothing passes where it strikes, and it is not over when some time has passed."""
+        total = self.kind == "cut" or (self.kind in ("loss", "corrupt") and self.share == 1.0)
+        return total and self.stop is None and (self.lasting is None or (self.every is not None and self.lasting >= self.every))
 
 
 class Loss(OfLinks):

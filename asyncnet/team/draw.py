@@ -14,7 +14,7 @@ from asyncnet.nodes import dopamine, world
 from asyncnet.rules import CRITICS, RULES
 from asyncnet.scenario.mistakes import ScenarioError, near
 from asyncnet.team.lateness import archives
-from asyncnet.team.network import LARGEST, MOST_WEIGHTS, OBSERVATION, Layer, NodePlan, Plan, reach_of, within
+from asyncnet.team.network import CHANNEL, LARGEST, MOST_WEIGHTS, OBSERVATION, Layer, NodePlan, Plan, reach_of, within
 from asyncnet.team.ports import as_critic
 from asyncnet.team.targets import links_of
 
@@ -57,8 +57,11 @@ def _draw(scenario: Scenario) -> Plan:
         for node in learning:
             if not made.outgoing(node.index, ACTIVITY):
                 raise ScenarioError("", "network.reach", f"{scenario.network.reach} is too small: nobody hears {node.name}")
-    for number in range(len(scenario.faults)):
-        links_of(scenario, made, number)
+    for number, fault in enumerate(scenario.faults):
+        struck = links_of(scenario, made, number)
+        if scenario.task.world.waits and fault.ends_all and (made.links[struck, CHANNEL] == ACTIVITY).any():
+            why = "the world waits for an action, and activity is cut off for good; give stop, or every and lasting"
+            raise ScenarioError("", f"faults.{number}", why)
     made.archives = archives(scenario, made)
     return made
 

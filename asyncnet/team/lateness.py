@@ -85,8 +85,8 @@ def longest_fault(fault: AnyFault) -> float:
 
 
 def share_lost(fault: AnyFault) -> float:
-    """The share of the messages that a fault of links loses while it is on; of a cut none, for what it hides is not late."""
-    return fault.share if fault.kind in ("loss", "corrupt") else 0.0
+    """The share of the messages that a fault of links loses while it is on; where that is all of them none, for what never comes is not late."""
+    return fault.share if fault.kind in ("loss", "corrupt") and fault.share < 1.0 else 0.0
 
 
 def losses_in_a_row(loss: float) -> int:

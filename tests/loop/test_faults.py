@@ -331,3 +331,21 @@ def test_faults_are_the_same_in_simulated_time_that_actors_share():
     assert all(struck > 0 for struck in alone.struck)
     assert np.sum([result["struck"] for result in many.results], axis=0).tolist() == alone.struck.tolist()
     assert many.digest == alone.digest()
+
+
+WAITS = {"task": {"world": {"waits": True, "interval": 1.0}}}
+
+
+@pytest.mark.parametrize("more", [{}, {"decisions": [5, 9]}, {"every": 5.0, "lasting": 5.0}, {"start": 50.0}])
+@pytest.mark.parametrize("what", [{"kind": "cut"}, {"kind": "loss", "share": 1.0}])
+def test_a_world_that_waits_for_an_action_that_is_cut_off_for_good_is_refused(what, more):
+    with pytest.raises(ScenarioError, match="cut off for good"):
+        scenario(what | more | {"nodes": "actor.2"}, **WAITS)
+    assert ran(scenario(what | {"nodes": "actor.2", "start": 20.0, "stop": 60.0}, **WAITS)).stopped == "finished"
+    assert ran(scenario(what | more | {"channel": "reward"}, **WAITS)).stopped == "finished"
+
+
+def test_a_loss_of_all_for_a_time_asks_for_no_longer_archives_than_a_cut():
+    when = {"nodes": "actor.2", "start": 30.0, "stop": 60.0}
+    cut, loss = (plan(scenario({"kind": "cut", **when})), plan(scenario({"kind": "loss", "share": 1.0, **when})))
+    assert cut.archives == loss.archives

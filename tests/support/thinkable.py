@@ -10,7 +10,7 @@ def faults(names):
         st.just({}),
         st.fixed_dictionaries({"start": st.floats(0.0, 200.0), "stop": st.floats(201.0, 900.0)}),
         st.fixed_dictionaries({"every": st.floats(1.0, 100.0), "lasting": st.floats(0.5, 60.0), "stop": st.just(2000.0)}),
-        st.fixed_dictionaries({"poisson": st.floats(5.0, 100.0), "lasting": st.floats(0.5, 60.0), "stop": st.just(2000.0)}),
+        st.fixed_dictionaries({"poisson": st.floats(5.0, 100.0), "lasting": st.floats(0.5, 40.0), "stop": st.just(2000.0)}),
         st.fixed_dictionaries({"decisions": st.tuples(st.integers(0, 50), st.integers(51, 150)).map(list)}),
     )
     where = st.fixed_dictionaries(
