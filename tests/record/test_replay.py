@@ -5,7 +5,7 @@ from __future__ import annotations
 import gymnasium
 import numpy as np
 import pytest
-from hypothesis import given, reject
+from hypothesis import example, given, reject
 from hypothesis import strategies as st
 
 import asyncnet
@@ -38,8 +38,28 @@ def record(made, folder, name="0"):
     return lambda: (tape.finish(), writer.close())
 
 
+# Its tables are full in the middle of an event of several turns, of which the last is the one whose messages are lost.
+FULL_IN_AN_EVENT = {
+    "name": "any",
+    "seed": 0,
+    "tick": 1,
+    "task": {
+        "name": "multiplexer",
+        "k": 1,
+        "decisions": 40,
+        "streams": 1,
+        "world": {"waits": False, "interval": 1.0, "timeout": 15.0, "late": "grade-by-stamp"},
+    },
+    "network": {"hidden": [1, 1], "output": "bernoulli", "split": "layer", "ready": "auto", "timeout": 1},
+    "rule": {"name": "reinforce", "learning_rate": 0.02, "credit": "stamped", "lambda": 0.0},
+    "clocks": {"default": {"kind": "poisson", "period": 0.5}},
+    "links": {"default": [], "activity": [{"loss": 0.5, "delay": 2.0}], "reward": [], "feedback": []},
+}
+
+
 @THINK
 @given(scenarios(decisions=40), st.sampled_from(list(LOOPS)), st.floats(0.1, 0.9))
+@example(FULL_IN_AN_EVENT, "compiled", 0.5)
 def test_whatever_hypothesis_thinks_of_is_replayed_from_its_beginning_and_from_a_state(tmp_path_factory, data, loop, place):
     try:
         scenario = check(data, "test")

@@ -169,7 +169,8 @@ class CompiledLoop(Loop):
     def _make_room(self) -> None:
         self._write_tape()
         self._take(grown(self._tables, FEW))  # what all links hold from one tick to the next should find room, or this is soon due again
-        self._take_all_in()  # nobody need wait for a node's tick to have its messages out of the way
+        if not self._unfinished:  # a tape holds what an event has lost right behind it
+            self._take_all_in()  # nobody need wait for a node's tick to have its messages out of the way
         waiting = len(self._tables.queue) - int(self._tables.control[FREE_ITEMS])
         if int(self._tables.control[EVENTS]) + waiting > self.most_events and not self._unfinished:
             self._catch_up()
