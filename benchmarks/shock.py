@@ -7,7 +7,7 @@ cut         of its first 1,000, and of its last 2,000
 healed      of the first 1,000 afterwards, and of the run's last 2,000
 back        decisions from the heal to the end of the first thousand whose mean is within 0.02 of `before`; "-": none is
 
-Each with the standard error over seeds. Two processes; simulated time, so anybody gets the same figures.
+Each with the standard error over seeds. Two processes, most of an hour for five seeds; simulated time, so anybody gets the same figures.
 """
 
 from __future__ import annotations
