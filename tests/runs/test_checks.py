@@ -1,10 +1,12 @@
 """A run keeps to the figures that its scenario asks for, or does not pass; and so to what somebody's own functions say."""
 
 import json
+import typing
 
 import pytest
 
 import asyncnet
+from asyncnet.scenario.invariants import Figure
 from asyncnet.scenario.schema import ScenarioError, check
 from support.small import small
 
@@ -29,6 +31,10 @@ def test_shares_of_lost_messages_and_of_credits_without_a_sample_are_figures_too
     assert f"lost is {lost / sent:.4g}, at most 0.01 was asked for" in lossy.verdict()[1]
     short = small(rule={"archive": 1}, links={"reward": {"stale": 4}}, checks={"at_most": {"evicted": 0.0}})
     assert any(reason.startswith("evicted is") for reason in asyncnet.run(check(short, "small"), out=None).verdict()[1])
+
+
+def test_each_figure_that_may_be_bounded_is_one_of_a_summary_or_a_share():
+    assert set(typing.get_args(Figure)) - {"lost", "evicted"} <= ran().record.score.keys()
 
 
 def test_a_figure_that_a_run_does_not_have_leaves_it_unknown():
