@@ -172,7 +172,7 @@ def sleep_until(t, at):
         store(bell + 8 * SLEEPS, UNTIL_ITS_TICK)  # what comes is early enough at the next tick
         wait(system, bell, seen, min(left, LONGEST))
         store(bell + 8 * SLEEPS, AWAKE)
-    if left < LONGEST:
+    if left < LONGEST or load(bell) != control[p.HEARD]:
         return GO_ON
     control[p.HEARD] -= 1  # look at every ring next time, rung or not
     return AWAIT
