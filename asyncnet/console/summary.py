@@ -33,7 +33,7 @@ def ended(summary: dict[str, Any]) -> list[tuple[str, str]]:
         if "wire_p50_us" in row:
             shown.append((f"{channel} on the wire", f"p50 {row['wire_p50_us']:,.0f} us, p99 {row['wire_p99_us']:,.0f} us, beside any injected delay"))
     for row in summary.get("faults", []):
-        shown.append((row["fault"], "not known" if row["struck"] is None else f"struck {row['struck']:,} messages"))
+        shown.append((row["fault"], "not known" if row["struck"] is None else f"struck {row['struck']:,} times"))
     shown.append(("digest", summary["digest"][:16]))
     shown.append(("verdict", summary["verdict"] + "".join(f"; {reason}" for reason in summary["reasons"])))
     return shown

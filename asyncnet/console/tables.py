@@ -88,7 +88,8 @@ def show_explained(found: dict[str, Any], varied: str = "", console: Console | N
     ]
     show(console, ("channel", "from", "to", "links", "numbers", "conditions"), links, right=("links", "numbers"))
     for row in found.get("faults", []):
-        console.print(text(f"fault: {row['fault']}: {row['links']:,} link{'s' * (row['links'] != 1)}"))
+        counts = [f"{row[kind]:,} {kind[:-1]}{'s' * (row[kind] != 1)}" for kind in ("nodes", "links") if row.get(kind)]
+        console.print(text(f"fault: {row['fault']}: {', '.join(counts)}"))
     world = found["world"]
     after = f"; an action comes {_ticks(world['action_after'])} after its observation" if world["action_after"] else ""
     console.print()

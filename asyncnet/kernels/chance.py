@@ -15,7 +15,7 @@ seed is the key; the counter holds (a, b, n mod 2^32, n div 2^32 + 2^24 purpose)
     RESAMPLE         unit            stream          stamp * 4096 + how many times before
     FATE             source node     target node     ((message * 8 + channel) * 1024 + fault) * 64 + try
     AS_BEFORE        source node     target node     (message * 8 + channel) * 1024 + fault
-    BEGINS           fault           event           slot
+    BEGINS           node, or 0      fault * 16 + event  slot
     CHOICE           fault           node            0
 
 A unit's identity is (layer, index), and a node's is that of its first unit, whichever node hosts it: cutting a layer into nodes changes no sample.

@@ -7,8 +7,11 @@
     late         delay + value with probability p, so that later messages overtake it
     cut          the message is lost, however reliable the link
     held         it waits until the condition is over
+    away         it is lost if it would come while the condition is on: nobody is there
+    waits        if it would come while the condition is on it comes when that is over
 
-Conditions compose: delays add up, one loss is enough. Each is on at some times only, if so asked (when.py): the time is the sender's. Each draw belongs to
+Conditions compose: delays add up, one loss is enough. Each is on at some times only, if so asked (when.py): the time is the sender's, of the last two kinds,
+which stand last, the one at which the message would come; their first number says whether the hearer has times of its own. Each draw belongs to
 (source, target, channel, number of the message, condition), so a message's outcome is the same wherever and whenever it is drawn. Nodes never see conditions.
 
 A condition's draws may be alike from message to message: with the chance `alike` a message of a link has the draw of the one before it. Then draws k messages
@@ -22,7 +25,7 @@ from asyncnet.kernels.chance import AS_BEFORE, FATE, HOP, normal, uniform
 from asyncnet.kernels.kernel import entry, inlined, kernel, row_at, view
 from asyncnet.loop import when
 
-LOSS, CONSTANT, UNIFORM, EXPONENTIAL, LOGNORMAL, NORMAL, LATE, CUT, HELD = range(9)
+LOSS, CONSTANT, UNIFORM, EXPONENTIAL, LOGNORMAL, NORMAL, LATE, CUT, HELD, AWAY, WAITS = range(11)
 # Columns of a condition: its kind and two numbers; the fault that it is of, or -1 for one that the scenario's links have; what `alike` is; and when it is on.
 KIND, A, B, FAULT, ALIKE, WHEN = range(6)
 COLUMNS = WHEN + when.COLUMNS
@@ -89,16 +92,37 @@ def draw(conditions, seed, src, dst, channel, seq, lots):
 
 
 @kernel
+def received(conditions, seed, dst, now, delay, struck):
+    """(delay, copies) of a message that would come after `delay`, by what its hearer is doing then."""
+    on = True
+    while on:  # having waited for one thing it may come while there is another
+        on = False
+        for i in range(conditions.shape[0]):
+            condition = row_at(conditions, i)
+            times, fault = view(condition, WHEN, (when.COLUMNS,)), np.int64(condition[FAULT])
+            who = dst if condition[A] == 1.0 else 0
+            if condition[KIND] >= AWAY and when.on(times, seed, fault, who, now + delay, 0):
+                struck[fault] += 1
+                if condition[KIND] == AWAY:
+                    return delay, 0
+                delay = when.over(times, seed, fault, who, now + delay, 0) - now
+                on = True
+    return delay, 1
+
+
+@kernel
 def decide(conditions, lots, n, seed, src, dst, channel, seq, number, stamp, now, retry, struck):
     """`outcome` for the n-th of the messages that were drawn for together."""
     delay = 0.0
     copies = 1
     for i in range(conditions.shape[0]):
         condition = row_at(conditions, i)
+        if condition[KIND] >= AWAY:
+            break
         code, a, b, fault = condition[KIND], condition[A], condition[B], np.int64(condition[FAULT])
         times, as_drawn, lot = view(condition, WHEN, (when.COLUMNS,)), seq, lots[i, n]
         if fault >= 0:
-            if not when.on(times, seed, fault, now, stamp):
+            if not when.on(times, seed, fault, 0, now, stamp):
                 continue
             if condition[ALIKE] > 0.0:
                 as_drawn = drawn_as(condition, seed, src, dst, channel, number)
@@ -112,7 +136,7 @@ def decide(conditions, lots, n, seed, src, dst, channel, seq, number, stamp, now
                 if retry < 0:
                     break
                 delay += retry
-                still = fault < 0 or when.on(times, seed, fault, now + np.int64(np.round(delay)), stamp)
+                still = fault < 0 or when.on(times, seed, fault, 0, now + np.int64(np.round(delay)), stamp)
                 lost = tries < TRIES and still and fate(seed, fault, i, src, dst, channel, seq, tries) < a
             if tries == TRIES or (tries > 0 and retry < 0):
                 copies = 0
@@ -134,17 +158,20 @@ def decide(conditions, lots, n, seed, src, dst, channel, seq, number, stamp, now
         elif code == CUT:
             copies = 0
         else:
-            delay = max(delay, np.float64(when.over(times, seed, fault, now, stamp) - now))
+            delay = max(delay, np.float64(when.over(times, seed, fault, 0, now, stamp) - now))
         if hit and fault >= 0:
             struck[fault] += 1
-    return np.int64(np.round(delay)), copies
+    took = np.int64(np.round(delay))
+    if copies > 0 and conditions.shape[0] > 0 and conditions[conditions.shape[0] - 1, KIND] >= AWAY:
+        took, copies = received(conditions, seed, dst, now, took, struck)
+    return took, copies
 
 
 @entry
 def outcome(conditions, seed, src, dst, channel, seq, number, stamp, now, retry, struck):
     """(delay in microseconds, copies) of a message, sent at `now`, that has `seq` among those of its sender's channel and `number` among those of its link.
 
-    conditions (n, COLUMNS); retry < 0: the link is not reliable; `struck` counts, fault by fault, the messages that it did something to.
+    conditions (n, COLUMNS); retry < 0: the link is not reliable; `struck` counts, fault by fault, what it did something to.
     """
     lots = np.empty((conditions.shape[0], 1))
     draw(conditions, seed, src, np.full(1, dst, np.int64), channel, seq, lots)

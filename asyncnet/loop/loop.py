@@ -9,6 +9,7 @@ takes what is built here and also hosts a part of a team, joined to the others b
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from asyncnet.kernels.plain import as_python
-from asyncnet.loop import clock, ledger, underway
+from asyncnet.loop import clock, ledger, mishaps, underway, when
 from asyncnet.loop.compiled.agenda import who
 from asyncnet.loop.link import COLUMNS, outcome
 from asyncnet.loop.message import CHANNEL_NAMES, TICK, TURN, Message
@@ -29,7 +30,7 @@ from asyncnet.runs.memory import most_events
 from asyncnet.scenario.schema import Scenario
 from asyncnet.tasks.parts import TaskFailed
 from asyncnet.team.build import build, clock_of
-from asyncnet.team.conditions import LinkModel, models_of
+from asyncnet.team.conditions import LinkModel, mishaps_of, models_of
 from asyncnet.team.draw import plan
 from asyncnet.team.network import DST, PORT, Plan
 
@@ -55,7 +56,8 @@ class Loop:
         self.score = self.nodes[0].score if 0 in self.nodes else None
         self.clocks = {i: clock_of(scenario, self.plan.nodes[i]) for i in sorted(self.nodes) if i}
         self.models = models_of(scenario, self.plan)
-        self.struck = np.zeros(len(scenario.faults), dtype=np.int64)  # messages that each fault has done something to
+        self.struck = np.zeros(len(scenario.faults), dtype=np.int64)  # how often each fault has done something: to messages, ticks, nodes
+        self.mishaps = {i: Mishaps(self.nodes[i], rows) for i, rows in mishaps_of(scenario, self.plan).items() if i in self.nodes}
         # By node: ticks that it took and that it missed, and the number of its last message on each channel.
         self.ticks, self.skipped = np.zeros((2, len(self.plan.nodes)), dtype=np.int64)
         self.sequence = np.zeros((len(self.plan.nodes), TICK), dtype=np.int64)
@@ -132,6 +134,8 @@ class Loop:
                 continue
             at, kind, dst, src, seq, stamp, payload, port = heappop(agenda)
             node = nodes[dst]
+            if dst in self.mishaps and self._passed_over(at, kind, dst, src, seq, stamp, payload, port):
+                continue
             if self.tape is not None:
                 self._note(now, kind, dst, src, seq)
             if kind == TICK:
@@ -148,6 +152,21 @@ class Loop:
                 self._give_up()
             if node.flags & LOOK:
                 self._look(progress)
+
+    def _passed_over(self, at: int, kind: int, dst: int, src: int, seq: int, stamp: int, payload: np.ndarray | None, port: int) -> bool:
+        """Whether what befalls its node keeps an event from being heard; else the node is brought up to date."""
+        until = self.mishaps[dst].passes_over(self.seed, dst in self.clocks and self.clocks[dst][0] != clock.ON_ARRIVAL, kind, seq, self.now, self.struck)
+        if until == 0:
+            self.mishaps[dst].bring_up(self.seed, self.now, self.struck)
+        elif kind == TICK:
+            self._next_tick(self.nodes[dst], dst, at, self.now, missed=True)
+        elif until > 0:
+            heappush(self.agenda, (until, kind, dst, src, seq, stamp, payload, port))
+        else:
+            self.books.came[self.plan.incoming(dst, kind).start + port] += 1
+            if self.tape is not None:
+                self._note(self.now, kind, dst, src, seq)
+        return until != 0
 
     def _pause(self, at: int) -> None:
         self.paused, self.now = True, at
@@ -197,16 +216,20 @@ class Loop:
         """Make `run` return before its next event; may be called from another thread."""
         self.stopped = self.stopped or why
 
-    def _next_tick(self, node: Node, index: int, at: int, now: int) -> None:
-        self.ticks[index] += 1
-        k = int(self.ticks[index] + self.skipped[index])
-        due = int(clock.next_tick(self.clocks[index], self.seed, node.identity, k, at))
-        if due <= now:  # wall time only: ticks that have passed are skipped, not made up for, and counted
-            missed = 0
-            while due <= now:
-                missed += 1
-                due = int(clock.next_tick(self.clocks[index], self.seed, node.identity, k + missed, due))
-            self.skipped[index] += missed
+    def _next_tick(self, node: Node, index: int, at: int, now: int, *, missed: bool = False) -> None:
+        self.ticks[index] += not missed
+        befalls = self.mishaps.get(index)
+        if befalls is not None:
+            befalls.record[mishaps.MISSED] += missed
+        while True:
+            k = int(self.ticks[index] + self.skipped[index]) + (0 if befalls is None else int(befalls.record[mishaps.MISSED]))
+            due = int(clock.next_tick(self.clocks[index], self.seed, node.identity, k, at))
+            if befalls is not None:
+                due = befalls.due(self.seed, at, due, self.struck)
+            if due > now:
+                break
+            self.skipped[index] += 1  # wall time only: ticks that have passed are skipped, not made up for, and counted
+            at = due
         heappush(self.agenda, (due, TICK, index, index, k, 0, None, 0))
 
     def _send(self, src: int, message: Message, now: int) -> None:
@@ -257,6 +280,44 @@ class Loop:
     def digest(self) -> str:
         """A hash over every hosted node's state, in the order of their numbers; equal exactly when two runs ended in the same bits."""
         return digest({i: node.digested for i, node in self.nodes.items()})
+
+
+class Mishaps:
+    """What befalls a node (mishaps.py): its rows, what is kept of it, and a copy of its state for each crash."""
+
+    __slots__ = ("_node", "kept", "record", "rows")
+
+    def __init__(self, node: Node, rows: np.ndarray) -> None:
+        self._node, self.rows = node, rows
+        first, last, _ = node.places["counts"]
+        self.record = np.array([-1.0, 0.0, first, last, 0.0, 0.0, len(rows)])
+        self.kept = np.tile(node.state, int((rows[:, mishaps.KIND] == mishaps.CRASH).sum()))
+
+    def move_to(self, numbers: np.ndarray, first: int) -> None:
+        """Live in this array from now on, the record from `first` on and the copies where that says."""
+        self.record = numbers[first : first + mishaps.RECORD]
+        kept = int(self.record[mishaps.KEPT])
+        self.kept = numbers[kept : kept + self.kept.size]
+
+    def passes_over(self, seed: int, ticks: bool, kind: int, seq: int, now: int, struck: np.ndarray) -> int:
+        """What becomes of an event that comes to the node."""
+        return int(mishaps.passes_over(self.rows, seed, self._node.identity, ticks, kind, seq, now, struck))
+
+    def due(self, seed: int, at: int, then: int, struck: np.ndarray) -> int:
+        """When the tick after the one at `at` is due, which would be due at `then`."""
+        return int(mishaps.due(self.rows, seed, self._node.identity, at, then, struck))
+
+    def longest(self, ticks: int) -> int:
+        """Microseconds that a tick may at most be away which without it is at most so far."""
+        slow, shifts = (self.rows[self.rows[:, mishaps.KIND] == kind] for kind in (mishaps.SLOW, mishaps.SHIFT))
+        longest = ticks * float(np.maximum(slow[:, mishaps.VALUE], 1.0).prod()) + len(slow)
+        every = shifts[:, mishaps.WHEN + when.EVERY]
+        comes = when.MOST * (2.0 + longest / np.where(every > 0.0, every, math.inf))
+        return math.ceil(min(longest + float((shifts[:, mishaps.VALUE] * comes).sum()), NEVER // 2))
+
+    def bring_up(self, seed: int, now: int, struck: np.ndarray) -> None:
+        """Bring the node up to `now`."""
+        mishaps.bring_up(self.record, self.rows, seed, self._node.identity, self._node.state, self.kept, now, struck)
 
 
 def digest(states: dict[int, np.ndarray]) -> str:

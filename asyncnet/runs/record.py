@@ -60,7 +60,7 @@ class Record:
     links: dict[str, dict[str, Any]]  # channel -> ledger, measured delay
     ledger: np.ndarray  # (columns, links) of ledger.py; (columns, 0) if nothing is known of the messages
     fields: dict[str, str]  # node name -> a digest of each field of its state (recorder.digest_of), in hexadecimal
-    struck: list[int] = field(default_factory=list)  # how many messages each fault of the scenario has done something to; [] if that is not known
+    struck: list[int] = field(default_factory=list)  # how often each fault of the scenario has done something; [] if that is not known
     lengths: list[int] = field(default_factory=list)  # decisions that each episode took
     ends: list[int] = field(default_factory=list)  # after how many decisions of the run it ended
     rewards: list[tuple[int, float]] = field(default_factory=list)  # metrics.Score.binned

@@ -15,6 +15,7 @@ import numpy as np
 from asyncnet.loop import ledger, underway
 from asyncnet.loop.loop import Loop
 from asyncnet.loop.message import TICK, Message
+from asyncnet.loop.mishaps import MISSED, SEEN
 from asyncnet.loop.timekeeper import Virtual
 from asyncnet.loop.underway import AT, UnderWay
 from asyncnet.nodes.world import DECISIONS
@@ -34,6 +35,9 @@ def take(loop: Loop) -> Checkpoint:
     arrays["ledger"] = loop.books.table()
     if loop.struck.size:
         arrays["struck"] = loop.struck.copy()
+    if loop.mishaps:
+        arrays["mishaps"] = np.array([[i, *made.record[[SEEN, MISSED]]] for i, made in loop.mishaps.items()], dtype=np.int64)
+        arrays |= {f"kept/{loop.nodes[i].name}": made.kept.copy() for i, made in loop.mishaps.items()}
     arrays["agenda"], arrays["agenda/values"] = loop.under_way()
     held = [(link, seq, message.stamp, message.payload) for link in sorted(loop.held) for seq, message in loop.held[link]]
     arrays["held"] = np.array([[link, seq, stamp, sent.size] for link, seq, stamp, sent in held], dtype=np.int64).reshape(-1, _HELD)
@@ -63,8 +67,8 @@ def merge(parts: Iterable[Checkpoint]) -> Checkpoint:
 
 def part(whole: Checkpoint, plan: Plan, mine: Iterable[int]) -> Checkpoint:
     """The same without the states of other nodes than `mine`."""
-    names = {f"node/{plan.nodes[i].name}" for i in mine}
-    return whole._replace(arrays={name: array for name, array in whole.arrays.items() if name in names or not name.startswith("node/")})
+    names = {f"{kind}/{plan.nodes[i].name}" for i in mine for kind in ("node", "kept")}
+    return whole._replace(arrays={name: array for name, array in whole.arrays.items() if name in names or not name.startswith(("node/", "kept/"))})
 
 
 def balanced(whole: Checkpoint, plan: Plan) -> Checkpoint:
@@ -105,6 +109,10 @@ def put(loop: Loop, whole: Checkpoint, *, at_once: bool = False) -> None:
     loop.books.restore(table)
     if loop.struck.size and 0 in loop.nodes:  # what was counted before is one loop's to tell
         loop.struck[:] = arrays["struck"]
+    for i, seen, missed in arrays["mishaps"].tolist() if loop.mishaps else ():
+        if i in loop.mishaps:
+            loop.mishaps[i].record[[SEEN, MISSED]] = seen, missed
+            loop.mishaps[i].kept[:] = arrays[f"kept/{loop.nodes[i].name}"]
     loop.now = whole.about["now"]
     if isinstance(loop.keeper, Virtual):
         loop.keeper.now = loop.now

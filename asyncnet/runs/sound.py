@@ -84,6 +84,8 @@ class _Check:
         self._within("ledger", self._array("ledger", np.int64, len(ledger.COLUMNS), len(self.plan.links)), 0, MOST_COUNTED)
         if self.loop.struck.size:
             self._within("struck", self._array("struck", np.int64, self.loop.struck.size), 0, MOST_COUNTED)
+        if self.loop.mishaps:
+            self._mishaps(self._array("mishaps", np.int64, None, 3))
         self._agenda(self._array("agenda", np.int64, None, 8))
         self._held(self._array("held", np.int64, None, 4))
 
@@ -123,9 +125,24 @@ class _Check:
         ends = np.concatenate((episodes[1], view["episode_log"][1 : 2 * int(view["return_count"][0]) : 2]))
         self._demand((np.diff(ends) >= 0).all() and (ends <= view["counts"][world.DECISIONS]).all(), "score/episodes", "episodes that ended in no order")
 
+    def _mishaps(self, rows: np.ndarray) -> None:
+        """Of each node that anything befalls when it was last brought up to date, ticks that it missed, and copies of its state."""
+        named = rows[:, 0]
+        self._demand(np.isin([*self.loop.mishaps], named).all() and len(np.unique(named)) == len(named), "mishaps", "a row for each node is needed")
+        self._within("mishaps", rows[:, 1], -1, self.now, "a time")
+        self._within("mishaps", rows[:, 2], 0, MOST, "ticks")
+        for i, made in self.loop.mishaps.items():
+            node = self.loop.nodes[i]
+            copies = self._array(f"kept/{node.name}", np.float64, made.kept.size)
+            for copy in copies.reshape(-1, node.state.size):
+                self._state(node, f"kept/{node.name}", copy)
+
     def _node(self, node: Node) -> None:
         name = f"node/{node.name}"
-        state, limits = self._array(name, np.float64, node.state.size), self._limits_of(node)
+        self._state(node, name, self._array(name, np.float64, node.state.size))
+
+    def _state(self, node: Node, name: str, state: np.ndarray) -> None:
+        limits = self._limits_of(node)
         held = state[limits.whole]
         right = (held >= limits.low) & (held <= limits.high) & (held == np.floor(held))
         if not right.all():
@@ -197,7 +214,9 @@ class _Check:
         for i, row in self.loop.clocks.items():
             ticks = rows[(rows[:, KIND] == TICK) & (rows[:, TO] == i), AT]
             self._demand(len(ticks) == (row[0] != clock.ON_ARRIVAL), "agenda", f"{len(ticks)} ticks of {self.plan.nodes[i].name}")
-            self._within("agenda", ticks, 0, self.now + clock.longest(row), f"a tick of {self.plan.nodes[i].name}")
+            befalls = self.loop.mishaps.get(i)
+            longest = clock.longest(row) if befalls is None else befalls.longest(clock.longest(row))
+            self._within("agenda", ticks, 0, self.now + longest, f"a tick of {self.plan.nodes[i].name}")
         if 0 in self.loop.nodes:
             node, turns = self.loop.nodes[0], rows[(rows[:, KIND] == TURN) & (rows[:, TO] == 0)]
             state = self.whole.arrays[f"node/{node.name}"]

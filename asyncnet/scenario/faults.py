@@ -1,13 +1,13 @@
 """What goes wrong, where and when, as a scenario says it. Times are in ticks.
 
-A fault of links says which by what they carry (`channel`), by their ends (`from`, `to`), or by nodes they lead out of or into (`nodes`, of which `fraction` or
-`count` says how many are drawn): all that is said must be so, and what is not said may be anything. Nodes are named one by one (actor.1.3), by layer (actor.1),
-or by what they are (actor, critic, world, dopamine).
+A fault of nodes says which (`nodes`, of which `fraction` or `count` says how many are drawn). A fault of links says which by what they carry (`channel`), by
+their ends (`from`, `to`), or by nodes they lead out of or into: all that is said must be so, and what is not said may be anything. Nodes are named one by one
+(actor.1.3), by layer (actor.1), or by what they are (actor, critic, world, dopamine).
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -26,16 +26,21 @@ OVERLAP = 8  # how many times a fault that comes at random may last as long as i
 
 
 class Fault(Model):
-    """When a fault is on: always, or what is said of it, all together."""
+    """When a fault is on: always, or what is said of it, all together. And which nodes it is about."""
 
     start: Ticks = Field(0.0, description="when it begins, in ticks")
     stop: Ticks | None = Field(None, description="when it is over, in ticks; absent: never")
     every: Positive | None = Field(None, description="it comes again so many ticks after it came")
     poisson: Positive | None = Field(None, description="it comes at random, so many ticks apart on average")
     lasting: Positive | None = Field(None, description="for how many ticks it stays each time (every, poisson)")
-    decisions: tuple[Annotated[int, Field(ge=0)], Count] | None = Field(
-        None, description="only for messages that belong to decisions from the first to before the second"
-    )
+    nodes: Names | None = Field(None, description="nodes that it is about: by name, by layer, or actor, critic, world, dopamine; absent: all learning nodes")
+    fraction: Annotated[float, Field(gt=0.0, le=1.0)] | None = Field(None, description="the share of these nodes that are drawn, one at least")
+    count: Count | None = Field(None, description="how many of these nodes are drawn")
+
+    @property
+    def for_good(self) -> bool:
+        """Whether it is never over, once some time has passed."""
+        return self.stop is None and (self.lasting is None or (self.every is not None and self.lasting >= self.every))
 
 
 class OfLinks(Fault):
@@ -47,15 +52,21 @@ class OfLinks(Fault):
     nodes: Names | None = Field(
         None, description="links between one of these nodes and one that is none of them; absent: all learning nodes, if some are drawn"
     )
-    fraction: Annotated[float, Field(gt=0.0, le=1.0)] | None = Field(None, description="the share of these nodes that are drawn, one at least")
-    count: Count | None = Field(None, description="how many of these nodes are drawn")
     way: Literal["in", "out", "both"] = Field("both", description="whether links lead into these nodes, out of them, or both")
+    decisions: tuple[Annotated[int, Field(ge=0)], Count] | None = Field(
+        None, description="only for messages that belong to decisions from the first to before the second"
+    )
+
+    own: ClassVar[bool] = False  # all links have it at the same times
+
+    def touches(self, channel: str) -> bool:
+        """Whether messages of that channel may be lost or late by it."""
+        return self.channel in (None, channel)
 
     @property
     def ends_all(self) -> bool:
         """Whether nothing passes where it strikes, and it is not over when some time has passed."""
-        total = self.kind == "cut" or (self.kind in ("loss", "corrupt") and self.share == 1.0)
-        return total and self.stop is None and (self.lasting is None or (self.every is not None and self.lasting >= self.every))
+        return self.for_good and (self.kind == "cut" or (self.kind in ("loss", "corrupt") and self.share == 1.0))
 
 
 class Loss(OfLinks):
@@ -95,16 +106,69 @@ class Hold(OfLinks):
     kind: Literal["hold"]
 
 
-AnyFault = Annotated[Loss | Corrupt | Delayed | Reorder | Cut | Hold, Field(discriminator="kind")]
+class OfNodes(Fault):
+    """What happens to nodes."""
+
+    channel: ClassVar[None] = None
+    decisions: ClassVar[None] = None
+    together: bool = Field(False, description="whether all of these nodes have it at the same times; else with every or poisson each at its own")
+
+    def touches(self, channel: str) -> bool:
+        """Whether messages of that channel may be lost or late by it."""
+        return self.kind in ("crash", "pause")
+
+    @property
+    def own(self) -> bool:
+        """Whether each node has it at times of its own."""
+        return not self.together
+
+    @property
+    def ends_all(self) -> bool:
+        """Whether nothing is heard where it strikes, and it is not over when some time has passed."""
+        return self.for_good and self.kind == "crash"
+
+
+class Crash(OfNodes):
+    kind: Literal["crash"]
+    snapshot: Positive | None = Field(
+        None, description="the node comes back as it was when the time was last a multiple of so many ticks; absent: as it was in the beginning"
+    )
+
+
+class Pause(OfNodes):
+    kind: Literal["pause"]
+
+
+class Slow(OfNodes):
+    kind: Literal["slow"]
+    by: Annotated[float, Field(gt=0.0, le=1e6)] = Field(description="ticks of the node are so many times as far apart; below 1: it is fast")
+
+
+class Skip(OfNodes):
+    kind: Literal["skip"]
+    share: Share = Field(description="of the node's ticks, which it misses")
+
+
+class Shift(OfNodes):
+    kind: Literal["shift"]
+    by: Positive = Field(description="ticks by which its next tick comes later, and so all after it")
+
+
+AnyFault = Annotated[Loss | Corrupt | Delayed | Reorder | Cut | Hold | Crash | Pause | Slow | Skip | Shift, Field(discriminator="kind")]
 Faults = Annotated[tuple[AnyFault, ...], Field(max_length=MOST)]
 
 
 def words(fault: AnyFault) -> str:
     """A fault in a few words."""
     said = [fault.kind, f"of {fault.channel}" if fault.channel else ""]
-    if fault.kind in ("loss", "corrupt", "reorder"):
+    if fault.kind in ("loss", "corrupt", "reorder", "skip"):
         said.append(f"{fault.share:.3g}")
-    said += [f"{word} {' '.join(names)}" for word, names in (("from", fault.senders), ("to", fault.hearers), ("at", fault.nodes)) if names]
+    if fault.kind in ("slow", "shift"):
+        said.append(f"by {fault.by:g}")
+    if isinstance(fault, OfNodes):
+        said.append(f"of {' '.join(fault.nodes or ('all that learn',))}")
+    else:
+        said += [f"{word} {' '.join(names)}" for word, names in (("from", fault.senders), ("to", fault.hearers), ("at", fault.nodes)) if names]
     drawn = f"{fault.fraction:.3g} of them" if fault.fraction is not None else f"{fault.count} of them" if fault.count is not None else ""
     again = f"every {fault.every:g}" if fault.every else f"every {fault.poisson:g} at random" if fault.poisson else ""
     span = f"from {fault.start:g}" if fault.start else ""

@@ -114,7 +114,7 @@ class Scenario(Model):
 
     def repeats(self) -> bool:
         """Whether it can matter that activity is said again."""
-        return self.links.repeats() or any(fault.channel in (None, "activity") for fault in self.faults)
+        return self.links.repeats() or any(fault.touches("activity") for fault in self.faults)
 
     def fingerprint(self) -> str:
         """SHA-256 of its data, for whatever belongs to this scenario and to no other."""

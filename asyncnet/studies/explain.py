@@ -17,7 +17,7 @@ from asyncnet.loop.timekeeper import Virtual
 from asyncnet.machines.hearing import LEARNED, SAMPLED
 from asyncnet.nodes.node import Node
 from asyncnet.nodes.world import ON_TIME
-from asyncnet.scenario.faults import words
+from asyncnet.scenario.faults import OfNodes, words
 from asyncnet.scenario.schema import Scenario
 from asyncnet.studies.study import Study, cells
 from asyncnet.team import network
@@ -25,7 +25,7 @@ from asyncnet.team.draw import plan
 from asyncnet.team.lateness import archives, clock_of
 from asyncnet.team.network import Plan
 from asyncnet.team.prospects import prospects
-from asyncnet.team.targets import links_of
+from asyncnet.team.targets import drawn, links_of
 
 DECISIONS = 300  # that a brief run takes
 
@@ -82,8 +82,12 @@ def _links(scenario: Scenario, team: Plan) -> list[dict[str, Any]]:
 
 
 def _faults(scenario: Scenario, team: Plan) -> list[dict[str, Any]]:
-    """Each fault in words, and how many links it strikes."""
-    return [{"fault": words(fault), "links": int(links_of(scenario, team, number).sum())} for number, fault in enumerate(scenario.faults)]
+    """Each fault in words, and how many links it strikes; one of nodes also how many of these."""
+    found = []
+    for number, fault in enumerate(scenario.faults):
+        nodes = {"nodes": int(drawn(scenario, team, number).sum())} if isinstance(fault, OfNodes) else {}
+        found.append({"fault": words(fault), **nodes, "links": int(links_of(scenario, team, number).sum())})
+    return found
 
 
 def conditions(scenario: Scenario, channel: str) -> list[str]:

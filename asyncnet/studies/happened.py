@@ -80,11 +80,11 @@ def firings(case: Case, ways: Mapping[tuple[str, str], Transit]) -> list[Firing]
 
 
 def _faults(scenario: Scenario, case: Case) -> list[Firing]:
-    """The scenario's faults, and how many messages each has done something to."""
+    """The scenario's faults, and how often each has done something."""
     out = []
     for number, fault in enumerate(scenario.faults):
         counts = [run.summary["faults"][number]["struck"] if "faults" in run.summary else None for run in case.runs]
-        struck = "not known" if None in counts else f"{sum(counts):,} messages"
+        struck = "not known" if None in counts else f"{sum(counts):,} times"
         out.append(Firing(fault.channel or "any channel", f"{words_of(fault)} (faults.{number})", struck, None, None))
     return out
 

@@ -1,4 +1,5 @@
-"""What each link of a team does to messages: the conditions of its channel (scenario/links.py), and the faults that strike it (scenario/faults.py).
+"""What each link of a team does to messages: the conditions of its channel (scenario/links.py), and the faults that strike it (scenario/faults.py); and what
+befalls its nodes.
 
 There is a model for each different set of these, and each link has one of them: what it costs in memory does not grow with the links.
 """
@@ -9,12 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from asyncnet.loop import when
-from asyncnet.loop.link import COLUMNS, CONSTANT, CUT, EXPONENTIAL, HELD, LATE, LOGNORMAL, LOSS, NORMAL, UNIFORM, row
+from asyncnet.loop import mishaps, when
+from asyncnet.loop.link import AWAY, COLUMNS, CONSTANT, CUT, EXPONENTIAL, HELD, KIND, LATE, LOGNORMAL, LOSS, NORMAL, UNIFORM, WAITS, row
 from asyncnet.loop.message import CHANNEL_NAMES
 from asyncnet.team.lateness import least_delay
 from asyncnet.team.network import CHANNEL, Plan
-from asyncnet.team.targets import links_of
+from asyncnet.team.targets import drawn, links_of
 
 if TYPE_CHECKING:
     from asyncnet.scenario.faults import AnyFault
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from asyncnet.scenario.schema import Scenario
 
 _DELAYS = {"constant": CONSTANT, "uniform": UNIFORM, "exponential": EXPONENTIAL, "lognormal": LOGNORMAL, "normal": NORMAL}
+
+_TOTAL = {"cut": CUT, "hold": HELD, "crash": AWAY, "pause": WAITS}
+_MISHAPS = {"crash": mishaps.CRASH, "pause": mishaps.PAUSE, "slow": mishaps.SLOW, "skip": mishaps.SKIP, "shift": mishaps.SHIFT}
 
 
 class LinkModel(NamedTuple):
@@ -37,7 +41,7 @@ class LinkModel(NamedTuple):
     @property
     def fixed(self) -> int:
         """The time that every message takes if it is always the same, and none is lost; else -1."""
-        return self.least if not self.faults and (self.conditions[:, 0] == CONSTANT).all() else -1
+        return self.least if not self.faults and (self.conditions[:, KIND] == CONSTANT).all() else -1
 
 
 class Models(NamedTuple):
@@ -66,7 +70,7 @@ def model(scenario: Scenario, channel: str, faults: list[int]) -> LinkModel:
     """What a link of that channel does which these faults strike."""
     links, tick = scenario.links, scenario.tick
     rows, least = always(links, channel, tick)
-    rows += [fault_row(scenario.faults[number], number, tick) for number in faults]
+    rows += sorted((fault_row(scenario.faults[number], number, tick) for number in faults), key=lambda one: one[KIND] >= AWAY)
     retry = links.retry * tick if links.reliable(channel) else -1.0
     return LinkModel(channel, tuple(faults), np.array(rows, dtype=np.float64).reshape(-1, COLUMNS), links.stale(channel), retry, least)
 
@@ -89,7 +93,7 @@ def _delay(delay: Any, tick: int) -> tuple[float, ...]:
 
 
 def fault_row(fault: AnyFault, number: int, tick: int) -> tuple[float, ...]:
-    """A fault of links as its condition."""
+    """A fault as a condition of the links that it strikes."""
     if fault.kind in ("loss", "corrupt"):
         # Of a chain that stays as it is with the chance x and is drawn anew else, a run of losses ends with the chance (1 - x) (1 - share).
         alike = max(0.0, 1.0 - 1.0 / (fault.burst * (1.0 - fault.share))) if fault.burst is not None and fault.share < 1.0 else 0.0
@@ -99,7 +103,7 @@ def fault_row(fault: AnyFault, number: int, tick: int) -> tuple[float, ...]:
     elif fault.kind == "reorder":
         said, alike = (LATE, fault.share, fault.by * tick), fault.alike
     else:
-        said, alike = (CUT if fault.kind == "cut" else HELD, 0.0, 0.0), 0.0
+        said, alike = (_TOTAL[fault.kind], float(fault.own), 0.0), 0.0
     return row(*said, fault=number, alike=alike, times=times(fault, tick))
 
 
@@ -111,4 +115,26 @@ def times(fault: AnyFault, tick: int) -> tuple[float, ...]:
     every = max(1, round((fault.every or fault.poisson) * tick)) if fault.every or fault.poisson else 0
     lasting = max(1, round(fault.lasting * tick)) if fault.lasting else 0
     first, last = map(float, fault.decisions) if fault.decisions else (first, last)
-    return start, stop, float(every), float(lasting), float(fault.poisson is not None), first, last
+    random = when.AT_RANDOM if fault.poisson is not None else when.ITS_OWN if fault.own and fault.every else when.REGULAR
+    return start, stop, float(every), float(lasting), float(random), first, last
+
+
+def mishaps_of(scenario: Scenario, plan: Plan) -> dict[int, np.ndarray]:
+    """What befalls the nodes that any fault strikes, as mishaps.py reads it (n, mishaps.COLUMNS); nodes that have the same share it."""
+    rows = {n: mishap(fault, n, scenario.tick) for n, fault in enumerate(scenario.faults) if fault.kind in _MISHAPS}
+    struck: dict[int, tuple[int, ...]] = {}
+    for number in rows:
+        for node in np.flatnonzero(drawn(scenario, plan, number)).tolist():
+            struck[node] = (*struck.get(node, ()), number)
+    tables = {numbers: np.array([rows[number] for number in numbers]) for numbers in set(struck.values())}
+    return {node: tables[numbers] for node, numbers in sorted(struck.items())}
+
+
+def mishap(fault: AnyFault, number: int, tick: int) -> tuple[float, ...]:
+    """A fault of nodes as their row."""
+    value = fault.share if fault.kind == "skip" else fault.by if fault.kind == "slow" else 0.0
+    if fault.kind == "shift":
+        value = max(1, round(fault.by * tick))
+    if fault.kind == "crash" and fault.snapshot is not None:
+        value = max(1, round(fault.snapshot * tick))
+    return mishaps.row(_MISHAPS[fault.kind], value, number, fault.own, times(fault, tick))

@@ -60,7 +60,8 @@ def _draw(scenario: Scenario) -> Plan:
     for number, fault in enumerate(scenario.faults):
         struck = links_of(scenario, made, number)
         if scenario.task.world.waits and fault.ends_all and (made.links[struck, CHANNEL] == ACTIVITY).any():
-            why = "the world waits for an action, and activity is cut off for good; give stop, or every and lasting"
+            what = "somebody it waits for never comes back" if fault.kind == "crash" else "activity is cut off for good"
+            why = f"the world waits for an action, and {what}; give stop, or every and lasting"
             raise ScenarioError("", f"faults.{number}", why)
     made.archives = archives(scenario, made)
     return made

@@ -71,17 +71,22 @@ def least_delay(delay: Any) -> float:
 
 
 def longest_fault(fault: AnyFault) -> float:
-    """Ticks that a fault of links makes a message late, at most (random: QUANTILE)."""
+    """Ticks that a fault makes a message late, at most (random: QUANTILE)."""
     if fault.kind == "delay":
         return longest_delay(fault.delay)
     if fault.kind == "reorder":
         return fault.by
-    if fault.kind != "hold":
+    if fault.kind != "hold":  # a node that pauses or is down samples nothing meanwhile, so nobody keeps more for it
         return 0.0
     stretch = fault.stop - fault.start if fault.stop is not None else math.inf
     # Stretches of a Poisson process that overlap are one: how often in a row, at most.
     overlap = 1.0 if fault.poisson is None else 1.0 + _RARE / -math.log(-math.expm1(-fault.lasting / fault.poisson))
     return min(stretch, overlap * fault.lasting) if fault.lasting else stretch
+
+
+def longer_ticks(fault: AnyFault) -> float:
+    """By what factor a fault makes the ticks of nodes come later, at most (missed ones: QUANTILE)."""
+    return max(1.0, fault.by) if fault.kind == "slow" else 1.0 + losses_in_a_row(fault.share) if fault.kind == "skip" and fault.share < 1.0 else 1.0
 
 
 def share_lost(fault: AnyFault) -> float:
@@ -206,7 +211,7 @@ class Delays:
 
     def _faults(self, channel: str) -> list[tuple[str, AnyFault]]:
         """The faults that may strike a channel, with their keys."""
-        return [(f"faults.{number}", fault) for number, fault in enumerate(self.scenario.faults) if fault.channel in (None, channel)]
+        return [(f"faults.{number}", fault) for number, fault in enumerate(self.scenario.faults) if fault.touches(channel)]
 
     def travel(self, channel: str, every: float, share: float = 1.0) -> Time:
         """What a message of a channel takes, if one is said `every` so many microseconds with the chance `share`."""
@@ -244,7 +249,10 @@ class Delays:
                 parts = self.layers[name].parts
                 names = [f"{name}.{start}" for start, _ in parts] if len(parts) > 1 else [name]
             found = (clock_of(self.scenario, one) for one in names)
-            self._ticks[name] = max(((key, longest_tick(spec) * self.tick) for key, spec in found), key=lambda pair: pair[1])
+            key, ticks = max(((key, longest_tick(spec) * self.tick) for key, spec in found), key=lambda pair: pair[1])
+            longer = {f"faults.{number}": longer_ticks(fault) for number, fault in enumerate(self.scenario.faults)}
+            worst = max(longer, key=longer.get, default=key)
+            self._ticks[name] = (key if longer.get(worst, 1.0) == 1.0 else worst), ticks * math.prod(longer.values())
         return self._ticks[name]
 
     def says(self, sender: str) -> float:

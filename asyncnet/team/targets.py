@@ -8,19 +8,23 @@ import numpy as np
 
 from asyncnet.kernels.chance import CHOICE, uniform_of
 from asyncnet.loop.message import CHANNELS
+from asyncnet.scenario.faults import OfNodes
 from asyncnet.scenario.mistakes import ScenarioError, near
+from asyncnet.team.lateness import clock_of, longest_tick
 from asyncnet.team.network import CHANNEL, DST, OBSERVATION, SRC, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from asyncnet.scenario.faults import OfLinks
+    from asyncnet.scenario.faults import AnyFault
     from asyncnet.scenario.schema import Scenario
 
 
 def links_of(scenario: Scenario, plan: Plan, number: int) -> np.ndarray:
     """Which links (links,) that fault of the scenario strikes; raises ScenarioError with the key if a name is no node's, or if there is no such link."""
-    fault: OfLinks = scenario.faults[number]
+    fault = scenario.faults[number]
+    if isinstance(fault, OfNodes):  # while a node is down nothing comes to it; what else befalls it is no matter of its links
+        return drawn(scenario, plan, number)[plan.links[:, DST]] & (fault.kind in ("crash", "pause"))
     key, found = f"faults.{number}", np.ones(len(plan.links), dtype=np.bool_)
     if fault.channel is not None:
         found &= plan.links[:, CHANNEL] == CHANNELS[fault.channel]
@@ -38,12 +42,14 @@ def links_of(scenario: Scenario, plan: Plan, number: int) -> np.ndarray:
 
 def drawn(scenario: Scenario, plan: Plan, number: int) -> np.ndarray:
     """Which nodes (nodes,) a fault is about: those it names (the learning ones, if none), or as many of these as it says, by keyed draws."""
-    fault: OfLinks = scenario.faults[number]
+    fault = scenario.faults[number]
     key = f"faults.{number}"
     if fault.nodes is None:
         inside = np.array([plan.layers[node.layer].learns for node in plan.nodes])
     else:
         inside = _named(plan, fault.nodes, f"{key}.nodes")
+    if isinstance(fault, OfNodes):
+        _check(scenario, plan, fault, inside, f"{key}.nodes")
     named = np.flatnonzero(inside)
     if fault.fraction is None and fault.count is None:
         return inside
@@ -54,6 +60,16 @@ def drawn(scenario: Scenario, plan: Plan, number: int) -> np.ndarray:
     inside = np.zeros(len(plan.nodes), dtype=np.bool_)
     inside[named[np.lexsort((named, lots))[:count]]] = True
     return inside
+
+
+def _check(scenario: Scenario, plan: Plan, fault: AnyFault, inside: np.ndarray, key: str) -> None:
+    """Whether that can happen to these nodes."""
+    if inside[0]:
+        raise ScenarioError("", key, f"the world holds the task and cannot {fault.kind}; what it says and hears can be cut, lost or held")
+    if fault.kind in ("slow", "skip", "shift"):
+        for i in np.flatnonzero(inside).tolist():
+            if longest_tick(clock_of(scenario, plan.nodes[i].name)[1]) == 0.0:
+                raise ScenarioError("", key, f"{plan.nodes[i].name} acts on arrival: it has no ticks to {fault.kind}")
 
 
 def _named(plan: Plan, names: Iterable[str], key: str) -> np.ndarray:

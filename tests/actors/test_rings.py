@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 
 import hypothesis.strategies as st
 import numpy as np
@@ -21,6 +22,7 @@ from asyncnet.loop.compiled import posting as p
 from asyncnet.loop.compiled import ring
 from asyncnet.loop.compiled.agenda import who
 from asyncnet.loop.compiled.compiled_loop import CompiledLoop
+from asyncnet.loop.compiled.go import PAUSED
 from asyncnet.loop.ledger import account, unexplained
 from asyncnet.loop.message import ACTIVITY, CHANNELS, TICK, TURN
 from asyncnet.loop.underway import NOTHING
@@ -304,6 +306,25 @@ def test_loops_with_nothing_to_do_sleep():
         assert host.await_end(10.0)
     made.close()
     assert spent / (time.monotonic() - began) < 0.01 * len(made.hosts) + 0.02
+
+
+def test_a_loop_that_a_message_wakes_hears_it_without_coming_back_to_python():
+    made, visits = Together(multiplexer("weight-max", {"task.decisions": 300}), virtual=False), Counter()
+
+    def counted(name, go):
+        def counting(batch, until):
+            why, at = go(batch, until)
+            visits[name] += why == PAUSED
+            return why, at
+
+        return counting
+
+    for name, host in made.hosts.items():
+        host.loop._go = counted(name, host.loop._go)
+    made.start().end()
+    assert made.stopped[0] == "finished"
+    assert all(row["learned"] == 300 for result in made.results for name, row in result["nodes"].items() if name != "world")
+    assert max(visits.values()) < 100
 
 
 def test_signals_to_loops_that_sleep_change_nothing():

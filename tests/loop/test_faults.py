@@ -130,7 +130,7 @@ def clock_row(**said: Any) -> tuple[float, ...]:
 
 def test_stretches_at_random_are_those_of_a_poisson_process():
     row = np.array(clock_row(poisson=40.0, lasting=10.0))
-    on = np.array([when.on(row, SEED, 0, at, 0) for at in range(0, 40_000 * 500, 500)])
+    on = np.array([when.on(row, SEED, 0, 0, at, 0) for at in range(0, 40_000 * 500, 500)])
     stretches = [len(list(run)) for one, run in itertools.groupby(on) if one]
     # Of a Poisson process with one event in 40 ticks no event falls into 10 ticks with the chance exp(-1/4); half ticks 20 apart are independent.
     assert within_99_percent(on.mean(), -math.expm1(-0.25), len(on) / 40)
@@ -150,15 +150,15 @@ def test_stretches_at_random_are_those_of_a_poisson_process():
 )
 def test_a_fault_is_over_at_the_first_instant_at_which_it_is_off(start, stop, again, seed, at):
     row = np.array(clock_row(start=start, **({} if stop is None else {"stop": stop}), **again))
-    if not when.on(row, seed, 3, at, 0):
+    if not when.on(row, seed, 3, 0, at, 0):
         return
-    end = when.over(row, seed, 3, at, 0)
+    end = when.over(row, seed, 3, 0, at, 0)
     if end >= 2**62:
         assert stop is None
         return
-    assert not when.on(row, seed, 3, end, 0)
-    assert all(when.on(row, seed, 3, t, 0) for t in range(at, end, max(1, (end - at) // 50)))
-    assert when.on(row, seed, 3, end - 1, 0)
+    assert not when.on(row, seed, 3, 0, end, 0)
+    assert all(when.on(row, seed, 3, 0, t, 0) for t in range(at, end, max(1, (end - at) // 50)))
+    assert when.on(row, seed, 3, 0, end - 1, 0)
 
 
 UNITS = {"network": {"split": "unit"}, "clocks": {"default": {"kind": "periodic", "jitter": 0.2}}}

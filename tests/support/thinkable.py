@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 
 def faults(names):
-    """Faults of links as plain data; not all of them strike a link of every team."""
+    """Faults of links and of nodes as plain data; not all of them strike something of every team."""
     few = st.sampled_from
     times = st.one_of(
         st.just({}),
@@ -31,7 +31,17 @@ def faults(names):
         st.fixed_dictionaries({"kind": st.just("hold"), "stop": st.just(2000.0)}),
     )
     made = st.tuples(times, what, where).map(lambda parts: parts[0] | parts[1] | parts[2])
-    return made.filter(lambda fault: not (fault["kind"] == "hold" and "decisions" in fault))
+    of_links = made.filter(lambda fault: not (fault["kind"] == "hold" and "decisions" in fault))
+    befalls = st.one_of(
+        st.fixed_dictionaries({"kind": st.just("crash"), "stop": st.just(2000.0)}, optional={"snapshot": st.floats(1.0, 100.0)}),
+        st.fixed_dictionaries({"kind": st.just("pause"), "stop": st.just(2000.0)}),
+        st.fixed_dictionaries({"kind": st.just("slow"), "by": st.floats(0.3, 5.0)}),
+        st.fixed_dictionaries({"kind": st.just("skip"), "share": few([0.1, 0.6])}),
+        st.fixed_dictionaries({"kind": st.just("shift"), "by": st.floats(0.1, 9.0)}),
+    )
+    whom = st.fixed_dictionaries({}, optional={"nodes": few(["actor", *names[1:]]), "count": st.just(1), "together": st.booleans()})
+    of_nodes = st.tuples(befalls, times.filter(lambda said: "decisions" not in said), whom).map(lambda parts: parts[0] | parts[1] | parts[2])
+    return st.one_of(of_links, of_nodes)
 
 
 @st.composite

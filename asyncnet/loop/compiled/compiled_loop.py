@@ -64,7 +64,7 @@ class CompiledLoop(Loop):
         super().prepare()
         self._lay_out()
         go(self._directory, self.seed, 0, 0)
-        take_all_in(self._directory)
+        take_all_in(self._directory, self.seed)
         under_way(self._tables)
         for made, signature in TOGETHER if wired and not PLAIN else ():
             made.compile(signature)  # there is nobody yet to call them with
@@ -157,7 +157,7 @@ class CompiledLoop(Loop):
 
     def _take_all_in(self) -> None:
         self._write_tape()
-        take_all_in(self._directory)
+        take_all_in(self._directory, self.seed)
         self._write_tape()
 
     def _lay_out(self) -> None:

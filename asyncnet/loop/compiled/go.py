@@ -6,11 +6,13 @@
 written to them, and waits, on a real clock or for what they promise in simulated time (sharing.py).
 """
 
+import numpy as np
 from numba import types
 
 from asyncnet.kernels.kernel import entry, inlined, kernel, lent, row_at, view
 from asyncnet.kernels.pointer import call, fetch
 from asyncnet.kernels.shared_words import load, nanoseconds, store, wait
+from asyncnet.loop import mishaps
 from asyncnet.loop.clock import next_tick
 from asyncnet.loop.compiled import posting as p
 from asyncnet.loop.compiled.agenda import (
@@ -28,7 +30,7 @@ from asyncnet.loop.compiled.agenda import (
     who,
 )
 from asyncnet.loop.compiled.arrivals import take_in_what_came, take_what_came
-from asyncnet.loop.compiled.inbox import ITEM_COLUMNS, of_item, take_first
+from asyncnet.loop.compiled.inbox import ITEM_COLUMNS, NEVER_WAITS, of_item, take_first
 from asyncnet.loop.compiled.ring import AWAKE, SLEEPS, UNTIL_ITS_TICK, hand_over
 from asyncnet.loop.compiled.sharing import AWAIT, GO_ON, LONGEST, MEET, NO_ROOM, STALL, asked, share, sleep_until_rung
 from asyncnet.loop.compiled.slots import SIZE, SLOT_COLUMNS, STAMP, leave_slot
@@ -52,8 +54,50 @@ def wake(t, row, now, kind, port, seq, stamp, slot, size):
     return call(row[p.ADDRESS], state, config, now, kind, port, seq, stamp, p.payload_of(t, slot, size), out, numbers)
 
 
+@kernel
+def rows_of(t, record):
+    """What befalls the node of that record."""
+    return view(t.real, np.int64(record[mishaps.ROWS]), (np.int64(record[mishaps.ROW_COUNT]), mishaps.COLUMNS))
+
+
+@kernel
+def bring_up(d, seed, node, now):
+    """Bring a node up to `now` whom something befalls."""
+    t = p.opened(d)
+    row = row_at(t.nodes, node)
+    record, size = view(t.real, row[p.MISHAPS], (mishaps.RECORD,)), row[p.STATE_SIZE]
+    rows = rows_of(t, record)
+    kept = view(t.real, np.int64(record[mishaps.KEPT]), (rows.shape[0] * size,))
+    mishaps.bring_up(record, rows, seed, row[p.IDENTITY], view(t.real, row[p.STATE], (size,)), kept, now, t.struck)
+
+
+@kernel
+def passed_over(d, seed, at, now, code, seq):
+    """Whether what befalls its node keeps the first event from being heard, and where it goes then."""
+    t = p.opened(d)
+    control, agenda, slots = t.control, t.agenda, t.slots
+    kind, node, _src = of_who(code)
+    row = row_at(t.nodes, node)
+    rows = rows_of(t, view(t.real, row[p.MISHAPS], (mishaps.RECORD,)))
+    until = mishaps.passes_over(rows, seed, row[p.IDENTITY], row[p.INBOX] != NEVER_WAITS, kind, seq, now, t.struck)
+    if until == 0:
+        return False
+    if kind == TICK:
+        go_on_ticking(t, seed, at, now, node, 1)
+    elif until > 0:
+        replace_first(control, agenda, until, code, seq, agenda[0, WHICH])
+    else:
+        port, slot = of_which(agenda[0, WHICH])
+        drop_first(control, agenda)
+        t.came[row[p.FIRST_IN + kind] + port] += 1
+        leave_slot(control, slots, t.pool, slot)
+        if p.taped(t):
+            p.note(t, now, code, seq)
+    return True
+
+
 @inlined
-def _take_in(d, node, noting):
+def _take_in(d, seed, node, noting):
     t = p.opened(d)
     row = row_at(t.nodes, node)
     control, queue, slots = t.control, t.queue, t.slots
@@ -65,6 +109,8 @@ def _take_in(d, node, noting):
         t.came[row[p.FIRST_IN + kind] + port] += 1
         if noting:
             p.note(t, at, who(kind, dst, src), seq)
+        if row[p.MISHAPS] >= 0:
+            bring_up(d, seed, node, at)
         wake(t, row, at, kind, port, seq, slots[slot, STAMP], slot, slots[slot, SIZE])
         leave_slot(control, slots, t.pool, slot)
         item = take_first(control, queue, item)
@@ -74,45 +120,63 @@ def _take_in(d, node, noting):
 # They open the tables anew: a kernel that is given them counts references to each. Two of them, chosen in `go` itself, because asking further in whether there
 # is a tape cost many units a fifth of their speed.
 @kernel
-def take_in(d, node):
+def take_in(d, seed, node):
     """Give a node the messages put aside for it that come before the last event."""
-    _take_in(d, node, False)
+    _take_in(d, seed, node, False)
 
 
 @kernel
-def take_in_noting(d, node):
+def take_in_noting(d, seed, node):
     """The same, and write them on the tape."""
-    _take_in(d, node, True)
+    _take_in(d, seed, node, True)
 
 
 @entry
-def take_all_in(directory):
+def take_all_in(directory, seed):
     """Give every node its messages that come before the last event, as if each had been an event."""
     t = p.opened(directory)
     for node in range(t.nodes.shape[0]):
         if t.nodes[node, p.INBOX] >= 0:
             if p.taped(t):
-                take_in_noting(directory, node)
+                take_in_noting(directory, seed, node)
             else:
-                take_in(directory, node)
+                take_in(directory, seed, node)
 
 
 @inlined
-def go_on_ticking(t, seed, at, now, node):
-    """Put the next tick in the place of this one."""
+def number_of_tick(t, row):
+    """The number of a node's next tick."""
+    missed = np.int64(t.real[row[p.MISHAPS] + mishaps.MISSED]) if row[p.MISHAPS] >= 0 else 0
+    return row[p.TICKS] + row[p.SKIPPED] + missed
+
+
+@inlined
+def next_due(t, seed, row, at):
+    """When the tick after the one at `at` is due."""
+    due = next_tick(view(t.real, row[p.CLOCK], (8,)), seed, row[p.IDENTITY], number_of_tick(t, row), at)
+    if row[p.MISHAPS] >= 0:
+        due = mishaps.due(rows_of(t, view(t.real, row[p.MISHAPS], (mishaps.RECORD,))), seed, row[p.IDENTITY], at, due, t.struck)
+    return due
+
+
+@inlined
+def go_on_ticking(t, seed, at, now, node, missed):
+    """Put the next tick in the place of this one, which was taken or `missed` (1)."""
     row = row_at(t.nodes, node)
     if t.late.shape[0] > 0:
         late = row_at(t.late, row[p.LATENESS])
         most = t.late.shape[1] - 1
         late[bin_of(1000 * (now - at))] += 1
         late[most] = max(late[most], 1000 * (now - at))
-    row[p.TICKS] += 1
-    times = view(t.real, row[p.CLOCK], (8,))
-    due = next_tick(times, seed, row[p.IDENTITY], row[p.TICKS] + row[p.SKIPPED], at)
+    row[p.TICKS] += 1 - missed
+    befalls = row[p.MISHAPS]
+    if befalls >= 0:
+        t.real[befalls + mishaps.MISSED] += missed
+    due = next_due(t, seed, row, at)
     while due <= now:  # real time only: ticks that have passed are skipped, not made up for, and counted
         row[p.SKIPPED] += 1
-        due = next_tick(times, seed, row[p.IDENTITY], row[p.TICKS] + row[p.SKIPPED], due)
-    replace_first(t.control, t.agenda, due, who(TICK, node, node), row[p.TICKS] + row[p.SKIPPED], which(0, -1))
+        due = next_due(t, seed, row, due)
+    replace_first(t.control, t.agenda, due, who(TICK, node, node), number_of_tick(t, row), which(0, -1))
 
 
 @inlined
@@ -215,16 +279,20 @@ def _go(d, seed, batch, limit, together):
             row = row_at(t.nodes, node)
             begin_event(control, now, at, code, seq)
             control[p.BY_CLOCK] = kind == TICK
+            if row[p.MISHAPS] >= 0 and passed_over(d, seed, at, now, code, seq):
+                continue
             if kind == TICK:
-                go_on_ticking(t, seed, at, now, node)
+                go_on_ticking(t, seed, at, now, node, 0)
                 look_ahead(t)
             else:
                 drop_first(control, agenda)
             if row[p.INBOX] >= 0:
                 if taped:
-                    take_in_noting(d, node)
+                    take_in_noting(d, seed, node)
                 else:
-                    take_in(d, node)
+                    take_in(d, seed, node)
+            if row[p.MISHAPS] >= 0:
+                bring_up(d, seed, node, now)
             if taped:
                 p.note(t, now, code, seq)
             if kind in (TICK, TURN):
@@ -269,5 +337,5 @@ def make_way(directory):
 
 _TABLE, _WHOLE = types.Array(types.int64, 2, "C"), types.int64
 # The entries and the types that they are called with; the others are for a loop that has others beside it.
-ENTRIES = ((go, (_TABLE, _WHOLE, _WHOLE, _WHOLE)), (take_all_in, (_TABLE,)))
+ENTRIES = ((go, (_TABLE, _WHOLE, _WHOLE, _WHOLE)), (take_all_in, (_TABLE, _WHOLE)))
 TOGETHER = ((go_together, (_TABLE, _WHOLE, _WHOLE)), (take_in_what_came, (_TABLE,)), (make_way, (_TABLE,)))

@@ -4,7 +4,7 @@ nodes   one row a node: where its parts lie in `real`, how to call it, its seque
 queue   messages that wait for a node's tick (inbox.py)
 links   one row a link, all links of one sender and channel side by side in the order of their slots: its receiver, the port there, and its model
 models  one row a model: what its links do to messages (team/conditions.py)
-struck  one number a fault: how many messages it has done something to
+struck  one number a fault: how often it has done something
 sent    the loop's own books (ledger.py), one number a link: how many messages were sent by it, `lost`, and `refused` for want of room (the last two empty
         where that cannot be); and `came`, in the order of receivers and ports, how many were delivered
 rings   one row a link that holds messages back, and which link that is: `held`, rings of (sequence number, slot)
@@ -52,7 +52,7 @@ from asyncnet.nodes import outbox
 ADDRESS, STATE, STATE_SIZE, CONFIG, CONFIG_SIZE, INBOX, LAST, PEER = range(8)
 IDENTITY, CLOCK, TICKS, SKIPPED = range(8, 12)
 SEQUENCE, FIRST_LINK, LINK_COUNT, FIRST_IN = range(12, 12 + 4 * (TICK - 1), TICK - 1)  # and the channel
-LATENESS, HEARD_LATER = 29, 30  # its row of `late`
+LATENESS, HEARD_LATER, MISHAPS = 29, 30, 31  # its row of `late`; the place of what befalls it (mishaps.RECORD), -1: nothing does
 NODE_COLUMNS = 32
 LINE = 8  # numbers
 DST, IN_PORT, MODEL = range(3)  # columns of `links`

@@ -10,7 +10,7 @@ import numpy as np
 
 from asyncnet.kernels.plain import as_python
 from asyncnet.kernels.pointer import address
-from asyncnet.loop import clock, underway
+from asyncnet.loop import clock, mishaps, underway
 from asyncnet.loop.compiled import posting as p
 from asyncnet.loop.compiled.agenda import (
     AT,
@@ -74,7 +74,7 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
     nodes = _lined_up(len(plan.nodes), p.NODE_COLUMNS)
     nodes[:, p.IDENTITY] = [node.identity for node in plan.nodes]
     nodes[:, p.INBOX] = NEVER_WAITS
-    nodes[:, p.PEER] = -1
+    nodes[:, [p.PEER, p.MISHAPS]] = -1
     if wire is not None:
         elsewhere = {i: name for i, name in wire.where.items() if i not in loop.nodes}
         nodes[list(elsewhere), p.PEER] = [wire.names.index(name) for name in elsewhere.values()]
@@ -91,6 +91,9 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
         if i:
             row[p.CLOCK] = arena.share(loop.clocks[i])
             row[p.INBOX] = NONE if loop.clocks[i][0] != clock.ON_ARRIVAL else NEVER_WAITS
+    for i, befalls in loop.mishaps.items():
+        befalls.record[[mishaps.KEPT, mishaps.ROWS]] = arena.put(befalls.kept), arena.share(befalls.rows.ravel())
+        nodes[i, p.MISHAPS] = arena.put(befalls.record)
     _count_in(loop, nodes)
     simulated = isinstance(loop.keeper, Virtual)
     waiting = (nodes[:, p.INBOX] != NEVER_WAITS) | (nodes[:, p.PEER] >= 0)  # messages between loops that share simulated time take some
@@ -107,6 +110,8 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
     real = np.concatenate(arena.parts)
     for i, node in loop.nodes.items():
         node.move_to(real, int(nodes[i, p.STATE]))
+    for i, befalls in loop.mishaps.items():
+        befalls.move_to(real, int(nodes[i, p.MISHAPS]))
     nodes[[i for i in sorted(loop.nodes) if i][: len(loop.late)], p.LATENESS] = np.arange(len(loop.late))
     fan_out = nodes[:, p.LINK_COUNT + 1 : p.LINK_COUNT + TICK]
     control = np.zeros(p.CONTROL_SIZE, dtype=np.int64)
