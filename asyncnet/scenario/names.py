@@ -38,6 +38,8 @@ ScenarioName = Literal[
 ConditionName = Literal[
     "bursty",
     "calm",
+    "chaos",
+    "flaky-nodes",
     "jittery-clocks",
     "lan",
     "lossy",
