@@ -17,6 +17,7 @@ seed is the key; the counter holds (a, b, n mod 2^32, n div 2^32 + 2^24 purpose)
     AS_BEFORE        source node     target node     (message * 8 + channel) * 1024 + fault
     BEGINS           node, or 0      fault * 16 + event  slot
     CHOICE           fault           node            0
+    BLUR             source node     target node     ((message * 8 + channel) * 1024 + fault) * 65536 + which of its numbers
 
 A unit's identity is (layer, index), and a node's is that of its first unit, whichever node hosts it: cutting a layer into nodes changes no sample.
 """
@@ -26,7 +27,7 @@ import numpy as np
 from asyncnet.kernels.arithmetic import cosine_of_turns, log
 from asyncnet.kernels.kernel import entry, inlined
 
-SAMPLE, WEIGHT, BIAS, TICK, PHASE, DRIFT, HOP, TASK, RESAMPLE, FATE, AS_BEFORE, BEGINS, CHOICE = range(13)
+SAMPLE, WEIGHT, BIAS, TICK, PHASE, DRIFT, HOP, TASK, RESAMPLE, FATE, AS_BEFORE, BEGINS, CHOICE, BLUR = range(14)
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)

@@ -2,8 +2,8 @@
 
     sent + duplicated = delivered + lost + refused + expired + in flight
 
-lost: by a condition. refused: by a wire whose queue was full. expired: under way when a run on real clocks was cut, and gone when it was resumed; what
-such a cut lets be said twice is duplicated. In flight: on an agenda, at a node until its next tick, held back by a stale link, or on the wire.
+lost, duplicated: by a condition. refused: by a wire whose queue was full. expired: under way when a run on real clocks was cut, and gone when it was resumed;
+what such a cut lets be said twice is duplicated, too. In flight: on an agenda, at a node until its next tick, held back by a stale link, or on the wire.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ MOST_ROWS = 256  # in a summary; longer ledgers are added up by layer there, and
 class Books:
     """What a loop counts of its messages, a number for each link: `sent`, and `came` in the order of `plan.arriving`.
 
-    What a team's links cannot have costs nothing: `lost` and `refused` are empty unless opened, `duplicated` and `expired` unless a state brings them.
+    What a team's links cannot have costs nothing: `lost`, `doubled` and `refused` are empty unless opened, `expired` unless a state brings it.
     """
 
-    def __init__(self, plan: Plan, *, loses: bool) -> None:
+    def __init__(self, plan: Plan, *, loses: bool, doubles: bool) -> None:
         self._arriving, links = plan.arriving, len(plan.links)
         self.sent, self.came = np.zeros(links, dtype=np.int64), np.zeros(links, dtype=np.int64)
         self.lost = np.zeros(links if loses else 0, dtype=np.int64)
-        self.refused, self._cut = np.zeros(0, dtype=np.int64), np.zeros((2, 0), dtype=np.int64)
+        self.doubled = np.zeros(links if doubles else 0, dtype=np.int64)
+        self.refused, self._expired = np.zeros((2, 0), dtype=np.int64)
 
     def may_refuse(self) -> None:
         """Open the column of messages that found no room."""
@@ -45,16 +46,15 @@ class Books:
         """All of it as a ledger (7, links), nothing in flight."""
         table = np.zeros((len(COLUMNS), len(self.sent)), dtype=np.int64)
         table[SENT], table[DELIVERED, self._arriving] = self.sent, self.came
-        for column, counted in ((LOST, self.lost), (REFUSED, self.refused), (DUPLICATED, self._cut[0]), (EXPIRED, self._cut[1])):
+        for column, counted in ((LOST, self.lost), (REFUSED, self.refused), (DUPLICATED, self.doubled), (EXPIRED, self._expired)):
             table[column, : len(counted)] = counted
         return table
 
     def restore(self, table: np.ndarray) -> None:
         """Go on from a ledger."""
         self.sent[:], self.came[:] = table[SENT], table[DELIVERED, self._arriving]
-        self.lost, self.refused = (table[column].copy() if table[column].any() else own for column, own in ((LOST, self.lost), (REFUSED, self.refused)))
-        if table[[DUPLICATED, EXPIRED]].any():
-            self._cut = table[[DUPLICATED, EXPIRED]]
+        columns = (LOST, self.lost), (DUPLICATED, self.doubled), (REFUSED, self.refused), (EXPIRED, self._expired)
+        self.lost, self.doubled, self.refused, self._expired = (table[column].copy() if table[column].any() else own for column, own in columns)
 
 
 def account(loop: Loop) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What happens to a message on its way: conditions, folded by the sending loop over a small value (delay, copies).
+"""What happens to a message on its way: conditions, folded by the sending loop over a small value: when it comes, and when it comes again.
 
     loss         the message is lost with probability p; on a reliable link it is sent again after `retry` instead, as often as it takes
     constant     delay + value              uniform      delay + U(low, high)
@@ -7,12 +7,18 @@
     late         delay + value with probability p, so that later messages overtake it
     cut          the message is lost, however reliable the link
     held         it waits until the condition is over
+    twice        it comes again with probability p, `value` after the first time
+    noise        N(0, sigma) is added to each of its numbers
+    quantised    each of its numbers is rounded to a multiple of `value`
+    flipped      its numbers change sign with probability p
+    misdated     it belongs to the decision that was `value` decisions before with probability p
     away         it is lost if it would come while the condition is on: nobody is there
     waits        if it would come while the condition is on it comes when that is over
 
-Conditions compose: delays add up, one loss is enough. Each is on at some times only, if so asked (when.py): the time is the sender's, of the last two kinds,
-which stand last, the one at which the message would come; their first number says whether the hearer has times of its own. Each draw belongs to
-(source, target, channel, number of the message, condition), so a message's outcome is the same wherever and whenever it is drawn. Nodes never see conditions.
+Conditions compose: delays add up, one loss is enough; what changes its numbers does so in their order. Each is on at some times only, if so asked (when.py): the
+time is the sender's, of the last two kinds, which stand last, the one at which the message would come; their first number says whether the hearer has times of
+its own. Each draw belongs to (source, target, channel, number of the message, condition), so a message's outcome is the same wherever and whenever it is
+drawn. Nodes never see conditions.
 
 A condition's draws may be alike from message to message: with the chance `alike` a message of a link has the draw of the one before it. Then draws k messages
 apart have the correlation alike^k, each by itself is distributed as ever, and losses come in bursts: a chain of good and bad states (Gilbert 1960).
@@ -21,15 +27,17 @@ apart have the correlation alike^k, each by itself is distributed as ever, and l
 import numpy as np
 
 from asyncnet.kernels.arithmetic import exp, log
-from asyncnet.kernels.chance import AS_BEFORE, FATE, HOP, normal, uniform
+from asyncnet.kernels.chance import AS_BEFORE, BLUR, FATE, HOP, normal, uniform
 from asyncnet.kernels.kernel import entry, inlined, kernel, row_at, view
 from asyncnet.loop import when
 
-LOSS, CONSTANT, UNIFORM, EXPONENTIAL, LOGNORMAL, NORMAL, LATE, CUT, HELD, AWAY, WAITS = range(11)
+LOSS, CONSTANT, UNIFORM, EXPONENTIAL, LOGNORMAL, NORMAL, LATE, CUT, HELD, TWICE, NOISE, QUANTISED, FLIPPED, MISDATED, AWAY, WAITS = range(16)
+LOST, ONCE = -1, -1  # instead of a time: it never comes; it does not come again
 # Columns of a condition: its kind and two numbers; the fault that it is of, or -1 for one that the scenario's links have; what `alike` is; and when it is on.
 KIND, A, B, FAULT, ALIKE, WHEN = range(6)
 COLUMNS = WHEN + when.COLUMNS
 LONGEST = 40.0  # logarithm of microseconds: 7,000 years
+BLURRED = 1 << 16  # numbers of a message
 TRIES = 64  # of a reliable link; at 90 % loss the last is reached once in 850 messages
 
 
@@ -79,21 +87,16 @@ def draw(conditions, seed, src, dst, channel, seq, lots):
     """Each condition's first uniform number for a message to nodes of the identities dst (n,), into lots (conditions, n or more), by vectors."""
     for i in range(conditions.shape[0]):
         code, fault = conditions[i, KIND], conditions[i, FAULT]
-        if code in (LOSS, UNIFORM, EXPONENTIAL, LATE) and conditions[i, ALIKE] == 0.0:
+        if code in (LOSS, UNIFORM, EXPONENTIAL, LATE, TWICE) and conditions[i, ALIKE] == 0.0:
             lot = row_at(lots, i)
-            if fault < 0:
-                key = key_of(seq, channel, i)
-                for n in range(dst.shape[0]):
-                    lot[n] = uniform(seed, HOP, src, dst[n], key)
-            else:
-                key = of_fault(seq, channel, fault) * TRIES
-                for n in range(dst.shape[0]):
-                    lot[n] = uniform(seed, FATE, src, dst[n], key)
+            purpose, key = (HOP, key_of(seq, channel, i)) if fault < 0 else (FATE, of_fault(seq, channel, fault) * TRIES)
+            for n in range(dst.shape[0]):
+                lot[n] = uniform(seed, purpose, src, dst[n], key)
 
 
 @kernel
 def received(conditions, seed, dst, now, delay, struck):
-    """(delay, copies) of a message that would come after `delay`, by what its hearer is doing then."""
+    """The delay of a message that would come after `delay`, by what its hearer is doing then, or LOST."""
     on = True
     while on:  # having waited for one thing it may come while there is another
         on = False
@@ -104,20 +107,20 @@ def received(conditions, seed, dst, now, delay, struck):
             if condition[KIND] >= AWAY and when.on(times, seed, fault, who, now + delay, 0):
                 struck[fault] += 1
                 if condition[KIND] == AWAY:
-                    return delay, 0
+                    return np.int64(LOST)
                 delay = when.over(times, seed, fault, who, now + delay, 0) - now
                 on = True
-    return delay, 1
+    return delay
 
 
 @kernel
 def decide(conditions, lots, n, seed, src, dst, channel, seq, number, stamp, now, retry, struck):
     """`outcome` for the n-th of the messages that were drawn for together."""
-    delay = 0.0
+    delay, later = 0.0, 0.0
     copies = 1
     for i in range(conditions.shape[0]):
         condition = row_at(conditions, i)
-        if condition[KIND] >= AWAY:
+        if condition[KIND] >= NOISE:
             break
         code, a, b, fault = condition[KIND], condition[A], condition[B], np.int64(condition[FAULT])
         times, as_drawn, lot = view(condition, WHEN, (when.COLUMNS,)), seq, lots[i, n]
@@ -157,20 +160,57 @@ def decide(conditions, lots, n, seed, src, dst, channel, seq, number, stamp, now
                 delay += b
         elif code == CUT:
             copies = 0
+        elif code == TWICE:
+            hit = lot < a
+            if hit:
+                later = b
         else:
             delay = max(delay, np.float64(when.over(times, seed, fault, 0, now, stamp) - now))
         if hit and fault >= 0:
             struck[fault] += 1
+    if copies == 0:
+        return np.int64(LOST), np.int64(ONCE)
     took = np.int64(np.round(delay))
-    if copies > 0 and conditions.shape[0] > 0 and conditions[conditions.shape[0] - 1, KIND] >= AWAY:
-        took, copies = received(conditions, seed, dst, now, took, struck)
-    return took, copies
+    again = took + max(np.int64(1), np.int64(np.round(later))) if later > 0.0 else np.int64(ONCE)
+    if conditions.shape[0] > 0 and conditions[conditions.shape[0] - 1, KIND] >= AWAY:
+        took = received(conditions, seed, dst, now, took, struck)
+        if again != ONCE:
+            again = received(conditions, seed, dst, now, again, struck)
+            if took == LOST:
+                took, again = again, np.int64(ONCE)
+            elif again != LOST:
+                again = max(again, took + 1)  # two events that are alike in everything would be one
+    return took, again
+
+
+@entry
+def altered(conditions, seed, src, dst, channel, seq, stamp, now, numbers, struck):
+    """Do to the numbers (n,) of a message that is not lost what its conditions do to them; returns the decision that it belongs to now."""
+    for i in range(conditions.shape[0]):
+        condition = row_at(conditions, i)
+        code, a, b, fault = condition[KIND], condition[A], condition[B], np.int64(condition[FAULT])
+        if not NOISE <= code < AWAY or not when.on(view(condition, WHEN, (when.COLUMNS,)), seed, fault, 0, now, stamp):
+            continue
+        hit = code in (NOISE, QUANTISED) or uniform(seed, FATE, src, dst, of_fault(seq, channel, fault) * TRIES) < a
+        if hit:
+            struck[fault] += 1
+            if code == MISDATED:
+                stamp = max(np.int64(0), stamp - np.int64(b))
+            for n in range(numbers.shape[0]):
+                if code == NOISE:
+                    numbers[n] += a * normal(seed, BLUR, src, dst, of_fault(seq, channel, fault) * BLURRED + n)
+                elif code == QUANTISED:
+                    numbers[n] = a * np.round(numbers[n] / a)
+                elif code == FLIPPED:
+                    numbers[n] = -numbers[n]
+    return stamp
 
 
 @entry
 def outcome(conditions, seed, src, dst, channel, seq, number, stamp, now, retry, struck):
-    """(delay in microseconds, copies) of a message, sent at `now`, that has `seq` among those of its sender's channel and `number` among those of its link.
+    """When a message comes that is sent at `now`, or LOST, and when it comes again, or ONCE; in microseconds from now.
 
+    It has `seq` among those of its sender's channel and `number` among those of its link.
     conditions (n, COLUMNS); retry < 0: the link is not reliable; `struck` counts, fault by fault, what it did something to.
     """
     lots = np.empty((conditions.shape[0], 1))

@@ -20,7 +20,7 @@ import numpy as np
 from asyncnet.kernels.plain import as_python
 from asyncnet.loop import clock, ledger, mishaps, underway, when
 from asyncnet.loop.compiled.agenda import who
-from asyncnet.loop.link import COLUMNS, outcome
+from asyncnet.loop.link import COLUMNS, LOST, ONCE, altered, outcome
 from asyncnet.loop.message import CHANNEL_NAMES, TICK, TURN, Message
 from asyncnet.loop.timekeeper import NEVER
 from asyncnet.loop.underway import KIND, SRC, UnderWay
@@ -61,7 +61,7 @@ class Loop:
         # By node: ticks that it took and that it missed, and the number of its last message on each channel.
         self.ticks, self.skipped = np.zeros((2, len(self.plan.nodes)), dtype=np.int64)
         self.sequence = np.zeros((len(self.plan.nodes), TICK), dtype=np.int64)
-        self.books = ledger.Books(self.plan, loses=any(model.fixed < 0 for model in self.models.models))
+        self.books = ledger.Books(self.plan, loses=any(model.fixed < 0 for model in self.models.models), doubles=self.models.doubles)
         self.held: dict[int, deque[tuple[int, Message]]] = {}
         self._found: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
         self._asked: deque[Callable[[], None]] = deque()
@@ -265,12 +265,19 @@ class Loop:
         channel, delay = message.channel, model.fixed
         if delay < 0:
             ends, number = (self.plan.nodes[src].identity, self.plan.nodes[dst].identity), int(self.books.sent[link]) - model.stale
-            delay, copies = outcome(model.conditions, self.seed, *ends, channel, seq, number, message.stamp, now, model.retry, self.struck)
-            if copies == 0:
+            delay, again = outcome(model.conditions, self.seed, *ends, channel, seq, number, message.stamp, now, model.retry, self.struck)
+            if delay == LOST:
                 self.books.lost[link] += 1
                 if self.tape is not None:
                     self._note(now, channel, dst, src, -seq)
                 return
+            if model.alters:
+                payload = message.payload.copy()
+                stamp = altered(model.conditions, self.seed, *ends, channel, seq, message.stamp, now, payload, self.struck)
+                message = message._replace(stamp=int(stamp), payload=payload)
+            if again != ONCE:
+                self.books.doubled[link] += 1
+                heappush(self.agenda, (now + int(again), channel, dst, src, seq, message.stamp, message.payload, port))
         heappush(self.agenda, (now + int(delay), channel, dst, src, seq, message.stamp, message.payload, port))
 
     def so_far(self) -> tuple[int, np.ndarray, np.ndarray]:

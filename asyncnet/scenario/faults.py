@@ -106,6 +106,54 @@ class Hold(OfLinks):
     kind: Literal["hold"]
 
 
+class Duplicate(OfLinks):
+    kind: Literal["duplicate"]
+    share: Share = Field(description="of the messages, which come twice")
+    by: Positive = Field(1.0, description="ticks after which a message comes again")
+
+
+class OfReward(OfLinks):
+    """What it does to the reward, or the TD error, that nodes hear."""
+
+    channel: Literal["reward"] = Field("reward", description="only what carries the reward can be changed")
+
+
+class Noise(OfReward):
+    kind: Literal["noise"]
+    sigma: Positive = Field(description="spread of a normal number that is added, another for each hearer")
+
+    @property
+    def value(self) -> float:
+        """Its one number."""
+        return self.sigma
+
+
+class Quantise(OfReward):
+    kind: Literal["quantise"]
+    step: Positive = Field(description="the reward is rounded to a multiple of it")
+
+    @property
+    def value(self) -> float:
+        """Its one number."""
+        return self.step
+
+
+class Flip(OfReward):
+    kind: Literal["flip"]
+    share: Share = Field(1.0, description="of the rewards, whose sign is changed")
+
+    @property
+    def value(self) -> float:
+        """Its one number."""
+        return self.share
+
+
+class Misdate(OfReward):
+    kind: Literal["misdate"]
+    share: Share = Field(1.0, description="of the rewards, which are taken for that of another decision")
+    by: Annotated[int, Field(ge=1, le=10**6)] = Field(1, description="how many decisions before it that is")
+
+
 class OfNodes(Fault):
     """What happens to nodes."""
 
@@ -154,7 +202,10 @@ class Shift(OfNodes):
     by: Positive = Field(description="ticks by which its next tick comes later, and so all after it")
 
 
-AnyFault = Annotated[Loss | Corrupt | Delayed | Reorder | Cut | Hold | Crash | Pause | Slow | Skip | Shift, Field(discriminator="kind")]
+AnyFault = Annotated[
+    Loss | Corrupt | Delayed | Reorder | Cut | Hold | Duplicate | Noise | Quantise | Flip | Misdate | Crash | Pause | Slow | Skip | Shift,
+    Field(discriminator="kind"),
+]
 Faults = Annotated[tuple[AnyFault, ...], Field(max_length=MOST)]
 
 

@@ -11,7 +11,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from asyncnet.loop import mishaps, when
-from asyncnet.loop.link import AWAY, COLUMNS, CONSTANT, CUT, EXPONENTIAL, HELD, KIND, LATE, LOGNORMAL, LOSS, NORMAL, UNIFORM, WAITS, row
+from asyncnet.loop.link import (
+    AWAY,
+    COLUMNS,
+    CONSTANT,
+    CUT,
+    EXPONENTIAL,
+    FLIPPED,
+    HELD,
+    KIND,
+    LATE,
+    LOGNORMAL,
+    LOSS,
+    MISDATED,
+    NOISE,
+    NORMAL,
+    QUANTISED,
+    TWICE,
+    UNIFORM,
+    WAITS,
+    row,
+)
 from asyncnet.loop.message import CHANNEL_NAMES
 from asyncnet.team.lateness import least_delay
 from asyncnet.team.network import CHANNEL, Plan
@@ -25,6 +45,7 @@ if TYPE_CHECKING:
 _DELAYS = {"constant": CONSTANT, "uniform": UNIFORM, "exponential": EXPONENTIAL, "lognormal": LOGNORMAL, "normal": NORMAL}
 
 _TOTAL = {"cut": CUT, "hold": HELD, "crash": AWAY, "pause": WAITS}
+_ALTERS = {"noise": NOISE, "quantise": QUANTISED, "flip": FLIPPED}
 _MISHAPS = {"crash": mishaps.CRASH, "pause": mishaps.PAUSE, "slow": mishaps.SLOW, "skip": mishaps.SKIP, "shift": mishaps.SHIFT}
 
 
@@ -39,6 +60,11 @@ class LinkModel(NamedTuple):
     least: int  # that a message takes, at least
 
     @property
+    def alters(self) -> bool:
+        """Whether it changes what messages carry, or to which decision they belong."""
+        return bool(((self.conditions[:, KIND] >= NOISE) & (self.conditions[:, KIND] < AWAY)).any())
+
+    @property
     def fixed(self) -> int:
         """The time that every message takes if it is always the same, and none is lost; else -1."""
         return self.least if not self.faults and (self.conditions[:, KIND] == CONSTANT).all() else -1
@@ -49,6 +75,11 @@ class Models(NamedTuple):
 
     models: tuple[LinkModel, ...]
     of: np.ndarray  # (links,)
+
+    @property
+    def doubles(self) -> bool:
+        """Whether any has messages come twice."""
+        return any((model.conditions[:, KIND] == TWICE).any() for model in self.models)
 
     def at(self, link: int) -> LinkModel:
         """The model of a link."""
@@ -70,9 +101,14 @@ def model(scenario: Scenario, channel: str, faults: list[int]) -> LinkModel:
     """What a link of that channel does which these faults strike."""
     links, tick = scenario.links, scenario.tick
     rows, least = always(links, channel, tick)
-    rows += sorted((fault_row(scenario.faults[number], number, tick) for number in faults), key=lambda one: one[KIND] >= AWAY)
+    rows += sorted((fault_row(scenario.faults[number], number, tick) for number in faults), key=_phase)
     retry = links.retry * tick if links.reliable(channel) else -1.0
     return LinkModel(channel, tuple(faults), np.array(rows, dtype=np.float64).reshape(-1, COLUMNS), links.stale(channel), retry, least)
+
+
+def _phase(condition: tuple[float, ...]) -> int:
+    """Conditions apply in this order: when a message comes, what it carries, who is there."""
+    return int(condition[KIND] >= NOISE) + int(condition[KIND] >= AWAY)
 
 
 def always(links: Links, channel: str, tick: int) -> tuple[list[tuple[float, ...]], int]:
@@ -102,6 +138,10 @@ def fault_row(fault: AnyFault, number: int, tick: int) -> tuple[float, ...]:
         said, alike = _delay(fault.delay, tick), fault.alike
     elif fault.kind == "reorder":
         said, alike = (LATE, fault.share, fault.by * tick), fault.alike
+    elif fault.kind in ("duplicate", "misdate"):
+        said, alike = (TWICE, fault.share, fault.by * tick) if fault.kind == "duplicate" else (MISDATED, fault.share, fault.by), 0.0
+    elif fault.kind in _ALTERS:
+        said, alike = (_ALTERS[fault.kind], fault.value, 0.0), 0.0
     else:
         said, alike = (_TOTAL[fault.kind], float(fault.own), 0.0), 0.0
     return row(*said, fault=number, alike=alike, times=times(fault, tick))

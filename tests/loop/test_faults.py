@@ -11,10 +11,12 @@ from hypothesis import given
 
 import asyncnet
 from asyncnet.loop import when
-from asyncnet.loop.ledger import LOST, account, unexplained
-from asyncnet.loop.link import outcome
+from asyncnet.loop.compiled.compiled_loop import CompiledLoop
+from asyncnet.loop.ledger import DUPLICATED, LOST, account, unexplained
+from asyncnet.loop.link import LOST as LOST_ON_ITS_WAY
+from asyncnet.loop.link import ONCE, altered, outcome
 from asyncnet.loop.loop import Loop
-from asyncnet.loop.message import CHANNEL_NAMES
+from asyncnet.loop.message import CHANNEL_NAMES, REWARD
 from asyncnet.loop.timekeeper import Virtual
 from asyncnet.runs import snapshot
 from asyncnet.scenario.schema import ScenarioError, check
@@ -38,8 +40,8 @@ def fates(*faults: dict[str, Any], n: int = MANY, every: int = TICK, stamp: int 
     """Delays and copies of the first n messages of a link of activity, sent `every` microseconds, and how many each fault has struck."""
     made, struck = model(scenario(*faults, links={"default": [], **links}), "activity", list(range(len(faults)))), np.zeros(len(faults), dtype=np.int64)
     both = [outcome(made.conditions, SEED, SRC_ID, DST_ID, 4, k, k, stamp, every * k, made.retry, struck) for k in range(1, n + 1)]
-    delays, copies = zip(*both, strict=True)
-    return np.array(delays), np.array(copies), struck
+    delays, again = np.array(both).T
+    return delays, (delays != LOST_ON_ITS_WAY).astype(int) + (again != ONCE), struck
 
 
 def within_99_percent(share: float, p: float, n: float) -> bool:
@@ -114,6 +116,51 @@ def test_what_is_held_comes_when_the_fault_is_over_and_not_before():
     assert (copies == 1).all()
     assert (delays == np.where(on, 1000 * (20 - (sent - 100) % 50), 0)).all()
     assert struck.tolist() == [on.sum()]
+
+
+@pytest.mark.parametrize("p", [0.001, 0.01, 0.1, 0.5])
+def test_the_share_asked_for_comes_twice(p):
+    delays, copies, struck = fates({"kind": "duplicate", "share": p})
+    assert set(copies) == {1, 2}
+    assert (delays == 0).all()
+    assert within_99_percent((copies == 2).mean(), p, MANY)
+    assert struck.tolist() == [(copies == 2).sum()]
+
+
+def rewards(*faults: dict[str, Any], n: int = MANY, streams: int = 1, said: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What is heard of the first n rewards, all as `said` and of decision 7: their numbers, their decisions, and how many each fault has struck."""
+    made, struck = model(scenario(*faults, links={"default": []}), "reward", list(range(len(faults)))), np.zeros(len(faults), dtype=np.int64)
+    numbers = np.full((n, streams), said)
+    stamps = [altered(made.conditions, SEED, SRC_ID, DST_ID, REWARD, k + 1, 7, 0, numbers[k], struck) for k in range(n)]
+    return numbers, np.array(stamps), struck
+
+
+def test_noise_has_the_spread_asked_for_and_is_another_for_each_number_and_fault():
+    numbers, stamps, struck = rewards({"kind": "noise", "sigma": 0.5}, {"kind": "noise", "sigma": 1e-9}, n=MANY // 50, streams=100)
+    assert abs(numbers.mean() - 1.0) <= 2.576 * 0.5 / math.sqrt(numbers.size)
+    assert abs(numbers.std() - 0.5) <= 2.576 * 0.5 / math.sqrt(2 * numbers.size)
+    assert len(np.unique(numbers)) == numbers.size
+    assert abs(np.corrcoef(numbers[:, 0], numbers[:, 64])[0, 1]) < 0.06
+    assert struck.tolist() == [len(numbers)] * 2
+    assert (stamps == 7).all()
+
+
+def test_a_reward_that_is_quantised_is_the_nearest_multiple():
+    for said, heard in ((0.13, 0.25), (-0.13, -0.25), (0.12, 0.0), (0.9, 1.0)):
+        assert (rewards({"kind": "quantise", "step": 0.25}, n=2, said=said)[0] == heard).all()
+
+
+@pytest.mark.parametrize("p", [0.01, 0.5])
+def test_the_share_asked_for_changes_its_sign_or_its_decision(p):
+    numbers, stamps, struck = rewards(
+        {"kind": "flip", "share": p}, {"kind": "misdate", "share": p, "by": 3}, {"kind": "misdate", "share": p, "by": 100, "start": 1.0}
+    )
+    assert set(numbers.ravel()) == {-1.0, 1.0}
+    assert set(stamps) == {4, 7}
+    assert within_99_percent((numbers == -1.0).mean(), p, MANY)
+    assert within_99_percent((stamps == 4).mean(), p, MANY)
+    assert struck.tolist() == [(numbers == -1.0).sum(), (stamps == 4).sum(), 0]
+    assert (rewards({"kind": "misdate", "by": 100}, n=3)[1] == 0).all()
 
 
 def test_outside_its_time_and_its_decisions_a_fault_does_exactly_nothing():
@@ -229,6 +276,8 @@ def test_as_many_nodes_are_drawn_as_asked_by_seed_and_fault_alone():
         ({"kind": "hold", "every": 5.0, "lasting": 5.0}, "faults.0.lasting", "never over"),
         ({"kind": "loss", "share": 1.5}, "faults.0.share", ""),
         ({"kind": "lose"}, "faults.0", ""),
+        ({"kind": "noise", "sigma": 0.1, "channel": "activity"}, "faults.0.channel", ""),
+        ({"kind": "misdate", "by": 0}, "faults.0.by", ""),
     ],
 )
 def test_a_fault_that_cannot_be_meant_is_refused_by_key(said, key, why):
@@ -314,6 +363,36 @@ def test_faults_of_conditions_add_up_and_settings_replace_them():
     assert both.replace({"faults": []}).data()["links"] == both.data()["links"]
 
 
+CHANGED = (
+    {"kind": "duplicate", "share": 0.3, "by": 2.0},
+    {"kind": "noise", "sigma": 0.2},
+    {"kind": "misdate", "share": 0.2, "by": 2, "every": 40.0, "lasting": 20.0},
+    {"kind": "flip", "share": 0.1, "to": "actor.3"},
+)
+
+
+def test_both_loops_do_the_same_to_what_comes_twice_and_to_rewards():
+    made = scenario(*CHANGED, **UNITS)
+    read, compiled = ran(made), CompiledLoop(made, Virtual())
+    compiled.prepare()
+    compiled.run()
+    assert all(struck > 0 for struck in read.struck)
+    assert compiled.struck.tolist() == read.struck.tolist()
+    assert compiled.digest() == read.digest()
+    table = account(read)
+    assert account(compiled).tolist() == table.tolist()
+    assert table[DUPLICATED].sum() == read.struck[0]
+    assert not unexplained(table).any()
+    assert ran(scenario(CHANGED[0], **UNITS)).nodes[6].counts()["duplicate"] > 0
+
+
+def test_a_team_whose_reward_has_its_sign_changed_learns_the_opposite():
+    task = {"task": {"decisions": 3000}, "rule": {"name": "reinforce", "learning_rate": 0.05}}
+    calm, flipped = (asyncnet.run(scenario(*faults, **task), out=None).summary()["last_mean_reward"] for faults in ((), ({"kind": "flip"},)))
+    assert calm > 0.2
+    assert flipped < -0.2
+
+
 def test_faults_are_the_same_in_simulated_time_that_actors_share():
     made = check(
         small(
@@ -323,6 +402,7 @@ def test_faults_are_the_same_in_simulated_time_that_actors_share():
                 {"kind": "delay", "delay": {"kind": "normal", "mean": 1.0, "sigma": 1.0}, "alike": 0.6, "channel": "activity"},
                 {"kind": "cut", "nodes": "actor.1", "poisson": 40.0, "lasting": 8.0},
                 {"kind": "hold", "to": "actor.3", "every": 50.0, "lasting": 10.0},
+                *CHANGED,
             ],
         ),
         "small",

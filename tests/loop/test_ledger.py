@@ -43,9 +43,9 @@ def test_every_summary_has_a_ledger_that_adds_up(result):
 
 def test_books_without_losses_have_no_column_for_them_and_those_of_a_state_come_back():
     team = plan(multiplexer("weight-max", HARD))
-    books = ledger.Books(team, loses=False)
+    books = ledger.Books(team, loses=False, doubles=False)
     books.sent[:], books.came[:] = 3, np.arange(len(team.links))
-    assert books.lost.size == books.refused.size == 0
+    assert books.lost.size == books.doubled.size == books.refused.size == 0
     table = books.table()
     assert table.shape == (len(ledger.COLUMNS), len(team.links))
     assert table[ledger.DELIVERED, team.arriving].tolist() == books.came.tolist()

@@ -29,8 +29,11 @@ def faults(names):
         st.fixed_dictionaries({"kind": st.just("reorder"), "share": few([0.1, 0.6]), "by": few([1.0, 7.0])}),
         st.fixed_dictionaries({"kind": st.just("cut")}),
         st.fixed_dictionaries({"kind": st.just("hold"), "stop": st.just(2000.0)}),
+        st.fixed_dictionaries({"kind": st.just("duplicate"), "share": few([0.1, 0.6]), "by": few([0.001, 2.0])}),
+        st.fixed_dictionaries({"kind": st.just("noise"), "channel": st.just("reward"), "sigma": st.just(0.3)}),
+        st.fixed_dictionaries({"kind": st.just("misdate"), "channel": st.just("reward"), "share": few([0.1, 1.0]), "by": st.integers(1, 5)}),
     )
-    made = st.tuples(times, what, where).map(lambda parts: parts[0] | parts[1] | parts[2])
+    made = st.tuples(times, what, where).map(lambda parts: parts[0] | parts[2] | parts[1])
     of_links = made.filter(lambda fault: not (fault["kind"] == "hold" and "decisions" in fault))
     befalls = st.one_of(
         st.fixed_dictionaries({"kind": st.just("crash"), "stop": st.just(2000.0)}, optional={"snapshot": st.floats(1.0, 100.0)}),

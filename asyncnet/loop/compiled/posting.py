@@ -5,8 +5,8 @@ queue   messages that wait for a node's tick (inbox.py)
 links   one row a link, all links of one sender and channel side by side in the order of their slots: its receiver, the port there, and its model
 models  one row a model: what its links do to messages (team/conditions.py)
 struck  one number a fault: how often it has done something
-sent    the loop's own books (ledger.py), one number a link: how many messages were sent by it, `lost`, and `refused` for want of room (the last two empty
-        where that cannot be); and `came`, in the order of receivers and ports, how many were delivered
+sent    the loop's own books (ledger.py), one number a link: how many messages were sent by it, `lost`, `doubled`, and `refused` for want of room (the last
+        three empty where that cannot be); and `came`, in the order of receivers and ports, how many were delivered
 rings   one row a link that holds messages back, and which link that is: `held`, rings of (sequence number, slot)
 slots   what messages carry, `small` the same memory as float64, and `pool`, for those that carry more (slots.py)
 real    all float64 numbers that never move: states, configs, clocks, conditions
@@ -41,7 +41,7 @@ from asyncnet.loop.compiled.agenda import (
 from asyncnet.loop.compiled.inbox import ITEM_COLUMNS, NEVER_WAITS, at_once, put_aside
 from asyncnet.loop.compiled.ring import DUE, PEER_COLUMNS, PREFIX, has_room, write
 from asyncnet.loop.compiled.slots import SIZE, SLOT_COLUMNS, STAMP, USERS, leave_slot, numbers_of, take_slot
-from asyncnet.loop.link import decide, draw
+from asyncnet.loop.link import altered, decide, draw
 from asyncnet.loop.message import TICK, TURN
 from asyncnet.nodes import outbox
 
@@ -60,8 +60,8 @@ LINK_COLUMNS = 3
 RING, OLDEST, HELD_COUNT, LINK = range(4)  # columns of `rings`, which are in the order of their links: where in `held` it begins
 RING_COLUMNS = 4
 # Columns of `models`. CONDITIONS is the place of `retry`, which the rows follow.
-FIXED, CONDITIONS, CONDITION_COUNT, STALE = range(4)
-MODEL_COLUMNS = 4
+FIXED, CONDITIONS, CONDITION_COUNT, STALE, ALTERS = range(5)
+MODEL_COLUMNS = 5
 
 # Places in `control`, after those of agenda.py. MORE is the node that wants another turn at once (or -1), TICKED why; WALL says whether time is
 # real, TAPED how much of the tape is written, BY_CLOCK whether what is being handled is a tick. The LAST_s are the last event, in their order, among those
@@ -87,6 +87,7 @@ class Tables(NamedTuple):
     struck: np.ndarray
     sent: np.ndarray
     lost: np.ndarray
+    doubled: np.ndarray
     refused: np.ndarray
     came: np.ndarray
     rings: np.ndarray
@@ -123,25 +124,26 @@ def opened(d):
         wholes_at(d[6, 0], (d[6, 1],)),
         wholes_at(d[7, 0], (d[7, 1],)),
         wholes_at(d[8, 0], (d[8, 1],)),
-        wholes_at(d[9, 0], (d[9, 1], RING_COLUMNS)),
-        wholes_at(d[10, 0], (d[10, 1], 2)),
-        numbers_at(d[11, 0], (d[11, 1],)),
-        wholes_at(d[12, 0], (d[12, 1], EVENT_COLUMNS)),
-        wholes_at(d[13, 0], (d[13, 1], SLOT_COLUMNS)),
-        numbers_at(d[14, 0], (d[14, 1], SLOT_COLUMNS)),
-        numbers_at(d[15, 0], (d[15, 1], d[15, 2])),
-        wholes_at(d[16, 0], (d[16, 1], PEER_COLUMNS)),
-        wholes_at(d[17, 0], (d[17, 1], 3)),
-        wholes_at(d[18, 0], (d[18, 1], d[18, 2])),
+        wholes_at(d[9, 0], (d[9, 1],)),
+        wholes_at(d[10, 0], (d[10, 1], RING_COLUMNS)),
+        wholes_at(d[11, 0], (d[11, 1], 2)),
+        numbers_at(d[12, 0], (d[12, 1],)),
+        wholes_at(d[13, 0], (d[13, 1], EVENT_COLUMNS)),
+        wholes_at(d[14, 0], (d[14, 1], SLOT_COLUMNS)),
+        numbers_at(d[15, 0], (d[15, 1], SLOT_COLUMNS)),
+        numbers_at(d[16, 0], (d[16, 1], d[16, 2])),
+        wholes_at(d[17, 0], (d[17, 1], PEER_COLUMNS)),
+        wholes_at(d[18, 0], (d[18, 1], 3)),
         wholes_at(d[19, 0], (d[19, 1], d[19, 2])),
         wholes_at(d[20, 0], (d[20, 1], d[20, 2])),
         wholes_at(d[21, 0], (d[21, 1], d[21, 2])),
-        wholes_at(d[22, 0], (d[22, 1], ITEM_COLUMNS)),
-        wholes_at(d[23, 0], (d[23, 1], 3)),
-        wholes_at(d[24, 0], (d[24, 1], outbox.COLUMNS)),
-        numbers_at(d[25, 0], (d[25, 1],)),
-        wholes_at(d[26, 0], (DRAWN,)),
-        numbers_at(d[27, 0], (d[27, 1], DRAWN)),
+        wholes_at(d[22, 0], (d[22, 1], d[22, 2])),
+        wholes_at(d[23, 0], (d[23, 1], ITEM_COLUMNS)),
+        wholes_at(d[24, 0], (d[24, 1], 3)),
+        wholes_at(d[25, 0], (d[25, 1], outbox.COLUMNS)),
+        numbers_at(d[26, 0], (d[26, 1],)),
+        wholes_at(d[27, 0], (DRAWN,)),
+        numbers_at(d[28, 0], (d[28, 1], DRAWN)),
     )
 
 
@@ -202,29 +204,62 @@ def carry(d, seed, now, src, channel, n, seq, slot, lot):
     if delay < 0:
         ends, retry, number = (t.nodes[src, IDENTITY], t.nodes[dst, IDENTITY]), t.real[model[CONDITIONS]], t.sent[n] - model[STALE]
         which = channel, seq, number, t.slots[slot, STAMP]
-        delay, copies = decide(conditions_of(t, model), t.lots, lot, seed, *ends, *which, now, retry, t.struck)
-        if copies == 0:
+        delay, again = decide(conditions_of(t, model), t.lots, lot, seed, *ends, *which, now, retry, t.struck)
+        if delay == link.LOST:
             t.lost[n] += 1
             if taped(t):
                 note(t, now, who(channel, dst, src), -seq)
             leave_slot(t.control, t.slots, t.pool, slot)
             return
+        if model[ALTERS] == 1:
+            slot = altered_copy(d, conditions_of(t, model), seed, *ends, channel, seq, now, slot)
+        if again != link.ONCE:
+            t.doubled[n] += 1
+            t.slots[slot, USERS] += 1
+            deliver_again(d, now, src, channel, n, seq, slot, again)
+    deliver(t, now, src, channel, n, seq, slot, delay)
+
+
+@kernel
+def altered_copy(d, conditions, seed, src, dst, channel, seq, now, slot):
+    """What the message in `slot` is on its way to one of its hearers, in a slot of its own; the other has a user less."""
+    t = opened(d)
+    stamp, size = t.slots[slot, STAMP], t.slots[slot, SIZE]
+    own = take_slot(t.control, t.slots, t.pool, stamp, size)
+    said, heard = payload_of(t, slot, size), payload_of(t, own, size)
+    for i in range(size):
+        heard[i] = said[i]
+    t.slots[own, STAMP] = altered(conditions, seed, src, dst, channel, seq, stamp, now, heard, t.struck)
+    leave_slot(t.control, t.slots, t.pool, slot)
+    return own
+
+
+@kernel
+def deliver_again(d, now, src, channel, n, seq, slot, delay):
+    """`deliver`, for the few that come twice."""
+    deliver(opened(d), now, src, channel, n, seq, slot, delay)
+
+
+@inlined
+def deliver(t, now, src, channel, n, seq, slot, delay):
+    """Have the message in `slot` come by link n after `delay`; it keeps its user unless it has gone to another loop, or found no room."""
+    dst = t.links[n, DST]
     peer = t.nodes[dst, PEER]
     if peer < 0:
         # In the instant in which it was said a message has its place after what caused it: known if that is a tick, and nothing else comes of it.
         now_already = delay == 0 and t.nodes[src, HEARD_LATER] == 1 and t.control[BY_CLOCK] == 1
         code = at_once(channel, dst, src) if now_already else who(channel, dst, src)
         book(t, now + delay, code, dst, seq, t.links[n, IN_PORT], slot, delay > 0 or now_already)
-        return
-    size = t.slots[slot, SIZE]
-    row = row_at(t.peers, peer)
-    if has_room(row, PREFIX + size):
-        sent = nanoseconds(t.control[SYSTEM]) if t.control[WALL] == 1 else 0
-        write(row, sent, now + delay, who(channel, dst, src), seq, t.slots[slot, STAMP], payload_of(t, slot, size))
-        row[DUE] = min(row[DUE], now + delay)
-    else:  # real time only: loops that share simulated time begin no event for which there is no room
-        t.refused[n] += 1
-    leave_slot(t.control, t.slots, t.pool, slot)
+    else:
+        size = t.slots[slot, SIZE]
+        row = row_at(t.peers, peer)
+        if has_room(row, PREFIX + size):
+            sent = nanoseconds(t.control[SYSTEM]) if t.control[WALL] == 1 else 0
+            write(row, sent, now + delay, who(channel, dst, src), seq, t.slots[slot, STAMP], payload_of(t, slot, size))
+            row[DUE] = min(row[DUE], now + delay)
+        else:  # real time only: loops that share simulated time begin no event for which there is no room
+            t.refused[n] += 1
+        leave_slot(t.control, t.slots, t.pool, slot)
 
 
 @kernel

@@ -102,7 +102,7 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
     models = np.zeros((len(loop.models.models), p.MODEL_COLUMNS), dtype=np.int64)
     for number, model in enumerate(loop.models.models):
         conditions = arena.put(np.concatenate(([model.retry], model.conditions.ravel())))
-        models[number] = model.fixed, conditions, len(model.conditions), model.stale
+        models[number] = model.fixed, conditions, len(model.conditions), model.stale, model.alters
     stale = np.flatnonzero(models[loop.models.of, p.STALE]).tolist()
     sizes = [loop.models.at(n).stale + 1 for n in stale]
     rings = np.zeros((len(stale), p.RING_COLUMNS), dtype=np.int64)
@@ -115,10 +115,11 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
     nodes[[i for i in sorted(loop.nodes) if i][: len(loop.late)], p.LATENESS] = np.arange(len(loop.late))
     fan_out = nodes[:, p.LINK_COUNT + 1 : p.LINK_COUNT + TICK]
     control = np.zeros(p.CONTROL_SIZE, dtype=np.int64)
-    control[p.NEED_EVENTS] = fan_out.sum(axis=1).max() + 2
+    control[p.NEED_EVENTS] = fan_out.sum(axis=1).max() * (1 + loop.models.doubles) + 2
     rows, numbers = (max(sizes) for sizes in zip(*{node.room for node in loop.nodes.values()}, strict=True))
     box = np.zeros((rows + 1, outbox.COLUMNS), dtype=np.int64), np.zeros(numbers)
-    control[p.NEED_SLOTS] = rows + 1
+    alters = np.bincount(plan.links[models[loop.models.of, p.ALTERS] == 1, network.SRC], minlength=1).max()  # each such link has a copy of its own
+    control[p.NEED_SLOTS] = rows + 1 + alters
     control[p.NOW], control[p.MORE], control[p.WALL] = loop.now, -1, not simulated
     arrive = _arrive(loop)
     mine = np.flatnonzero(np.isin(plan.links[:, network.SRC], list(loop.nodes)))
@@ -126,7 +127,7 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
     width = int(max(said.max(initial=1), arrive[:, 2].max(initial=0)))
     if width > SMALL:  # one for what comes from elsewhere
         large = np.unique(plan.links[mine[said > SMALL], network.SRC]).tolist()
-        control[p.NEED_ROWS] = 1 + max((loop.nodes[i].room[0] for i in large), default=0)
+        control[p.NEED_ROWS] = 1 + max((loop.nodes[i].room[0] for i in large), default=0) + alters
     coming, payloads = loop.under_way()
     slot = np.where(coming[:, underway.SIZE] < 0, -1, np.cumsum(coming[:, underway.SIZE] >= 0))  # from 1: 0 is p.NOWHERE
     coded = _who(*coming[:, [underway.KIND, underway.DST, underway.SRC]].T), coming[:, underway.SEQ], _which(coming[:, underway.PORT], slot)
@@ -148,7 +149,7 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
         control[p.BELL], control[p.SYSTEM], control[p.LISTENS] = wire.bell, wire.system.ctypes.data, loop.listens
         control[p.PATIENCE] = wire.patience
         loop.books.may_refuse()
-    books = loop.books.sent, loop.books.lost, loop.books.refused, loop.books.came
+    books = loop.books.sent, loop.books.lost, loop.books.doubled, loop.books.refused, loop.books.came
     control[p.MALFORMED] = loop.malformed
     around = (np.zeros((0, PEER_COLUMNS), dtype=np.int64) if wire is None else wire.peers), arrive, loop.took, loop.late, *loop.shared
     lots = np.zeros(p.DRAWN, dtype=np.int64), np.zeros((max((len(model.conditions) for model in loop.models.models), default=0), p.DRAWN))
