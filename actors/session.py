@@ -33,13 +33,13 @@ OBJECT_STORE = 80_000_000
 """Bytes of Ray's object store, near the least Ray accepts: results are small and messages do not go through it."""
 
 # One thread each: the loops are the parallelism, and sums over several threads would not repeat bit by bit.
-_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
 KNOCK = 5.0
 """Seconds in which a cluster must answer at its address."""
 
 _REAPER_TIMEOUT = 20.0  # seconds; it gives up by itself well before
-_LONGEST_PARENT = 20  # characters; Ray puts sockets 84 characters deeper, and their paths may have 107
+LONGEST_PARENT = 20  # characters; Ray puts sockets 84 characters deeper, and their paths may have 107
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,10 @@ def ground() -> Iterator[Ground]:
     """Hold what a local session stands on: when the block is left, or this process ends, every process that carries the mark ends and the directory goes."""
     mark = uuid.uuid4().hex
     parent = tempfile.gettempdir()
-    directory = Path(tempfile.mkdtemp(prefix=reaper.PREFIX, dir=parent if len(parent) <= _LONGEST_PARENT else "/tmp"))
+    directory = Path(tempfile.mkdtemp(prefix=reaper.PREFIX, dir=parent if len(parent) <= LONGEST_PARENT else "/tmp"))
     helper = _start_reaper(mark, directory)
     try:
-        yield Ground(mark, directory, {**QUIET, **_THREADS, reaper.MARK: mark, **_authentication(), **_token(directory)})
+        yield Ground(mark, directory, {**QUIET, **THREADS, reaper.MARK: mark, **_authentication(), **_token(directory)})
     finally:
         _finish(helper, mark)
 
@@ -184,7 +184,7 @@ def joined(address: str, *, ours: bool = False) -> Iterator[Session]:
                 namespace=namespace,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                runtime_env={"env_vars": dict(_THREADS)},
+                runtime_env={"env_vars": dict(THREADS)},
             )
         yield Session(str(context.address_info["gcs_address"]), namespace)
     finally:

@@ -12,6 +12,7 @@ import tyro
 from asyncnet import __version__, interrupts
 from asyncnet.commands.beginning import New
 from asyncnet.commands.bench import Bench
+from asyncnet.commands.doctor import Doctor
 from asyncnet.commands.properties import Properties
 from asyncnet.commands.running import Resume, Run
 from asyncnet.commands.runs import Evaluate, Plot, Replay, Show, Timeline, Verify
@@ -45,6 +46,7 @@ VERBS = (  # as --help lists them
     CheckRule,
     Properties,
     Bench,
+    Doctor,
 )
 
 

@@ -35,6 +35,15 @@ def show_replicas(summary: dict[str, Any]) -> None:
     show(output(), head, rows, right=head)
 
 
+def show_findings(found: list[Any]) -> None:
+    """What was found out about a machine, on standard output: a line each, and under it what to do."""
+    console = output()
+    for one in found:
+        console.print(text(f"{one.verdict:5}  {one.what:24}  {one.found}"), soft_wrap=True)
+        if one.advice:
+            console.print(text(f"{'':5}  {'':24}  {one.advice}"), soft_wrap=True)
+
+
 def show_study(study: Any, rows: list[dict[str, Any]], outcome: str) -> None:
     """A study as a table on standard output: of each combination the outcome's mean, interval and interquartile mean over seeds, and the verdicts."""
     from asyncnet.studies import statistics, table

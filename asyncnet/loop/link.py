@@ -15,9 +15,9 @@
     away         it is lost if it would come while the condition is on: nobody is there
     waits        if it would come while the condition is on it comes when that is over
 
-Conditions compose: delays add up, one loss is enough; what changes its numbers does so in their order. Each is on at some times only, if so asked (when.py): the
-time is the sender's, of the last two kinds, which stand last, the one at which the message would come; their first number says whether the hearer has times of
-its own. Each draw belongs to (source, target, channel, number of the message, condition), so a message's outcome is the same wherever and whenever it is
+Conditions compose: delays add up, one loss is enough; what changes its numbers does so in their order. Each is on at some times only, if so asked (when.py):
+the time is the sender's, of the last two kinds, which stand last, the one at which the message would come; their first number says whether the hearer has times
+of its own. Each draw belongs to (source, target, channel, number of the message, condition), so a message's outcome is the same wherever and whenever it is
 drawn. Nodes never see conditions.
 
 A condition's draws may be alike from message to message: with the chance `alike` a message of a link has the draw of the one before it. Then draws k messages

@@ -51,12 +51,15 @@ ConditionName = Literal[
 ]
 StudyName = Literal[
     "acrobot-map-tuned",
+    "bursts",
     "clocks",
     "credit",
     "hardship",
+    "kills",
     "lunarlander-map-tuned",
     "pace",
     "pace-cartpole",
+    "partitions",
     "shock",
     "units",
 ]
