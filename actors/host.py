@@ -281,7 +281,7 @@ class Host:
         for i, node in loop.nodes.items():
             if i:
                 period = clock.mean_period(loop.clocks[i])
-                nodes[node.name] = {"ticks": int(loop.ticks[i]), "skipped": int(loop.skipped[i]), "period": period / tick, **node.counts()}
+                nodes[node.name] = {"ticks": int(loop.ticks[i]), "skipped": int(loop.skipped[i]), "period": period / tick, **loop.missed(i), **node.counts()}
         for i, (*bins, most) in zip((i for i in sorted(loop.nodes) if i), loop.late.tolist(), strict=False):
             gauge = Gauge(np.array(bins))
             if gauge.count:

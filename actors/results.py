@@ -81,6 +81,9 @@ def _measured(plan: Plan, handed: list[dict[str, Any]], nodes: dict[str, dict[st
     for name, row in nodes.items():
         if tick is not None and np.isfinite(row["period"]):
             row["tick_rate"] = row["ticks"] * row["period"] * tick / max(1, elapsed)  # 1: as declared
+            if "missed" in row:  # something befalls it: what it missed, or was slow for, is not the machine's doing
+                due = row["ticks"] + row["missed"] + row["skipped"]
+                row["tick_rate"] = 1.0 - row["skipped"] / max(1, due)
             if elapsed > 100 * row["period"] * tick and row["tick_rate"] < BEHIND:
                 off[name] = f"could not keep its clock: {row['tick_rate']:.0%} of its ticks"
         else:

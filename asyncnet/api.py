@@ -142,6 +142,8 @@ def run(
     if check_determinism and stored.time_of(engine, options) != "virtual":
         raise ScenarioError("--check-determinism", "", "real clocks do not repeat; a recording can be replayed (asyncnet replay)")
     shown, probes, checking = reporter or Quiet(), None, [checks] if callable(checks) else list(checks)
+    if not all(map(callable, checking)):
+        raise TypeError(f"checks are functions of a result, got {checks!r}")
     watched = dict(options)
     if on_progress is not None or probe:
         from asyncnet.runs.live import Probes, watch_of

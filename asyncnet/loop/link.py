@@ -37,6 +37,7 @@ LOST, ONCE = -1, -1  # instead of a time: it never comes; it does not come again
 KIND, A, B, FAULT, ALIKE, WHEN = range(6)
 COLUMNS = WHEN + when.COLUMNS
 LONGEST = 40.0  # logarithm of microseconds: 7,000 years
+IN_VAIN = 1000  # pauses, one right after the other, after which a message is lost: pauses of several faults may leave no gap at all
 BLURRED = 1 << 16  # numbers of a message
 TRIES = 64  # of a reliable link; at 90 % loss the last is reached once in 850 messages
 
@@ -97,8 +98,7 @@ def draw(conditions, seed, src, dst, channel, seq, lots):
 @kernel
 def received(conditions, seed, dst, now, delay, struck):
     """The delay of a message that would come after `delay`, by what its hearer is doing then, or LOST."""
-    on = True
-    while on:  # having waited for one thing it may come while there is another
+    for _ in range(IN_VAIN):  # having waited for one thing it may come while there is another
         on = False
         for i in range(conditions.shape[0]):
             condition = row_at(conditions, i)
@@ -110,7 +110,9 @@ def received(conditions, seed, dst, now, delay, struck):
                     return np.int64(LOST)
                 delay = when.over(times, seed, fault, who, now + delay, 0) - now
                 on = True
-    return delay
+        if not on:
+            return delay
+    return np.int64(LOST)
 
 
 @kernel

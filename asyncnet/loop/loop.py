@@ -155,7 +155,7 @@ class Loop:
 
     def _passed_over(self, at: int, kind: int, dst: int, src: int, seq: int, stamp: int, payload: np.ndarray | None, port: int) -> bool:
         """Whether what befalls its node keeps an event from being heard; else the node is brought up to date."""
-        until = self.mishaps[dst].passes_over(self.seed, dst in self.clocks and self.clocks[dst][0] != clock.ON_ARRIVAL, kind, seq, self.now, self.struck)
+        until = self.mishaps[dst].passes_over(self.seed, self.ticks_by_itself(dst), kind, seq, self.now, self.struck)
         if until == 0:
             self.mishaps[dst].bring_up(self.seed, self.now, self.struck)
         elif kind == TICK:
@@ -167,6 +167,14 @@ class Loop:
             if self.tape is not None:
                 self._note(self.now, kind, dst, src, seq)
         return until != 0
+
+    def missed(self, index: int) -> dict[str, int]:
+        """How many ticks a node has missed by what befalls it; nothing if nothing can."""
+        return {"missed": int(self.mishaps[index].record[mishaps.MISSED])} if index in self.mishaps else {}
+
+    def ticks_by_itself(self, index: int) -> bool:
+        """Whether a node has a clock."""
+        return self.clocks[index][0] != clock.ON_ARRIVAL
 
     def _pause(self, at: int) -> None:
         self.paused, self.now = True, at

@@ -28,6 +28,9 @@ COLUMNS = WHEN + when.COLUMNS
 SEEN, MISSED, COUNTS, COUNTS_END, KEPT, ROWS, ROW_COUNT = range(7)
 RECORD = 7
 LOST = -1
+FARTHEST = 2.0**50  # microseconds, 35 years: nothing that befalls a clock moves its next tick any farther
+MOST_SHIFTS = 64  # between two ticks
+MOST_CRASHES = 64  # between two times at which a node hears something or acts
 
 
 def row(kind, value, fault, own, times):
@@ -101,7 +104,7 @@ def due(rows, seed, who, at, then, struck):
         one = row_at(rows, n)
         fault = np.int64(one[FAULT])
         if one[KIND] == SLOW and on(one, seed, who, at):
-            then = at + max(np.int64(1), np.int64(np.round((then - at) * one[VALUE])))
+            then = at + max(np.int64(1), np.int64(min(np.round((then - at) * one[VALUE]), FARTHEST)))
             struck[fault] += 1
     last = then
     for n in range(rows.shape[0]):
@@ -109,9 +112,11 @@ def due(rows, seed, who, at, then, struck):
         fault = np.int64(one[FAULT])
         if one[KIND] == SHIFT:
             comes = begins(one, seed, who, at, last)
-            while comes < when.NEVER:
-                then += np.int64(one[VALUE])
+            times = 0
+            while comes < when.NEVER and times < MOST_SHIFTS:
+                then = min(then + np.int64(min(one[VALUE], FARTHEST)), at + np.int64(FARTHEST))
                 struck[fault] += 1
+                times += 1
                 comes = begins(one, seed, who, comes, last)
     return then
 
@@ -126,28 +131,34 @@ def bring_up(record, rows, seed, who, state, kept, now, struck):
     if now <= since:
         return
     record[SEEN] = now
-    first = last = np.int64(when.NEVER)
-    back, place = 0, 0
-    for n in range(rows.shape[0]):
-        one = row_at(rows, n)
-        if one[KIND] == CRASH:
-            fault = np.int64(one[FAULT])
-            at = begins(one, seed, who, since, now)
-            if at < when.NEVER:
-                struck[fault] += 1
-                if first == when.NEVER or at > last:
-                    last, back = at, place
-                first = min(first, at)
-            place += 1
-    place = 0
-    for n in range(rows.shape[0]):
-        if rows[n, KIND] == CRASH:
-            every = np.int64(rows[n, VALUE])
-            if every > 0 and min(first, now) // every > max(since, np.int64(0)) // every:
-                kept[place * size : (place + 1) * size] = state
-            place += 1
-    if first < when.NEVER:
+    for _ in range(MOST_CRASHES):
+        first, struck_by, copy = np.int64(when.NEVER), -1, 0
+        place = 0
+        for n in range(rows.shape[0]):
+            if rows[n, KIND] == CRASH:
+                at = begins(row_at(rows, n), seed, who, since, now)
+                if at < first:
+                    first, struck_by, copy = at, n, place
+                place += 1
+        until = min(first, now)
+        keep(rows, since, until, state, kept)
+        if struck_by < 0:
+            break
+        struck[np.int64(rows[struck_by, FAULT])] += 1
         counts, end = int(record[COUNTS]), int(record[COUNTS_END])
         for i in range(size):
             if not counts <= i < end:
-                state[i] = kept[back * size + i]
+                state[i] = kept[copy * size + i]
+        since = first
+
+
+@kernel
+def keep(rows, since, until, state, kept):
+    """Copy a node's state for each crash that has a snapshot after `since` and up to `until`."""
+    place, size = 0, state.shape[0]
+    for n in range(rows.shape[0]):
+        if rows[n, KIND] == CRASH:
+            every = np.int64(rows[n, VALUE])
+            if every > 0 and until // every > max(since, np.int64(0)) // every:
+                kept[place * size : (place + 1) * size] = state
+            place += 1

@@ -182,13 +182,18 @@ class Replayed(Loop):
         self.last[dst] = now, kind, dst, src, seq
         self.numbers[dst] += 1
         self.gone = []
+        turned_away = False
+        if dst in self.mishaps:  # a tick that it misses is not recorded, a message that comes too late to one that has crashed is
+            turned_away = kind not in (TICK, TURN) and self.mishaps[dst].passes_over(self.seed, self.ticks_by_itself(dst), kind, seq, now, self.struck) != 0
+            if not turned_away:
+                self.mishaps[dst].bring_up(self.seed, now, self.struck)
         if kind in (TICK, TURN):
             self.ticks[dst] += kind == TICK
             messages = node.act(now)
         else:
             stamp, payload, port = self._open(kind, dst, src, seq)
             self.books.came[self.plan.incoming(dst, kind).start + port] += 1
-            messages = node.hear(now, kind, port, seq, stamp, payload)
+            messages = () if turned_away else node.hear(now, kind, port, seq, stamp, payload)
         for message in messages:
             self._send(dst, message, now)
         self._take_mail()

@@ -128,7 +128,7 @@ def run(
         digest=made.digest(),
         seconds=seconds,
         weights={node.name: node.learned() for i, node in made.nodes.items() if i},
-        nodes={node.name: {"ticks": int(made.ticks[i]), **node.counts()} for i, node in made.nodes.items() if i},
+        nodes={node.name: {"ticks": int(made.ticks[i]), **made.missed(i), **node.counts()} for i, node in made.nodes.items() if i},
         links=ledger.by_channel(made.plan, table),
         ledger=table,
         struck=made.struck.tolist(),

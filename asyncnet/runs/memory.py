@@ -1,6 +1,7 @@
 """What a run will need of memory, computed before anything is made, and how much a run may have.
 
-    states      every node's fields, as its layout says them, four times over: a checkpoint is a copy, its parts as bytes, and these put together
+    states      every node's fields, as its layout says them, and copies for crashes, four times over: a checkpoint is a copy, its parts as bytes, and these put
+                together
     messages    what may be under way on the links, by the longest times of lateness.py
     the rest    Python's own for each node and link, and the rewards of all decisions
 
@@ -17,10 +18,12 @@ from typing import Any
 import psutil
 
 from asyncnet.kernels import layout
+from asyncnet.loop import mishaps
 from asyncnet.loop.message import CHANNEL_NAMES
 from asyncnet.scenario.schema import Scenario, ScenarioError
 from asyncnet.team import network
 from asyncnet.team.build import family_of
+from asyncnet.team.conditions import mishaps_of
 from asyncnet.team.draw import plan
 from asyncnet.team.lateness import Delays
 from asyncnet.team.network import CHANNEL, SRC, Plan, dimensions, site_of
@@ -48,9 +51,11 @@ def estimate(scenario: Scenario, team: Plan) -> int:
     """Bytes that a run will need in one process, about."""
     streams = scenario.task.streams
     states = outputs = 0
+    befalls = mishaps_of(scenario, team)
     for node in team.nodes:
         dims = dimensions(site_of(scenario, team, node))
-        states += layout.end(family_of(scenario, team, node).places(dims))
+        copies = 0 if node.index not in befalls else int((befalls[node.index][:, mishaps.KIND] == mishaps.CRASH).sum())  # one for each that it may suffer
+        states += (1 + copies) * layout.end(family_of(scenario, team, node).places(dims))
         outputs += streams * (1 + network.values_of(team, node) + (dims["I"] * dims["M"] if team.layers[node.layer].learns else 3))
     decisions = scenario.task.decisions or 0
     return 8 * (COPIES * states + outputs) + under_way(scenario, team) + A_NODE * len(team.nodes) + A_LINK * len(team.links) + A_DECISION * decisions
@@ -133,6 +138,7 @@ def _variants(scenario: Scenario) -> Iterator[tuple[str, Scenario]]:
     yield "task.streams", less("task", streams=1)
     yield "network.hidden", less("network", hidden=(1,) * len(scenario.network.hidden))
     yield "links", scenario.model_copy(update={"links": type(scenario.links)()})
+    yield "faults", scenario.model_copy(update={"faults": ()})
     for table in ("rule", "critic"):
         learner = getattr(scenario, table)
         if learner is not None and learner.archive:

@@ -106,7 +106,10 @@ def _sentences(check: Check, result: Result) -> Iterator[tuple[str, bool]]:
     """What somebody's check says of a result, and whether that is only that it failed itself."""
     name = getattr(check, "__name__", type(check).__name__)
     try:
-        yield from ((f"{name}: {' '.join(str(sentence).split())[:200]}", False) for sentence in several(check(result) or ()))
+        for sentence in several(check(result) or ()):
+            if not isinstance(sentence, str):
+                raise TypeError(f"returned {type(sentence).__name__} where sentences are expected, or nothing")
+            yield f"{name}: {' '.join(sentence.split())[:200]}", False
     except Exception as error:  # whatever somebody's function raises: the run is done, and is not to be lost
         yield f"{name} could not check this: {type(error).__name__}: {in_a_line(error)}", True
 

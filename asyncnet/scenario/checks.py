@@ -97,9 +97,9 @@ def _check_faults(scenario: Scenario, where: str) -> None:
             raise ScenarioError(where, f"{key}.decisions", "nobody knows when that is over, so nothing can be held until then; give start and stop")
         if fault.kind in ("hold", "pause") and fault.stop is None and not fault.lasting:
             raise ScenarioError(where, f"{key}.stop", f"missing: {_UNTIL[fault.kind]} when the fault is over")
-        if fault.kind in ("hold", "pause") and fault.for_good:
+        if fault.kind in ("hold", "pause") and fault.for_good(scenario.tick):
             raise ScenarioError(where, f"{key}.lasting", "is not less than every, so the fault is never over")
-        if fault.kind == "skip" and fault.share == 1.0 and fault.for_good:
+        if fault.kind == "skip" and fault.share == 1.0 and fault.for_good(scenario.tick):
             raise ScenarioError(where, f"{key}.share", "who misses every tick for good does nothing at all: that is a crash")
         if fault.kind == "delay" and fault.delay.kind == "uniform" and fault.delay.high < fault.delay.low:
             raise ScenarioError(where, f"{key}.delay.high", f"{fault.delay.high} is below low = {fault.delay.low}")

@@ -37,10 +37,15 @@ class Fault(Model):
     fraction: Annotated[float, Field(gt=0.0, le=1.0)] | None = Field(None, description="the share of these nodes that are drawn, one at least")
     count: Count | None = Field(None, description="how many of these nodes are drawn")
 
-    @property
-    def for_good(self) -> bool:
+    def again(self, tick: int) -> tuple[int, int]:
+        """After how many microseconds it comes again, and how many it lasts then; 0, 0: it does not."""
+        every = self.every or self.poisson
+        return (max(1, round(every * tick)), max(1, round((self.lasting or 0.0) * tick))) if every else (0, 0)
+
+    def for_good(self, tick: int) -> bool:
         """Whether it is never over, once some time has passed."""
-        return self.stop is None and (self.lasting is None or (self.every is not None and self.lasting >= self.every))
+        every, lasting = self.again(tick)
+        return self.stop is None and (not every or (self.poisson is None and lasting >= every))
 
 
 class OfLinks(Fault):
@@ -63,10 +68,9 @@ class OfLinks(Fault):
         """Whether messages of that channel may be lost or late by it."""
         return self.channel in (None, channel)
 
-    @property
-    def ends_all(self) -> bool:
+    def ends_all(self, tick: int) -> bool:
         """Whether nothing passes where it strikes, and it is not over when some time has passed."""
-        return self.for_good and (self.kind == "cut" or (self.kind in ("loss", "corrupt") and self.share == 1.0))
+        return self.for_good(tick) and (self.kind == "cut" or (self.kind in ("loss", "corrupt") and self.share == 1.0))
 
 
 class Loss(OfLinks):
@@ -170,10 +174,9 @@ class OfNodes(Fault):
         """Whether each node has it at times of its own."""
         return not self.together
 
-    @property
-    def ends_all(self) -> bool:
+    def ends_all(self, tick: int) -> bool:
         """Whether nothing is heard where it strikes, and it is not over when some time has passed."""
-        return self.for_good and self.kind == "crash"
+        return self.for_good(tick) and self.kind == "crash"
 
 
 class Crash(OfNodes):
@@ -189,7 +192,7 @@ class Pause(OfNodes):
 
 class Slow(OfNodes):
     kind: Literal["slow"]
-    by: Annotated[float, Field(gt=0.0, le=1e6)] = Field(description="ticks of the node are so many times as far apart; below 1: it is fast")
+    by: Annotated[float, Field(ge=1e-3, le=1e6)] = Field(description="ticks of the node are so many times as far apart; below 1: it is fast")
 
 
 class Skip(OfNodes):

@@ -6,6 +6,7 @@ The strict model (pydantic) finds the mistake; its place and its reason are put 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -47,6 +48,9 @@ def first(model: type[BaseModel], error: ValidationError, data: Any) -> tuple[st
     bounds = [other for other in errors if other["type"] in _BOUNDS and other["loc"][:-1] == errors[0]["loc"][:-1]]
     found = bounds[0] if bounds and errors[0]["type"] == "literal_error" else errors[0]
     key, inside, kinds = _place(model, found["loc"], data)
+    if found["loc"][-1] == "[key]" and found["type"] == "literal_error":
+        known = re.findall("'(.*?)'", found["ctx"]["expected"])
+        return ".".join(key), f"there is none of that name; {near(str(found['input']), known)}"
     why = _reason(found, inside, kinds)
     if found["type"] in ("missing", "extra_forbidden"):
         key.append(_quoted(found["loc"][-1]))

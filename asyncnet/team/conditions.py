@@ -152,8 +152,7 @@ def times(fault: AnyFault, tick: int) -> tuple[float, ...]:
     start, stop, _, _, _, first, last = when.ALWAYS
     start = float(round(fault.start * tick))
     stop = stop if fault.stop is None else float(round(fault.stop * tick))
-    every = max(1, round((fault.every or fault.poisson) * tick)) if fault.every or fault.poisson else 0
-    lasting = max(1, round(fault.lasting * tick)) if fault.lasting else 0
+    every, lasting = fault.again(tick)
     first, last = map(float, fault.decisions) if fault.decisions else (first, last)
     random = when.AT_RANDOM if fault.poisson is not None else when.ITS_OWN if fault.own and fault.every else when.REGULAR
     return start, stop, float(every), float(lasting), float(random), first, last

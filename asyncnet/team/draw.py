@@ -59,7 +59,7 @@ def _draw(scenario: Scenario) -> Plan:
                 raise ScenarioError("", "network.reach", f"{scenario.network.reach} is too small: nobody hears {node.name}")
     for number, fault in enumerate(scenario.faults):
         struck = links_of(scenario, made, number)
-        if scenario.task.world.waits and fault.ends_all and (made.links[struck, CHANNEL] == ACTIVITY).any():
+        if scenario.task.world.waits and fault.ends_all(scenario.tick) and (made.links[struck, CHANNEL] == ACTIVITY).any():
             what = "somebody it waits for never comes back" if fault.kind == "crash" else "activity is cut off for good"
             why = f"the world waits for an action, and {what}; give stop, or every and lasting"
             raise ScenarioError("", f"faults.{number}", why)

@@ -49,11 +49,13 @@ def drawn(scenario: Scenario, plan: Plan, number: int) -> np.ndarray:
     else:
         inside = _named(plan, fault.nodes, f"{key}.nodes")
     if isinstance(fault, OfNodes):
-        _check(scenario, plan, fault, inside, f"{key}.nodes")
+        inside = _able(scenario, plan, fault, inside, f"{key}.nodes")
     named = np.flatnonzero(inside)
     if fault.fraction is None and fault.count is None:
         return inside
     count = max(1, round(fault.fraction * len(named))) if fault.count is None else fault.count
+    if not len(named):
+        return inside
     if count > len(named):
         raise ScenarioError("", f"{key}.count", f"draws {count} of {len(named)} nodes")
     lots = [float(uniform_of(scenario.seed, CHOICE, number, plan.nodes[i].identity, 0)) for i in named.tolist()]
@@ -62,14 +64,16 @@ def drawn(scenario: Scenario, plan: Plan, number: int) -> np.ndarray:
     return inside
 
 
-def _check(scenario: Scenario, plan: Plan, fault: AnyFault, inside: np.ndarray, key: str) -> None:
-    """Whether that can happen to these nodes."""
+def _able(scenario: Scenario, plan: Plan, fault: AnyFault, inside: np.ndarray, key: str) -> np.ndarray:
+    """Those of these nodes to which that can happen; raises ScenarioError for one that is named and is none of them."""
     if inside[0]:
         raise ScenarioError("", key, f"the world holds the task and cannot {fault.kind}; what it says and hears can be cut, lost or held")
     if fault.kind in ("slow", "skip", "shift"):
-        for i in np.flatnonzero(inside).tolist():
-            if longest_tick(clock_of(scenario, plan.nodes[i].name)[1]) == 0.0:
-                raise ScenarioError("", key, f"{plan.nodes[i].name} acts on arrival: it has no ticks to {fault.kind}")
+        acts = [i for i in np.flatnonzero(inside).tolist() if longest_tick(clock_of(scenario, plan.nodes[i].name)[1]) == 0.0]
+        if acts and fault.nodes is not None:
+            raise ScenarioError("", key, f"{plan.nodes[acts[0]].name} acts on arrival: it has no ticks to {fault.kind}")
+        inside[acts] = False
+    return inside
 
 
 def _named(plan: Plan, names: Iterable[str], key: str) -> np.ndarray:

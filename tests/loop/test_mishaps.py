@@ -1,6 +1,7 @@
 """What befalls nodes does to them what the scenario says, at its times, and nothing else, in both loops and wherever they are."""
 
 import math
+from time import monotonic_ns
 from typing import Any
 
 import hypothesis.strategies as st
@@ -13,8 +14,11 @@ from asyncnet.loop.compiled.compiled_loop import CompiledLoop
 from asyncnet.loop.ledger import IN_FLIGHT, LOST, account, unexplained
 from asyncnet.loop.loop import Loop
 from asyncnet.loop.message import TICK as BY_CLOCK
-from asyncnet.loop.timekeeper import Virtual
-from asyncnet.runs import snapshot
+from asyncnet.loop.timekeeper import Virtual, Wall
+from asyncnet.record.journal import Writer
+from asyncnet.record.playback import replay
+from asyncnet.record.recorder import Recorder
+from asyncnet.runs import memory, snapshot
 from asyncnet.scenario.schema import ScenarioError, check
 from asyncnet.team.conditions import mishap, mishaps_of, times
 from asyncnet.team.draw import plan
@@ -228,6 +232,96 @@ def test_mishaps_are_the_same_in_simulated_time_that_actors_share(pack):
     assert many.ledger.tolist() == account(alone).tolist()
 
 
+@pytest.mark.parametrize("clocks", [{}, ON_ARRIVAL], ids=["ticks", "on arrival"])
+@pytest.mark.parametrize("time", ["virtual", "wall"])
+def test_what_befell_nodes_is_replayed(time, clocks, tmp_path):
+    faults = [fault for fault in EVERY_KIND if clocks == {} or fault["kind"] in ("crash", "pause", "loss")]
+    made, writer = scenario(*faults, **LONG, **clocks), Writer(tmp_path)
+    loop = CompiledLoop(made, Virtual())
+    tape = Recorder("0", lambda data: writer.append("0", data))
+    tape.watch(loop)
+    loop.prepare()
+    if time == "wall":
+        loop.keeper = Wall(monotonic_ns())
+    loop.run()
+    tape.finish()
+    writer.close()
+    report = replay(made, tmp_path)
+    assert loop.struck[0] > 0
+    assert report.difference is None, report.line
+    assert not report.damage
+    assert report.loop.digest() == loop.digest()
+
+
+def test_a_message_that_comes_to_a_node_which_has_just_crashed_is_passed_over_and_so_it_is_when_replayed(tmp_path):
+    crash = {"kind": "crash", "nodes": "actor.2", "start": 100.0, "stop": 103.0}
+    loops = []
+    for kind in (Loop, CompiledLoop):
+        made, writer = (
+            scenario(crash, {"kind": "pause", "nodes": "actor.1", "start": 100.0, "stop": 103.0}, **LONG, **ON_ARRIVAL),
+            Writer(tmp_path / kind.__name__),
+        )
+        tape = Recorder("0", lambda data, writer=writer: writer.append("0", data))
+        first = ran(made, kind, until=99 * TICK)
+        state = snapshot.take(first)
+        late = state.arrays["agenda"].copy()
+        late[late[:, 7] >= 0, 0] = 101 * TICK  # all that is under way comes while they are down, as a slow wire would have it
+        loop = kind(made, Virtual())
+        tape.watch(loop)
+        state = state._replace(arrays=state.arrays | {"agenda": late})
+        snapshot.put(loop, state)
+        before = loop.struck.copy()
+        loop.prepare()
+        loop.run()
+        tape.finish()
+        writer.close()
+        loops.append(loop)
+        assert (loop.struck > before).all()
+        report = replay(made, tmp_path / kind.__name__, state)
+        assert report.difference is None, report.line
+        assert report.loop.digest() == loop.digest()
+    assert loops[0].digest() == loops[1].digest()
+    assert loops[0].struck.tolist() == loops[1].struck.tolist()
+
+
+def test_one_crash_does_not_bring_back_what_another_has_taken():
+    often = {"kind": "crash", "nodes": "actor.1", "start": 340.0, "every": 85.0, "lasting": 70.0, "snapshot": 100.0, "together": True, "stop": 500.0}
+    once = {"kind": "crash", "nodes": "actor.1", "start": 350.0, "stop": 360.0}
+    made = scenario(often, once, **LONG)
+    fresh = Loop(made, Virtual()).nodes[1].view.weight
+    for at in (412, 497):
+        for kind in (Loop, CompiledLoop):
+            assert (ran(made, kind, until=at * TICK).nodes[1].view.weight == fresh).all()
+    assert (ran(scenario(often, **LONG), until=412 * TICK).nodes[1].view.weight != fresh).any()
+
+
+def test_pauses_that_leave_no_gap_lose_what_waits_and_end_no_run_and_no_loop():
+    faults = (
+        {"kind": "pause", "together": True, "every": 10.0, "lasting": 6.0},
+        {"kind": "pause", "together": True, "every": 10.0, "lasting": 6.0, "start": 5.0},
+    )
+    loop = ran(scenario(*faults))
+    assert loop.stopped == "finished"
+    assert account(loop)[LOST].sum() > 0
+    stalled = ran(scenario(*faults, **WAITS))
+    assert stalled.stopped.startswith("stalled: the world has asked for decision 0")
+
+
+def test_a_clock_that_is_slowed_or_shifted_beyond_reason_ticks_in_35_years():
+    struck = np.zeros(4, dtype=np.int64)
+    slow = rows_of(*[{"kind": "slow", "by": 1e6}] * 4)
+    assert mishaps.due(slow, SEED, WHO, 5, 10**9, struck) == 5 + 2**50
+    shift = rows_of({"kind": "shift", "by": 1e9, "poisson": 1e-3, "lasting": 1e-3})
+    assert 2**45 < mishaps.due(shift, SEED, WHO, 5, 10**9, struck) <= 5 + 2**50
+
+
+def test_copies_for_crashes_are_reckoned_before_they_are_made():
+    large, many = {"network": {"hidden": [100, 100]}}, [{"kind": "crash", "poisson": 500.0, "lasting": 5.0}] * 10
+    without, having = (scenario(*faults, **large) for faults in ((), many))
+    kept = sum(each.kept.nbytes for each in Loop(having, Virtual()).mishaps.values())
+    assert memory.estimate(having, plan(having)) - memory.estimate(without, plan(without)) >= kept > 10 * 8 * 10_000
+
+
 def test_nodes_that_the_same_befalls_share_their_rows():
     units = {"network": {"split": "unit"}}
     found = mishaps_of(made := scenario({"kind": "pause", "nodes": "actor.1", "start": 1.0, "stop": 2.0}, {"kind": "skip", "share": 0.1}, **units), plan(made))
@@ -245,7 +339,8 @@ def test_nodes_that_the_same_befalls_share_their_rows():
         ({"kind": "pause"}, {}, "faults.0.stop", "a node goes on when the fault is over"),
         ({"kind": "pause", "every": 5.0, "lasting": 5.0}, {}, "faults.0.lasting", "never over"),
         ({"kind": "slow", "by": 0.0}, {}, "faults.0.by", ""),
-        ({"kind": "slow", "by": 2.0}, ON_ARRIVAL, "faults.0.nodes", "acts on arrival"),
+        ({"kind": "slow", "by": 2.0, "nodes": "actor.1"}, ON_ARRIVAL, "faults.0.nodes", "acts on arrival"),
+        ({"kind": "pause", "every": 1.4e-3, "lasting": 0.6e-3}, {}, "faults.0.lasting", "never over"),
         ({"kind": "skip", "share": 1.0}, {}, "faults.0.share", "that is a crash"),
         ({"kind": "crash", "nodes": "actor.2"}, WAITS, "faults.0", "never comes back"),
     ],

@@ -32,6 +32,7 @@ from asyncnet.scenario.schema import Scenario
 
 FIRST_BATCH, LARGEST_BATCH = 1000, 100_000  # events handled without looking up
 FEW = 1 << 15  # numbers in a table, a quarter of a megabyte, that may as well wait for ticks
+IN_VAIN = 100_000  # times that a world which waits asks for a decision, in simulated time
 CROWDED = 50e-6  # seconds to wait for a peer to read
 
 
@@ -51,6 +52,7 @@ class CompiledLoop(Loop):
     def __init__(self, scenario: Scenario, keeper: Any, mine: Iterable[int] | None = None, wire: Wire | None = None, **how: Any) -> None:
         super().__init__(scenario, keeper, mine, **how)
         self.wire = wire
+        self._asks = -1, 0  # the decision that a world has been seen to wait for, and since when
         self.malformed = 0  # messages from others that made no sense, or that nobody here expects
         self.took = np.zeros((TICK, BINS + 1), dtype=np.int64)  # how long messages took, by channel, in nanoseconds: a histogram (gauge.py), and the sum
         timed = 0 if mine is None or isinstance(keeper, Virtual) else sum(map(bool, self.nodes))
@@ -117,6 +119,8 @@ class CompiledLoop(Loop):
                 batch = _next_batch(batch, time.perf_counter() - began)
                 if self.wire is not None:
                     self._write_tape()
+                elif isinstance(self.keeper, Virtual):
+                    self._be_patient()
             if self._asked and not self._unfinished:
                 self._catch_up()
                 self._answer()
@@ -141,6 +145,18 @@ class CompiledLoop(Loop):
         else:
             self._write_tape()
             self.keeper.reach(at)
+
+    def _be_patient(self) -> None:
+        """End a run whose world waits in vain, in simulated time: it would ask again for ever."""
+        settings, now = self.scenario.task.world, int(self._tables.control[p.NOW])
+        if self.score is None or not settings.waits:
+            return
+        stamp = int(self.nodes[0].view.stamp[0])
+        if stamp != self._asks[0]:
+            self._asks = stamp, now
+        elif now - self._asks[1] > IN_VAIN * self.tick * max(1.0, settings.timeout, settings.interval):
+            self.now = now
+            self.stop(f"stalled: the world has asked for decision {stamp} since {self._asks[1] / 1e6:.3f} s, in vain")
 
     def _meet(self) -> None:
         """All loops that share simulated time have come to one instant."""
