@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from dataclasses import dataclass
 
@@ -22,9 +23,9 @@ class Doctor:
     """Print one JSON object."""
 
     def __call__(self) -> int:
-        from asyncnet.actors import doctor
         from asyncnet.console import show_findings
 
+        doctor = importlib.import_module("asyncnet.actors.doctor")  # what nothing else here needs: Ray, ZeroMQ
         if self.clean:
             for one in (left := doctor.leftovers()):
                 named = [*(f"process {pid}" for pid in one.processes), *([str(one.directory)] if one.directory is not None else [])]

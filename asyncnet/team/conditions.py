@@ -1,5 +1,4 @@
-"""What each link of a team does to messages: the conditions of its channel (scenario/links.py), and the faults that strike it (scenario/faults.py); and what
-befalls its nodes.
+"""What each link of a team does to messages, by its channel (scenario/links.py) and by faults (scenario/faults.py), and what befalls its nodes.
 
 There is a model for each different set of these, and each link has one of them: what it costs in memory does not grow with the links.
 """
