@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from asyncnet.commands.shared import Flag
 from asyncnet.text import as_json, printable
 
+LOOKS = "asyncnet.actors.doctor"  # by name, as the engines are: it needs Ray and ZeroMQ
+
 
 @dataclass(frozen=True)
 class Doctor:
@@ -25,7 +27,7 @@ class Doctor:
     def __call__(self) -> int:
         from asyncnet.console import show_findings
 
-        doctor = importlib.import_module("asyncnet.actors.doctor")  # what nothing else here needs: Ray, ZeroMQ
+        doctor = importlib.import_module(LOOKS)
         if self.clean:
             for one in (left := doctor.leftovers()):
                 named = [*(f"process {pid}" for pid in one.processes), *([str(one.directory)] if one.directory is not None else [])]
