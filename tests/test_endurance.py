@@ -25,7 +25,9 @@ def test_scenarios_that_are_drawn_differ_and_have_faults_of_many_kinds():
     assert sum(not one.faults for one in made) > 3
 
 
-@pytest.mark.parametrize(("failed", "tried", "known"), [(0, 100, 1.0 - 0.05**0.01), (0, 3, 1.0 - 0.05 ** (1 / 3)), (1, 10, 0.3942), (5, 50, 0.1990), (10, 10, 1.0)])
+@pytest.mark.parametrize(
+    ("failed", "tried", "known"), [(0, 100, 1.0 - 0.05**0.01), (0, 3, 1.0 - 0.05 ** (1 / 3)), (1, 10, 0.3942), (5, 50, 0.1990), (10, 10, 1.0)]
+)
 def test_the_bound_is_that_of_clopper_and_pearson(failed, tried, known):
     assert endurance.bound(failed, tried) == pytest.approx(known, abs=2e-4)
 
