@@ -11,7 +11,7 @@ may be stopped and started again: what is there is not tried twice. Rows that ca
     replay         a run on real clocks: its recording is replayed identically
     books          messages: every one is in the books of its link
     order          messages: without a condition that reorders them a link's come in order, and what comes twice is learned from once
-    calibration    draws: conditions and faults strike as often, and take as long, as asked
+    calibration    100,000 draws of a fault: it strikes as often, or takes as long, as asked
     heal           half of the team is cut off and healed: everybody learns again
     resume         a run cut at five points and gone on with: the same digest
     left           the driver of a run on Ray is killed: nothing of it is left ten seconds later
@@ -79,7 +79,9 @@ def drawn(chance: random.Random, decisions: int = 150, *, delayed: bool = False)
     for left in reversed(range(MOST_REFUSED)):
         try:
             made = asyncnet.load(chance.choice(SHIPPED)) if chance.random() < 0.4 else check(_small(chance), "drawn")
-            length = {"task.episodes": 4} if made.task.episodes is not None else {"task.decisions": decisions}
+            length: dict[str, Any] = {"task.episodes": 4} if made.task.episodes is not None else {"task.decisions": decisions}
+            if made.task.world.waits:
+                length["task.world.timeout"] = 20.0  # as shipped some wait for minutes before they ask again
             faults = [_fault(chance) for _ in range(chance.choice((0, 1, 2, 4)))]
             made = made.replace({"seed": chance.randrange(2**40), **length, **({"links.default.delay": 0.5} if delayed else {})})
             made = made.under_layers(map(condition, chance.sample(UNDER, chance.choice((0, 1, 1, 2)))))
@@ -220,14 +222,14 @@ def _calibration(chance: random.Random) -> Tried:
     times = np.array([outcome(conditions, seed, 1 << 20, 2 << 20, 1, k, k, 0, 0, -1.0, struck) for k in range(1, n + 1)])
     still = [outcome(calm, seed, 1 << 20, 2 << 20, 1, k, k, 0, 0, -1.0, struck) for k in range(1, 101)]
     if any(one != (0, -1) for one in still):
-        return n, 1, "calm does something"
+        return _one("calm does something")
     if kind in delays:
         _, mean, spread = delays[kind]
         off = abs(times[:, 0].mean() / made.tick - mean) / (spread / math.sqrt(n))
     else:
         share = {"loss": times[:, 0] == LOST, "corrupt": times[:, 0] == LOST, "duplicate": times[:, 1] > 0, "reorder": times[:, 0] > 0}[kind].mean()
         off = abs(share - p) / math.sqrt(p * (1.0 - p) / n)
-    return n, int(off > 3.891), "" if off <= 3.891 else f"{kind} {p}: {off:.2f} standard errors off"
+    return _one("" if off <= 3.891 else f"{kind} {p}: {off:.2f} standard errors off")
 
 
 def _heal(chance: random.Random) -> Tried:
