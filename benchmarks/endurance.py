@@ -402,4 +402,8 @@ def main(nightly: bool = False, rows: tuple[Name, ...] = (), out: Path = Path("e
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    try:
+        tyro.cli(main)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on with what is left", file=sys.stderr)
+        sys.exit(130)
