@@ -73,20 +73,22 @@ class OfLinks(Fault):
         return self.for_good(tick) and (self.kind == "cut" or (self.kind in ("loss", "corrupt") and self.share == 1.0))
 
 
-class Loss(OfLinks):
+class InBursts(OfLinks):
+    """What takes messages, one by one or many of a link in a row."""
+
+    burst: Annotated[float, Field(ge=1.0, le=1000.0)] | None = Field(
+        None, description="how many messages of a link it strikes in a row, on average; absent: each by itself"
+    )
+
+
+class Loss(InBursts):
     kind: Literal["loss"]
     share: Share = Field(description="of the messages, which are lost")
-    burst: Annotated[float, Field(ge=1.0, le=1000.0)] | None = Field(
-        None, description="how many messages of a link are lost in a row, on average; absent: each by itself"
-    )
 
 
-class Corrupt(OfLinks):
+class Corrupt(InBursts):
     kind: Literal["corrupt"]
     share: Share = Field(description="of the messages, which are damaged: their hearer notices, and takes nothing in")
-    burst: Annotated[float, Field(ge=1.0, le=1000.0)] | None = Field(
-        None, description="how many messages of a link are damaged in a row, on average; absent: each by itself"
-    )
 
 
 class Delayed(OfLinks):
@@ -126,30 +128,15 @@ class Noise(OfReward):
     kind: Literal["noise"]
     sigma: Positive = Field(description="spread of a normal number that is added, another for each hearer")
 
-    @property
-    def value(self) -> float:
-        """Its one number."""
-        return self.sigma
-
 
 class Quantise(OfReward):
     kind: Literal["quantise"]
     step: Positive = Field(description="the reward is rounded to a multiple of it")
 
-    @property
-    def value(self) -> float:
-        """Its one number."""
-        return self.step
-
 
 class Flip(OfReward):
     kind: Literal["flip"]
     share: Share = Field(1.0, description="of the rewards, whose sign is changed")
-
-    @property
-    def value(self) -> float:
-        """Its one number."""
-        return self.share
 
 
 class Misdate(OfReward):

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _DELAYS = {"constant": CONSTANT, "uniform": UNIFORM, "exponential": EXPONENTIAL, "lognormal": LOGNORMAL, "normal": NORMAL}
 
 _TOTAL = {"cut": CUT, "hold": HELD, "crash": AWAY, "pause": WAITS}
-_ALTERS = {"noise": NOISE, "quantise": QUANTISED, "flip": FLIPPED}
+_ALTERS = {"noise": (NOISE, "sigma"), "quantise": (QUANTISED, "step"), "flip": (FLIPPED, "share")}  # and the setting that is its number
 _MISHAPS = {"crash": mishaps.CRASH, "pause": mishaps.PAUSE, "slow": mishaps.SLOW, "skip": mishaps.SKIP, "shift": mishaps.SHIFT}
 
 
@@ -140,7 +140,8 @@ def fault_row(fault: AnyFault, number: int, tick: int) -> tuple[float, ...]:
     elif fault.kind in ("duplicate", "misdate"):
         said, alike = (TWICE, fault.share, fault.by * tick) if fault.kind == "duplicate" else (MISDATED, fault.share, fault.by), 0.0
     elif fault.kind in _ALTERS:
-        said, alike = (_ALTERS[fault.kind], fault.value, 0.0), 0.0
+        code, number_of = _ALTERS[fault.kind]
+        said, alike = (code, getattr(fault, number_of), 0.0), 0.0
     else:
         said, alike = (_TOTAL[fault.kind], float(fault.own), 0.0), 0.0
     return row(*said, fault=number, alike=alike, times=times(fault, tick))

@@ -67,7 +67,7 @@ def bring_up(d, seed, node, now):
     row = row_at(t.nodes, node)
     record, size = view(t.real, row[p.MISHAPS], (mishaps.RECORD,)), row[p.STATE_SIZE]
     rows = rows_of(t, record)
-    kept = view(t.real, np.int64(record[mishaps.KEPT]), (rows.shape[0] * size,))
+    kept = view(t.real, np.int64(record[mishaps.KEPT]), (rows.shape[0] * size,))  # no more are crashes
     mishaps.bring_up(record, rows, seed, row[p.IDENTITY], view(t.real, row[p.STATE], (size,)), kept, now, t.struck)
 
 
