@@ -26,7 +26,7 @@ class Run(Brings):
     scenario: tyro.conf.Positional[str]
     """A shipped name (see `asyncnet list`) or a TOML file."""
     under: Conditions = field(default_factory=list)
-    """A hardship to lay over it; may be given several times, and they add up."""
+    """A hardship to lay over it: a name that ships, or a TOML file; may be given several times, and they add up."""
     set: Settings = field(default_factory=list)
     """Change one setting, such as task.decisions=1000 or rule.name=reinforce; may be given several times."""
     engine: Literal["embedded", "ray"] = "embedded"

@@ -30,7 +30,7 @@ class Sweep(Brings):
     seeds: Annotated[str, tyro.conf.arg(metavar="N|A,B,...")] = ""
     """How many seeds, from the scenario's own on, or which; default: 10, or as the study says."""
     under: Conditions = field(default_factory=list)
-    """A hardship to lay over all runs; may be given several times."""
+    """A hardship to lay over all runs, a name or a TOML file; may be given several times."""
     set: Settings = field(default_factory=list)
     """Change one setting of all runs; may be given several times."""
     mode: Literal["grid", "zip"] | None = None
@@ -127,7 +127,7 @@ class Explain(Brings):
     scenario: tyro.conf.Positional[str]
     """A shipped name or a TOML file."""
     under: Conditions = field(default_factory=list)
-    """A hardship to lay over it; may be given several times."""
+    """A hardship to lay over it, a name or a TOML file; may be given several times."""
     set: Settings = field(default_factory=list)
     """Change one setting; may be given several times."""
     vary: Annotated[str, tyro.conf.arg(metavar="KEY=A,B,...")] = ""

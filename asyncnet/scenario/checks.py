@@ -99,6 +99,8 @@ def _check_faults(scenario: Scenario, where: str) -> None:
             raise ScenarioError(where, f"{key}.stop", f"missing: {_UNTIL[fault.kind]} when the fault is over")
         if fault.kind in ("hold", "pause") and fault.for_good(scenario.tick):
             raise ScenarioError(where, f"{key}.lasting", "is not less than every, so the fault is never over")
+        if fault.kind == "shift" and not fault.start and not again:
+            raise ScenarioError(where, f"{key}.start", "missing: a shift happens when it comes; give start, or every or poisson with lasting")
         if fault.kind == "skip" and fault.share == 1.0 and fault.for_good(scenario.tick):
             raise ScenarioError(where, f"{key}.share", "who misses every tick for good does nothing at all: that is a crash")
         if fault.kind == "delay" and fault.delay.kind == "uniform" and fault.delay.high < fault.delay.low:

@@ -341,6 +341,7 @@ def test_nodes_that_the_same_befalls_share_their_rows():
         ({"kind": "slow", "by": 0.0}, {}, "faults.0.by", ""),
         ({"kind": "slow", "by": 2.0, "nodes": "actor.1"}, ON_ARRIVAL, "faults.0.nodes", "acts on arrival"),
         ({"kind": "pause", "every": 1.4e-3, "lasting": 0.6e-3}, {}, "faults.0.lasting", "never over"),
+        ({"kind": "shift", "by": 1.0}, {}, "faults.0.start", "when it comes"),
         ({"kind": "skip", "share": 1.0}, {}, "faults.0.share", "that is a crash"),
         ({"kind": "crash", "nodes": "actor.2"}, WAITS, "faults.0", "never comes back"),
     ],
