@@ -5,10 +5,11 @@ What a loop wrote for a peer is read here in its stead, and what came from the p
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 
@@ -106,18 +107,18 @@ def knock(system, bell):
 
 
 class Gateway:
-    """Moves what a loop has to say to the peers `names` to a courier, and back; `failed` is told the traceback of what goes wrong.
+    """Moves what a loop has to say to peers to a courier, and back, once it is given them (`take`); `failed` is told the traceback of what goes wrong.
 
     `began` is when the run's time began, in nanoseconds of this machine's monotonic clock. With `whole` nothing may be refused: a message that is ends the run.
     """
 
-    def __init__(self, lines: Lines, names: list[str], courier: Courier, began: Callable[[], int], failed: Callable[[str], None], *, whole: bool) -> None:
-        self._lines, self._names, self._courier, self._began, self._failed, self._whole = lines, names, courier, began, failed, whole
-        self._ends = np.zeros((len(names), PEER_COLUMNS), dtype=np.int64)
-        self._numbers = [lines.names.index(name) for name in names]
-        theirs = lines.peers[self._numbers]
-        self._ends[:, [IN, IN_WORDS, OUT, OUT_WORDS]] = theirs[:, [OUT, OUT_WORDS, IN, IN_WORDS]]
+    def __init__(self, lines: Lines, courier: Courier, began: Callable[[], int], failed: Callable[[str], None], *, whole: bool) -> None:
+        self._lines, self._courier, self._began, self._failed, self._whole = lines, courier, began, failed, whole
+        self._ends = np.zeros((len(lines.names), PEER_COLUMNS), dtype=np.int64)
         self._ends[:, BELL_AT] = lines.bell
+        self._away: list[int] = []  # the numbers of those that are reached from here
+        self._moving = threading.Lock()  # held while anything is moved
+        self._asked: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._every = sorted({*lines.names, lines.me})
         self._closed = False
         self.moved = 0  # frames that have come
@@ -125,10 +126,37 @@ class Gateway:
             threading.Thread(target=self._guarded, args=(what,), name=f"gateway-{what.__name__}", daemon=True) for what in (self.send, self.receive)
         ]
 
-    def open(self) -> None:
-        """Begin."""
-        for thread in self._threads:
-            thread.start()
+    @property
+    def opened(self) -> bool:
+        """Whether anything is moved."""
+        return self._threads[0].ident is not None
+
+    def take(self, names: Collection[str]) -> None:
+        """Move what goes to these peers and comes from them from now on, as lines.Lines.join has said."""
+        with self._moving:
+            for number in map(self._lines.names.index, names):
+                self._ends[number] = 0
+                self._ends[number, [IN, IN_WORDS, OUT, OUT_WORDS]] = self._lines.peers[number, [OUT, OUT_WORDS, IN, IN_WORDS]]
+                self._ends[number, BELL_AT] = self._lines.bell
+                self._away.append(number)
+        if names and not self.opened:
+            for thread in self._threads:
+                thread.start()
+
+    def leave(self, names: Collection[str]) -> None:
+        """Have nothing to do with these peers any more."""
+        with self._moving:
+            self._away = [number for number in self._away if self._lines.names[number] not in names]
+
+    def have(self, what: Callable[[], None]) -> None:
+        """Have the thread that sends do something, for a courier belongs to it; returns when that is done."""
+        if not self.opened:
+            what()
+            return
+        done = threading.Event()
+        self._asked.put(lambda: (what(), done.set()))
+        knock(system().ctypes.data, self._lines.memory.gate_bell)
+        done.wait()
 
     def close(self) -> None:
         """End both threads."""
@@ -152,15 +180,18 @@ class Gateway:
         rows, numbers = np.zeros((ROWS, 5), dtype=np.int64), np.zeros(max(NUMBERS, self._courier.largest, len(self._every)))
         while not self._closed:
             seen, some = rung(bell), False
-            for n, name in enumerate(self._names):
-                count, used = collect(self._ends, n, rows, numbers)
-                if count:
-                    some = True
-                    refused = self._courier.send(name, rows[:count], numbers[:used])
-                    if refused is not None:
-                        if self._whole:
-                            raise RuntimeError("the wire had no room: messages of a window are lost")
-                        self._courier.turn_away(refused[:, 1])
+            while not self._asked.empty():
+                self._asked.get()()
+            with self._moving:
+                for n in self._away:
+                    count, used = collect(self._ends, n, rows, numbers)
+                    if count:
+                        some = True
+                        refused = self._courier.send(self._lines.names[n], rows[:count], numbers[:used])
+                        if refused is not None:
+                            if self._whole:
+                                raise RuntimeError("the wire had no room: messages of a window are lost")
+                            self._courier.turn_away(refused[:, 1])
             if not some:
                 sleep(mine.ctypes.data, bell, seen, 1000 * WAIT)
 
@@ -170,12 +201,13 @@ class Gateway:
         while not self._closed:
             for rows, numbers, sent in self._courier.receive(WAIT):
                 self.moved += 1
-                if (n := self._from(int(rows[-1, 1]))) is None or not 0 <= sent < LATEST:
-                    self._courier.malformed += len(rows)
-                    continue
                 first = at = 0
                 while not self._closed:
-                    first, at = pass_on(mine.ctypes.data, self._ends, n, rows, numbers, first, at, self._began() + 1000 * sent)
+                    with self._moving:
+                        if (n := self._from(int(rows[-1, 1]))) is None or not 0 <= sent < LATEST:
+                            self._courier.malformed += len(rows) - first
+                            break
+                        first, at = pass_on(mine.ctypes.data, self._ends, n, rows, numbers, first, at, self._began() + 1000 * sent)
                     if first == len(rows):
                         break
                     time.sleep(FULL)
@@ -187,4 +219,5 @@ class Gateway:
             name = self._every[src] if src < len(self._every) else None
         else:
             name = self._lines.where.get(src)
-        return self._names.index(name) if name in self._names else None
+        number = self._lines.names.index(name) if name in self._lines.names else None
+        return number if number in self._away else None

@@ -12,8 +12,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,8 +24,9 @@ from asyncnet.loop.counts import counted
 from asyncnet.loop.gauge import Gauge
 from asyncnet.loop.ledger import REFUSED, account
 from asyncnet.loop.loop import Loop
-from asyncnet.loop.message import CHANNEL_NAMES
+from asyncnet.loop.message import CHANNEL_NAMES, LIFE
 from asyncnet.loop.timekeeper import Wall
+from asyncnet.loop.underway import STAMP
 from asyncnet.nodes.world import DECISIONS, EPISODES
 from asyncnet.record.recorder import Recorder, digest_of
 from asyncnet.runs import snapshot
@@ -46,6 +47,8 @@ PAUSE = 1.0  # seconds by which a beat that is late shows that the whole process
 MOST_PAUSES = 1000  # that are noted
 QUIET = 0.02  # seconds without a frame: the wire is empty
 
+T = TypeVar("T")
+
 
 def _address() -> str:
     import ray
@@ -57,7 +60,8 @@ class Host:
     """Hosts the nodes `numbers` of a scenario given as plain data; `wire` is memory, zmq or ray, `address` the IP address to be reached at (None: its own).
 
     In `virtual` time its loop shares simulated time with the others (windows.py). With a `record` name what its nodes hear is written down. `given` is what the
-    scenario needs from outside the package (asyncnet/scenario/outside.py).
+    scenario needs from outside the package (asyncnet/scenario/outside.py). With `returns` a host that is lost may be followed by another: this one is the
+    `life`-th with these nodes, whose books are to be mended by `owed` (ledger.Books.mend), and whose recording goes on at the event `since`.
     """
 
     def __init__(
@@ -72,6 +76,10 @@ class Host:
         begin: tuple[dict[str, Any], dict[str, np.ndarray]] | None = None,
         reverse: bool = False,
         given: Sequence[dict[str, str]] = (),
+        returns: bool = False,
+        life: int = 0,
+        owed: bytes = b"",
+        since: int = 0,
     ) -> None:
         outside.receive(given)
         # A request from Ray should not keep the loop from its next tick for Python's usual 5 ms.
@@ -80,7 +88,12 @@ class Host:
         self.loop = kind(check(scenario, "scenario"), keeper, numbers, reverse=reverse)
         if begin is not None:
             snapshot.put(self.loop, Checkpoint(*begin))
-        self.recorder = Recorder(record) if record is not None else None
+        self._life, self._returns = life, returns
+        if life:
+            self.loop.books.mend(*np.frombuffer(owed, dtype=np.int64).reshape(2, -1))
+            if self.loop.struck.size:
+                self.loop.struck[:] = begin[1]["struck"]
+        self.recorder = Recorder(record, first=since) if record is not None else None
         if self.recorder is not None:
             self.recorder.watch(self.loop)
         self.loop.prepare(wired=True)
@@ -113,12 +126,49 @@ class Host:
         self.courier.connect(peers, handles)
         if isinstance(self.loop, WindowedLoop):
             self.loop.join(where)
-        self.loop.wire = self.lines = Lines(self.loop, where)
+        self.loop.wire = self.lines = Lines(self.loop, where, open_house=self._returns)
+        whole = isinstance(self.loop, WindowedLoop)
+        self._gateway = Gateway(self.lines, self.courier, lambda: self._starts[1].start, self._failed, whole=whole)
         return self.lines.memory.address if self._shares else []
+
+    def begins(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """The state from which it will start."""
+        return tuple(self._now())
 
     def share(self, memories: dict[str, list[str]]) -> None:
         """Share memory with the other hosts, by name, as far as that can be done."""
         self.lines.share({name: address for name, address in memories.items() if address})
+
+    def meet_again(self, lost: Collection[str], peers: dict[str, list[str]], handles: dict[str, Any]) -> list[str]:
+        """While it stands: meet those who take the place of hosts that were lost, and leave these; returns what they need to share its memory."""
+
+        def leave() -> None:
+            self._gateway.leave(lost)
+            for name in lost:
+                self.lines.part(name)
+
+        self._between(leave)
+        self._gateway.have(lambda: self.courier.connect(peers, handles))
+        return self.lines.memory.address if self._shares else []
+
+    def join_again(self, lives: dict[str, int]) -> None:
+        """While it stands, when all have shared what they can: hear them again, in these lives and no earlier ones."""
+
+        def join() -> None:
+            for name, life in lives.items():
+                self._gateway.take(self.lines.join([name], life * LIFE))
+
+        self._between(join)
+
+    def _between(self, what: Callable[[], T]) -> T | None:
+        """Have the loop do something between two events; None if it takes too long to come there."""
+        done: queue.SimpleQueue[T] = queue.SimpleQueue()  # of one
+        self.loop.ask(lambda: done.put(what()))
+        self.lines.wake()
+        try:
+            return done.get(timeout=TIMEOUT)
+        except queue.Empty:
+            return None
 
     def start(self, at: int) -> None:
         """Begin the run at `at`, nanoseconds of the time of day, when all have shared what they can: its first instant is then on every host."""
@@ -127,9 +177,7 @@ class Host:
         if not isinstance(self.loop, WindowedLoop):
             self.loop.keeper = wall
         self._starts = self.loop.now, wall
-        if away := self.lines.join():
-            self._gateway = Gateway(self.lines, away, self.courier, lambda: wall.start, self._failed, whole=isinstance(self.loop, WindowedLoop))
-            self._gateway.open()
+        self._gateway.take(self.lines.join())
         gc.freeze()  # what is here now stays: the collector need not walk through all of Ray while the loop runs
         self._thread.start()
         threading.Thread(target=self._beat, args=(wall,), name="beat", daemon=True).start()
@@ -212,22 +260,19 @@ class Host:
             return None if self.loop.at_meeting is None else tuple(self.loop.at_meeting)  # nothing is turned away there
         if self.loop.stopped is not None:
             return None
-        taken: queue.SimpleQueue[Checkpoint] = queue.SimpleQueue()  # of one
-        self.loop.ask(lambda: taken.put(snapshot.take(self.loop)))
-        self.lines.wake()
-        try:
-            state = taken.get(timeout=TIMEOUT)
-        except queue.Empty:
-            return None
+        state = self._between(self._now)
+        return None if state is None else tuple(state)
+
+    def _now(self) -> Checkpoint:
+        """The state of its loop at this moment, and how many events it has written down by now."""
+        state = snapshot.take(self.loop)
         self._note_refused(state.arrays["ledger"])
-        return tuple(state)
+        return state._replace(about=state.about | {"recorded": self.recorder.events if self.recorder else 0})
 
     def _at_the_end(self) -> Checkpoint:
         """The state of a loop that has ended, and what has come for it since: that is under way."""
         self._settle()
-        state = snapshot.take(self.loop)
-        self._note_refused(state.arrays["ledger"])
-        return state
+        return self._now()
 
     def _note_refused(self, table: np.ndarray) -> np.ndarray:
         """The ledger, with the messages that found no room here."""
@@ -252,6 +297,11 @@ class Host:
         """Since when it stands, in microseconds of the run, and its books; None if it does not."""
         stands = self.loop.stands
         return None if stands is None else (stands[0], self._note_refused(stands[1].copy()).tobytes())
+
+    def reached(self) -> int:
+        """While it stands: the latest decision of which its nodes have heard, or are about to hear."""
+        stamps = [int(node.view.stamp[0]) for node in self.loop.nodes.values()]
+        return self._between(lambda: max([*stamps, *self.loop.under_way().rows[:, STAMP].tolist()])) or 0
 
     def go_on(self, now: int, at: int) -> None:
         """Have a loop that stands go on at `at`, nanoseconds of the time of day, where the run's time is `now`."""
@@ -300,6 +350,7 @@ class Host:
             "struck": loop.struck.tolist(),
             "measured": {name: [loop.took[channel, :-1].tolist(), int(loop.took[channel, -1])] for channel, name in CHANNEL_NAMES.items()},
             "malformed": self.courier.malformed + loop.malformed,
+            "outlived": loop.outlived,
             "elapsed": loop.now,
             "seconds": self._seconds,
             "pauses": self.pauses,
@@ -308,7 +359,7 @@ class Host:
     def _settle(self) -> None:
         """Take in what was on its way when all loops had ended."""
         before = -1
-        while self._gateway is not None and self._gateway.moved > before:
+        while self._gateway is not None and self._gateway.moved > before and self._gateway.opened:
             before = self._gateway.moved
             time.sleep(QUIET)
         self.loop.take_in()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 SILENT = 10.0  # seconds without an answer
+STARTING = 300.0  # seconds for an actor to start: its machine may have to compile first
 SLOW = 3.0  # seconds for an answer; the verdict hears of slower ones
 SLICE = 0.5  # seconds of waiting at a time
 
@@ -64,6 +65,11 @@ class Hosts(dict[str, Any]):
                 self.gone |= dict.fromkeys(asked.values(), f"no answer for {longest:.0f} s")
                 break
         return {name: answers[name] for name in self if name in answers}
+
+    def back(self, name: str, handle: Any) -> None:
+        """Have another take the place of one that is gone."""
+        self[name] = handle
+        del self.gone[name]
 
     def all(self, method: str, *arguments: Any, **how: Any) -> dict[str, Any]:
         """The same, of hosts that must all be there; raises Gone."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from asyncnet.loop.compiled.ring import (
     DUE,
     IN,
     IN_WORDS,
+    LEAST_SEQ,
     OUT,
     OUT_WORDS,
     PEER_COLUMNS,
@@ -54,10 +55,13 @@ def ask_for(system, bell):
 
 
 class Lines:
-    """A loop's rings to and from the other hosts (compiled_loop.Wire): `where` says which of them hosts each node."""
+    """A loop's rings to and from the other hosts (compiled_loop.Wire): `where` says which of them hosts each node.
 
-    def __init__(self, loop: CompiledLoop, where: Mapping[int, str]) -> None:
-        self.where, self.me = where, where[min(loop.nodes)]
+    With `open_house` its memory can still be opened when all have joined, by hosts that come back (supervisor.py).
+    """
+
+    def __init__(self, loop: CompiledLoop, where: Mapping[int, str], *, open_house: bool = False) -> None:
+        self.where, self.me, self._open_house = where, where[min(loop.nodes)], open_house
         self.names = sorted({*where.values()} - {self.me})
         every = sorted({*where.values()})
         need = loop.most_caused * (PREFIX + loop.largest) + PREFIX + len(every)
@@ -65,10 +69,23 @@ class Lines:
         self.bell, self.system = self.memory.bell, system()
         self.patience = PATIENT if len(every) <= len(os.sched_getaffinity(0)) else 0
         self.peers = np.zeros((len(self.names), PEER_COLUMNS), dtype=np.int64)
-        self.peers[:, PLACE] = [every.index(name) for name in self.names]
-        self.peers[:, DUE], self.peers[:, PROMISED] = NEVER, -1
+        self._places = [every.index(name) for name in self.names]
         self.opened: dict[str, Memory] = {}
-        self._inside: list[np.ndarray] = []
+        self._inside: dict[str, np.ndarray] = {}
+        for name in self.names:
+            self.part(name)
+
+    def part(self, name: str) -> None:
+        """Have nothing to do with a host any more: what was said to it and not read is gone, and what leads there ends here until it is joined."""
+        number = self.names.index(name)
+        ring, inside = self.memory.ring(number), self._inside.setdefault(name, np.zeros(WORDS, dtype=np.int64))
+        inside[:] = 0
+        self.peers[number] = 0
+        ends = self.memory.gate_bell, inside.ctypes.data, 0
+        self.peers[number, [OUT, OUT_WORDS, BELL_AT, IN, IN_WORDS]] = ring, self.memory.words, *ends
+        self.peers[number, [PLACE, DUE, PROMISED]] = self._places[number], NEVER, -1
+        self.memory.clear(number)
+        self.opened.pop(name, None)
 
     def share(self, memories: Mapping[str, list[str]]) -> None:
         """Open the others' memories, by name, as far as that is possible, and tell them so in these."""
@@ -81,19 +98,26 @@ class Lines:
         """Which of another's rings leads here."""
         return sorted({*self.names, self.me} - {name}).index(self.me)
 
-    def join(self) -> list[str]:
-        """Settle, when all have shared what they can, who is reached through memory; returns those that are not: what leads to them ends at a gateway."""
+    def join(self, which: Collection[str] | None = None, least: int = 0) -> list[str]:
+        """Settle, when all have shared what they can, which of these hosts (all, if None) are reached through memory; `least` is the least sequence number of
+        what they say.
+
+        Returns those that are not: what leads to them ends at a gateway.
+        """
         away = []
         for number, (name, peer) in enumerate(zip(self.names, self.peers, strict=True)):
-            peer[OUT], peer[OUT_WORDS] = self.memory.ring(number), self.memory.words
+            if which is not None and name not in which:
+                continue
+            peer[LEAST_SEQ] = least
             other = self.opened.get(name)
             if other is not None and self.memory.is_read_by(number, other):
                 peer[BELL_AT], peer[IN], peer[IN_WORDS] = other.bell, other.ring(self._ring_of(name)), other.words
             else:
                 away.append(name)
-                self._inside.append(np.zeros(WORDS + self.memory.words, dtype=np.int64))
-                peer[BELL_AT], peer[IN], peer[IN_WORDS] = self.memory.gate_bell, self._inside[-1].ctypes.data, self.memory.words
-        self.memory.hide()
+                self._inside[name] = np.zeros(WORDS + self.memory.words, dtype=np.int64)
+                peer[BELL_AT], peer[IN], peer[IN_WORDS] = self.memory.gate_bell, self._inside[name].ctypes.data, self.memory.words
+        if not self._open_house:
+            self.memory.hide()
         return away
 
     def wake(self) -> None:

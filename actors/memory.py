@@ -112,6 +112,10 @@ class Memory:
     def _place(self, number: int) -> int:
         return FIRST_RING + number * (WORDS + self.words)
 
+    def clear(self, number: int) -> None:
+        """Have a ring be as it was made: empty, and read by nobody."""
+        self.all[self._place(number) : self._place(number) + WORDS] = 0
+
     def read_by(self, number: int, reader: Memory) -> None:
         """Say who reads a ring."""
         self.all[self._place(number) + READER] = int.from_bytes(reader.key[:8], "little", signed=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -41,12 +41,15 @@ def total(books: Iterable[bytes]) -> np.ndarray:
     return sum(np.frombuffer(one, dtype=np.int64).reshape(len(ledger.COLUMNS), -1) for one in books)
 
 
-def whole(left: Record, plan: Plan, handed: list[dict[str, Any]], tick: int | None, measured: dict[str, Any]) -> Record:
-    """`left`, with all that the hosts handed over; `tick` in microseconds, None in simulated time. It has a digest if every node is there and nobody failed."""
+def whole(left: Record, plan: Plan, handed: list[dict[str, Any]], tick: int | None, measured: dict[str, Any], lost: Mapping[str, int]) -> Record:
+    """`left`, with all that the hosts handed over; `tick` in microseconds, None in simulated time. It has a digest if every node is there and nobody failed.
+
+    `lost` are the microseconds, by node, of which nothing is left because it has gone back to an earlier state.
+    """
     nodes = {name: row for result in handed for name, row in result["nodes"].items()}
     world = next((result for result in handed if result["score"]), None)
     elapsed = world["elapsed"] if world else max((result["elapsed"] for result in handed), default=0)
-    measured = _measured(plan, handed, nodes, elapsed, tick) | measured
+    measured = _measured(plan, handed, nodes, elapsed, tick, lost) | measured
     if not handed:
         return replace(left, measured=measured)
     table = total(result["ledger"] for result in handed)
@@ -75,20 +78,23 @@ def whole(left: Record, plan: Plan, handed: list[dict[str, Any]], tick: int | No
     )
 
 
-def _measured(plan: Plan, handed: list[dict[str, Any]], nodes: dict[str, dict[str, Any]], elapsed: int, tick: int | None) -> dict[str, Any]:
+def _measured(
+    plan: Plan, handed: list[dict[str, Any]], nodes: dict[str, dict[str, Any]], elapsed: int, tick: int | None, lost: Mapping[str, int]
+) -> dict[str, Any]:
     """What only a wire and real clocks have: rates of ticks, who could not keep its clock, who stood still, frames that did not get through."""
     off = {}
     for name, row in nodes.items():
         if tick is not None and np.isfinite(row["period"]):
-            row["tick_rate"] = row["ticks"] * row["period"] * tick / max(1, elapsed)  # 1: as declared
+            gone = lost.get(name, 0)
+            row["tick_rate"] = row["ticks"] * row["period"] * tick / max(1, elapsed - gone)  # 1: as declared
             if "missed" in row:  # something befalls it: what it missed, or was slow for, is not the machine's doing
-                due = row["ticks"] + row["missed"] + row["skipped"]
-                row["tick_rate"] = 1.0 - row["skipped"] / max(1, due)
+                skipped = max(0, row["skipped"] - round(gone / (row["period"] * tick)))
+                row["tick_rate"] = 1.0 - skipped / max(1, row["ticks"] + row["missed"] + skipped)
             if elapsed > 100 * row["period"] * tick and row["tick_rate"] < BEHIND:
                 off[name] = f"could not keep its clock: {row['tick_rate']:.0%} of its ticks"
         else:
             del row["period"]
-    measured = {"malformed": sum(result["malformed"] for result in handed)}
+    measured = {name: sum(result[name] for result in handed) for name in ("malformed", "outlived")}
     measured |= {"off_clock": off, "elapsed_s": elapsed / 1e6}
     if tick is not None:
         named = {", ".join(result["nodes"]) or plan.nodes[0].name: result for result in handed}

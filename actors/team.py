@@ -1,7 +1,7 @@
 """A run on Ray: place the nodes, start their loops together, watch, stop, gather.
 
 Ray places and starts the actors, carries requests and results, and tells of deaths; what the nodes say to each other goes over the wire. No actor
-is restarted behind anybody's back (max_restarts = 0, max_task_retries = 0): a lost one ends the run and is named.
+is restarted behind anybody's back (max_restarts = 0, max_task_retries = 0): a lost one is brought back (supervisor.py), or ends the run and is named.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ from asyncnet.team.draw import plan
 from asyncnet.team.network import Plan
 
 from .host import Host
-from .hosts import SILENT, SLICE, Gone, Hosts
+from .hosts import SILENT, SLICE, STARTING, Gone, Hosts
 from .results import remains, total, whole
 from .session import Session
+from .supervisor import Supervisor
 from .wire import MAX_WAITING
 
 POLL = 0.25  # seconds between looks at the world
@@ -37,7 +38,6 @@ MOST_NAMED = 4  # nodes in the name of an actor
 LOOK = 2.0  # seconds between looks at everybody
 LEAD = 0.5  # seconds between the order to start and the start, so that all hosts have heard
 AGAIN = 0.1  # the same for standing still, and for going on after it
-STARTING = 300.0  # seconds for an actor to start: its machine may have to compile first
 RATE = 10e6  # bytes a second at which at least a state must come, on top of that
 STALLED = 60.0  # seconds without a decision
 MEETING = 30.0  # seconds for all to come to one instant
@@ -92,22 +92,24 @@ class Team:
         wire: str = "memory",
         kept: Keeper | None = None,
         begin: Checkpoint | None = None,
+        restart: str = "never",
         tell: Callable[..., None] = lambda *_: None,
         interrupted: threading.Event | None = None,
         twists: list[dict[str, Any]] | None = None,
     ) -> None:
         """`tell` hears how it goes, again and again while all is well; `interrupted` ends the run.
 
-        `twists` are further arguments of each host and Ray options of its actor ("options"); they must change nothing, and tests see to that.
+        With `restart` "intensity" hosts that are lost come back. `twists` are further arguments of each host and Ray options of its actor ("options"); they
+        must change nothing, and tests see to that.
         """
         import ray
 
         self.ray, self.scenario, self.reporter, self.kept = ray, scenario, reporter, kept
         self.plan, self.virtual = plan(scenario), time == "virtual"
         self.recording = not self.virtual and kept is not None and kept.recording
-        parts = groups(self.plan, pack)
-        names = {str(number): [self.plan.nodes[i].name for i in part] for number, part in enumerate(parts)}
-        where = {i: str(number) for number, part in enumerate(parts) for i in part}
+        parts = {str(number): part for number, part in enumerate(groups(self.plan, pack))}
+        names = {name: [self.plan.nodes[i].name for i in part] for name, part in parts.items()}
+        self._where = {i: name for name, part in parts.items() for i in part}
         reporter.note(f"starting {len(parts)} actors for {len(self.plan.nodes)} nodes")
         # Placement needs no CPUs of its own: a laptop may host more actors than it has cores. SPREAD matters on a cluster only.
         options = {"num_cpus": 0, "max_restarts": 0, "max_task_retries": 0, "scheduling_strategy": "SPREAD"}
@@ -121,15 +123,27 @@ class Team:
         self._told: dict[str, Any] = {}
         self._tell, self._interrupted = tell, interrupted or threading.Event()
         run = kept.name.rpartition("__")[2] if kept is not None else uuid.uuid4().hex[:12]
-        for (name, part), twist in zip(enumerate(parts), twists or [{}] * len(parts), strict=True):
-            more = {key: value for key, value in twist.items() if key != "options"}
-            whom = _in_short(names[str(name)])
+        twisted = dict(zip(parts, twists or [{}] * len(parts), strict=True))
+        returns = restart == "intensity" and self._can_return(scenario)
+
+        def made(name: str, begin: Checkpoint | None, life: int = 0, **more: Any) -> Any:
+            more |= {key: value for key, value in twisted[name].items() if key != "options"}
+            whom, again = _in_short(names[name]), f"-{life}" if life else ""
             kind = type(whom, (Host,), {"__module__": Host.__module__})  # Ray names an actor's process after its class
-            remote = ray.remote(kind).options(name=f"{whom} {run}", **options, **twist.get("options", {}))
-            state = None if begin is None else tuple(snapshot.part(begin, self.plan, part))
-            record = str(name) if self.recording else None
-            self.hosts[str(name)] = remote.remote(data, part, wire, local, virtual=self.virtual, record=record, begin=state, given=given, **more)
-        self._where = where
+            remote = ray.remote(kind).options(name=f"{whom} {run}{again}", **options, **twisted[name].get("options", {}))
+            state = None if begin is None else tuple(snapshot.part(begin, self.plan, parts[name]))
+            more |= {"virtual": self.virtual, "record": f"{name}{again}" if self.recording else None, "returns": returns, "life": life}
+            return remote.remote(data, parts[name], wire, local, begin=state, given=given, **more)
+
+        for name in parts:
+            self.hosts[name] = made(name, begin)
+        self.supervisor = Supervisor(self.hosts, self.plan, parts, made, reporter.note, self._tell) if returns else None
+
+    def _can_return(self, scenario: Scenario) -> bool:
+        """Whether a host of this team can come back while the others go on: in simulated time all would have to go back with it, and a world that waits may
+        wait for what was lost with it.
+        """
+        return not self.virtual and not scenario.task.world.waits
 
     def run(self) -> Record:
         """Start all loops, watch them until the run ends, and gather what came of it."""
@@ -137,7 +151,7 @@ class Team:
         try:
             self._start()
             before = clock_time.perf_counter() + LEAD
-            stopped = self._watch()
+            stopped = self._outlast()
         except Gone:
             stopped = self.hosts.who()
         except KeyboardInterrupt:
@@ -161,9 +175,20 @@ class Team:
 
         memories = self.hosts.all("connect", lambda name: (others(name, addresses), self._where, others(name, self.hosts)))
         self.hosts.all("share", lambda name: (others(name, memories),))
+        if self.supervisor is not None:
+            self.supervisor.begin()
         at = clock_time.time_ns() + int(LEAD * 1e9)
         self.hosts.all("start", lambda _: (at,))
         self.reporter.note("running")
+
+    def _outlast(self) -> str:
+        """Watch until the world has finished, whoever is lost on the way; returns why the run stopped."""
+        while True:
+            try:
+                return self._watch()
+            except Gone:
+                if self.supervisor is None or not self.supervisor.bring_back():
+                    raise
 
     def _watch(self) -> str:
         """Wait until the world has finished; returns why the run stopped."""
@@ -193,6 +218,8 @@ class Team:
                 if now - moved > STALLED:
                     return f"stalled: no decision for {STALLED:.0f} s; {self._culprit(status['decisions'], told)}"
                 self._collect()
+                if self.supervisor is not None:
+                    self.supervisor.look()
                 if self.kept is not None:
                     self.kept.traffic(together(Counts(*one["counts"]) for one in told.values()))
             if self.kept is not None and self.kept.every and now - saved > self.kept.every:
@@ -290,9 +317,12 @@ class Team:
         measured: dict[str, Any] = {"actors": len(self.hosts)}
         if not self.virtual:
             measured["slow_answers"] = {named[name]: took for name, took in self.hosts.slow.items()}
+        if self.supervisor is not None and self.supervisor.restarts:
+            measured["restarts"] = self.supervisor.restarts
         if self.failures:
             measured["failures"] = {named[name]: report for name, report in self.failures.items()}
-        return whole(remains(stopped, self._told, seconds), self.plan, handed, None if self.virtual else self.scenario.tick, measured)
+        lost = {} if self.supervisor is None else self.supervisor.lost
+        return whole(remains(stopped, self._told, seconds), self.plan, handed, None if self.virtual else self.scenario.tick, measured, lost)
 
     def _await_ends(self) -> list[str]:
         """Wait until the loops have ended; returns whose have."""

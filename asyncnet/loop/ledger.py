@@ -2,8 +2,8 @@
 
     sent + duplicated = delivered + lost + refused + expired + in flight
 
-lost, duplicated: by a condition. refused: by a wire whose queue was full. expired: under way when a run on real clocks was cut, and gone when it was resumed;
-what such a cut lets be said twice is duplicated, too. In flight: on an agenda, at a node until its next tick, held back by a stale link, or on the wire.
+lost, duplicated: by a condition. refused: by a wire whose queue was full. expired: under way when a run on real clocks was cut, and gone when it was resumed,
+or heard by nodes that went back to an earlier state when their process was lost; what such a cut lets be said twice is duplicated, too. In flight: on an agenda, at a node until its next tick, held back by a stale link, or on the wire.
 """
 
 from __future__ import annotations
@@ -41,6 +41,11 @@ class Books:
     def may_refuse(self) -> None:
         """Open the column of messages that found no room."""
         self.refused = np.zeros(len(self.sent), dtype=np.int64) if not self.refused.size else self.refused
+
+    def mend(self, expired: np.ndarray, doubled: np.ndarray) -> None:
+        """Add what went with a process that hosted nodes of this loop before, and what these say twice since then."""
+        self._expired = self._expired + expired if self._expired.size else expired.copy()
+        self.doubled = self.doubled + doubled if self.doubled.size else doubled.copy()
 
     def table(self) -> np.ndarray:
         """All of it as a ledger (7, links), nothing in flight."""

@@ -142,7 +142,7 @@ class Loop:
                 messages = node.act(now)
                 self._next_tick(node, dst, at, now)
             elif kind == TURN:
-                messages = node.act(now)
+                messages = node.act(now, seq)
             else:
                 self.books.came[self.plan.incoming(dst, kind).start + port] += 1
                 messages = node.hear(now, kind, port, seq, stamp, payload)

@@ -5,7 +5,7 @@ sender and the sender's sequence number for that kind. So ties never depend on t
 goes before activity: what a decision earned is learned before the next decision is made, as in the synchronous algorithms.
 
     kind        from -> to                  payload (float64, flat)
-    TURN        a turn a node asked for     -
+    TURN        a turn a node asked for     -                                      its number: the decision that the world goes on behind (0: its own)
     REWARD      world | dopamine -> nodes   (B,) reward or TD error per stream
     TRANSITION  world -> dopamine           (1 + 3 B,) stamp of the action used, reward, bootstrap mask, valid mask
     FEEDBACK    node -> its inputs          (B, inputs, partial sums) what the rule tells each input unit
@@ -19,6 +19,7 @@ import numpy as np
 
 TURN, REWARD, TRANSITION, FEEDBACK, ACTIVITY, TICK = range(6)
 CHANNELS = {"reward": REWARD, "transition": TRANSITION, "feedback": FEEDBACK, "activity": ACTIVITY}
+LIFE = 2**40  # the sequence numbers of a node whose process was lost go on from so many times the number of its life
 CHANNEL_NAMES = {code: name for name, code in CHANNELS.items()}
 
 

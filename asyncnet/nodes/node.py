@@ -109,9 +109,9 @@ class Node:
         """Take in one message (on an on-arrival clock: and act on it)."""
         return self._messages(now, 0, channel, port, seq, stamp, payload)
 
-    def act(self, now: int) -> list[Message] | tuple[Message, ...]:
-        """Take the turn of a tick, or one that it has asked for."""
-        return self._messages(now, 2, TICK, 1, 0, 0, _NO_PAYLOAD)
+    def act(self, now: int, seq: int = 0) -> list[Message] | tuple[Message, ...]:
+        """Take the turn of a tick, or one that it has asked for, with that one's number."""
+        return self._messages(now, 2, TICK, 1, seq, 0, _NO_PAYLOAD)
 
     def _messages(self, now: int, ticked: int, kind: int, port: int, seq: int, stamp: int, payload: np.ndarray) -> list[Message] | tuple[Message, ...]:
         out, numbers = _outbox(*self.room)

@@ -301,8 +301,14 @@ def close_decision(v, c, out, numbers):
 
 
 @kernel
-def turn(v, c, now, out, numbers):
-    """Close the open decision and show the next observation, or show the open one again; in steps, if others have a part in it."""
+def turn(v, c, now, reached, out, numbers):
+    """Close the open decision and show the next observation, or show the open one again; in steps, if others have a part in it.
+
+    `reached` is the decision that others have come to, if the world has gone back to an earlier state: the one that it closes takes its number.
+    """
+    if reached > v.stamp[0] and v.phase[0] == IDLE:
+        v.stamp[0] = reached
+        v.closes[0] = now
     if v.phase[0] == IDLE:
         closes = v.stamp[0] < 0.0 or (now >= v.closes[0] and (c.waits == 0 or v.closing[0] == 1.0))
         if not closes:
@@ -337,4 +343,4 @@ def handle(v, c, now, kind, port, seq, stamp, payload, out, numbers):
     if kind == ACTIVITY:
         hear(v, c, now, seq, stamp, payload, out)
         return 0
-    return turn(v, c, now, out, numbers)
+    return turn(v, c, now, seq, out, numbers)

@@ -189,7 +189,7 @@ class Replayed(Loop):
                 self.mishaps[dst].bring_up(self.seed, now, self.struck)
         if kind in (TICK, TURN):
             self.ticks[dst] += kind == TICK
-            messages = node.act(now)
+            messages = node.act(now, seq if kind == TURN else 0)
         else:
             stamp, payload, port = self._open(kind, dst, src, seq)
             self.books.came[self.plan.incoming(dst, kind).start + port] += 1

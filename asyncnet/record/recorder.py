@@ -57,10 +57,10 @@ def put_transition(v: Views, row: np.ndarray) -> None:
 class Recorder:
     """The tape of the loop called `name`; give it the loop with `watch` before it runs."""
 
-    def __init__(self, name: str, out: Callable[[bytes], None] | None = None) -> None:
-        """With `out` each segment is encoded when it is closed and given there; else it waits for `segments`."""
-        self.name, self.number, self.events, self._out = name, 0, 0, out
-        self._first = 0
+    def __init__(self, name: str, out: Callable[[bytes], None] | None = None, first: int = 0) -> None:
+        """With `out` each segment is encoded when it is closed and given there; else it waits for `segments`. Events are counted from `first` on."""
+        self.name, self.number, self.events, self._out = name, 0, first, out
+        self._first = first
         self._rows: list[np.ndarray] = []
         self._transitions: list[np.ndarray] = []
         self._digests: list[Digest] = []

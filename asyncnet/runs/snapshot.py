@@ -14,7 +14,7 @@ import numpy as np
 
 from asyncnet.loop import ledger, underway
 from asyncnet.loop.loop import Loop
-from asyncnet.loop.message import TICK, Message
+from asyncnet.loop.message import LIFE, TICK, TURN, Message
 from asyncnet.loop.mishaps import MISSED, SEEN
 from asyncnet.loop.timekeeper import Virtual
 from asyncnet.loop.underway import AT, UnderWay
@@ -85,6 +85,28 @@ def balanced(whole: Checkpoint, plan: Plan) -> Checkpoint:
     return whole._replace(arrays=whole.arrays | {"ledger": table})
 
 
+def owned(table: np.ndarray, plan: Plan, nodes: Iterable[int]) -> np.ndarray:
+    """What a loop with these nodes counts of a ledger: all of the links that begin there, and what comes of those that end there."""
+    sent_here, heard_here = (np.isin(plan.links[:, end], list(nodes)) for end in (SRC, DST))
+    mine = table * sent_here
+    mine[ledger.DELIVERED] = table[ledger.DELIVERED] * heard_here
+    return mine
+
+
+def reborn(state: Checkpoint, mine: Iterable[int], *, now: int, life: int, reached: int) -> Checkpoint:
+    """The state from which nodes whose process was lost go on at `now`, when the others have gone on: their life number `life`, the first being 0.
+
+    What was under way to them is gone, and what they say has numbers that nobody has heard. The world goes on behind the decision that others have `reached`.
+    """
+    agenda = state.arrays["agenda"]
+    agenda = agenda[agenda[:, underway.SIZE] < 0]
+    world = (agenda[:, underway.KIND] == TURN) & (agenda[:, underway.DST] == 0)
+    agenda[world, AT], agenda[world, underway.SEQ] = now, max(0, reached)
+    counts = state.arrays["counts"].copy()
+    counts[np.isin(counts[:, 0], list(mine)), 3 : 3 + TICK] = life * LIFE
+    return state._replace(about=state.about | {"now": now}, arrays=state.arrays | {"agenda": agenda, "agenda/values": np.zeros(0), "counts": counts})
+
+
 def prove(scenario: Scenario, whole: Checkpoint, *, at_once: bool) -> None:
     """Raise a ScenarioError that says why if a run cannot go on from there, before anything is begun; `at_once` as in sound.check."""
     loop = Loop(scenario, Virtual())
@@ -103,10 +125,7 @@ def put(loop: Loop, whole: Checkpoint, *, at_once: bool = False) -> None:
     loop.ticks[here], loop.skipped[here], loop.sequence[here] = counts[:, 1], counts[:, 2], counts[:, 3 : 3 + TICK]
     for node in loop.nodes.values():
         node.state[:] = arrays[f"node/{node.name}"]
-    sent_here, heard_here = (np.isin(plan.links[:, end], list(loop.nodes)) for end in (SRC, DST))
-    table = arrays["ledger"] * sent_here
-    table[ledger.DELIVERED] = arrays["ledger"][ledger.DELIVERED] * heard_here
-    loop.books.restore(table)
+    loop.books.restore(owned(arrays["ledger"], plan, loop.nodes))
     if loop.struck.size and 0 in loop.nodes:  # what was counted before is one loop's to tell
         loop.struck[:] = arrays["struck"]
     for i, seen, missed in arrays["mishaps"].tolist() if loop.mishaps else ():

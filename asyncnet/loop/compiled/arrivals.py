@@ -9,6 +9,7 @@ from asyncnet.loop.compiled.ring import (
     AT,
     IN,
     IN_WORDS,
+    LEAST_SEQ,
     PLACE,
     PREFIX,
     PROMISED,
@@ -76,6 +77,9 @@ def take_from(d, n, now):
         kind, node, src = of_who(code)
         if t.nodes[src, p.PEER] != n:
             control[p.MALFORMED] += 1
+            continue
+        if seq < peer[LEAST_SEQ]:
+            control[p.OUTLIVED] += 1
             continue
         slot = take_slot(control, t.slots, t.pool, word(words, first - PREFIX + STAMP), size)
         payload = p.payload_of(t, slot, size)

@@ -54,6 +54,7 @@ class CompiledLoop(Loop):
         self.wire = wire
         self._asks = -1, 0  # the decision that a world has been seen to wait for, and since when
         self.malformed = 0  # messages from others that made no sense, or that nobody here expects
+        self.outlived = 0  # and those from processes that were given up
         self.took = np.zeros((TICK, BINS + 1), dtype=np.int64)  # how long messages took, by channel, in nanoseconds: a histogram (gauge.py), and the sum
         timed = 0 if mine is None or isinstance(keeper, Virtual) else sum(map(bool, self.nodes))
         self.late = np.zeros((timed, BINS + 1), dtype=np.int64)  # how late ticks were, by node, in nanoseconds: a histogram, and the most

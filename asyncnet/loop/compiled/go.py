@@ -297,7 +297,7 @@ def _go(d, seed, batch, limit, together):
                 p.note(t, now, code, seq)
             if kind in (TICK, TURN):
                 control[p.TICKED] = 2
-                flags = wake(t, row, now, TICK, 1, 0, 0, p.NOWHERE, 0)
+                flags = wake(t, row, now, TICK, 1, seq if kind == TURN else 0, 0, p.NOWHERE, 0)
             else:
                 t.came[row[p.FIRST_IN + kind] + port] += 1
                 control[p.TICKED] = 0

@@ -68,11 +68,12 @@ MODEL_COLUMNS = 5
 # handled.
 NOW, MORE, TICKED, WALL, NEED_EVENTS, NEED_SLOTS, NEED_ROWS, TAPED, LAST_AT, LAST_WHO, LAST_SEQ, BY_CLOCK = range(7, 19)
 # Those of a loop with peers: the address of its bell (0: it has none) and how often that had been rung when it was last listened to, what shared_words.py calls
-# system, whether messages wake it, when its time began (monotonic nanoseconds), for how long it looks before it sleeps, how many messages made no sense.
-BELL, HEARD, SYSTEM, LISTENS, BEGAN, PATIENCE, MALFORMED = range(19, 26)
+# system, whether messages wake it, when its time began (monotonic nanoseconds), for how long it looks before it sleeps, how many messages made no sense, and
+# how many came from processes that were given up.
+BELL, HEARD, SYSTEM, LISTENS, BEGAN, PATIENCE, MALFORMED, OUTLIVED = range(19, 27)
 # And in simulated time that loops share (sharing.py).
-SHARES, WINDOW, AWAITS, ME, WORLD, LIMIT, LATEST, WANTED, MEETING, PURPOSE, ENDING, CLOSINGS, GOAL, GOAL_EPISODES, COUNTS, STREAMS = range(26, 42)
-CONTROL_SIZE = 42
+SHARES, WINDOW, AWAITS, ME, WORLD, LIMIT, LATEST, WANTED, MEETING, PURPOSE, ENDING, CLOSINGS, GOAL, GOAL_EPISODES, COUNTS, STREAMS = range(27, 43)
+CONTROL_SIZE = 43
 NOWHERE = 0  # a slot that nobody uses
 DRAWN = 64  # messages for which conditions are drawn together
 

@@ -37,8 +37,9 @@ SENT_AT, AT, WHO, SEQ, STAMP, SIZE, PREFIX = range(7)
 
 # Columns of a loop's `peers`, a row for each other loop. Of the ring to it: its address, its length, the next word to write, up to where the reader knows of
 # it, and how far that has read as far as known; the reader's bell. Of the ring from it: its address, its length, the next word to read, the last tail that made
-# no sense. In simulated time that loops share: the least time of what was written in this window, the last window that it has promised, its number.
-OUT, OUT_WORDS, WRITTEN, SAID, FREED, BELL_AT, IN, IN_WORDS, READ, WRONG, DUE, PROMISED, PLACE = range(13)
+# no sense. In simulated time that loops share: the least time of what was written in this window, the last window that it has promised, its number. In real
+# time the least sequence number of its present life: what has a smaller one comes from a process that was given up.
+OUT, OUT_WORDS, WRITTEN, SAID, FREED, BELL_AT, IN, IN_WORDS, READ, WRONG, DUE, PROMISED, PLACE, LEAST_SEQ = range(14)
 PEER_COLUMNS = 16
 
 

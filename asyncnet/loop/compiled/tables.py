@@ -150,7 +150,7 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
         control[p.PATIENCE] = wire.patience
         loop.books.may_refuse()
     books = loop.books.sent, loop.books.lost, loop.books.doubled, loop.books.refused, loop.books.came
-    control[p.MALFORMED] = loop.malformed
+    control[p.MALFORMED], control[p.OUTLIVED] = loop.malformed, loop.outlived
     around = (np.zeros((0, PEER_COLUMNS), dtype=np.int64) if wire is None else wire.peers), arrive, loop.took, loop.late, *loop.shared
     lots = np.zeros(p.DRAWN, dtype=np.int64), np.zeros((max((len(model.conditions) for model in loop.models.models), default=0), p.DRAWN))
     queue, tape = np.zeros((0, ITEM_COLUMNS), dtype=np.int64), np.zeros((int(loop.tape is not None), 3), dtype=np.int64)
@@ -254,7 +254,7 @@ def directory(t: p.Tables) -> np.ndarray:
 def count(loop: Loop, t: p.Tables) -> None:
     """Bring the loop's clock and messages held back up to date; what it counts is counted in its own arrays."""
     loop.now = int(t.control[p.NOW])
-    loop.malformed = int(t.control[p.MALFORMED])
+    loop.malformed, loop.outlived = t.control[[p.MALFORMED, p.OUTLIVED]].tolist()
     if isinstance(loop.keeper, Virtual):
         loop.keeper.now = loop.now
     for ring, oldest, waiting, n in t.rings.tolist():

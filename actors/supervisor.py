@@ -1,0 +1,168 @@
+"""Hosts that are lost come back, and a run on real clocks goes on: everybody stands still meanwhile, so nobody misses a tick.
+
+    somebody is gone -> all others stand still -> another host takes its place, in the state that was fetched of it last -> all meet it -> all go on
+
+What the nodes of a lost host heard and said since that state is gone with it: some seconds, and the record says how many. The others
+have gone on, so its next life begins with sequence numbers that nobody has heard (message.LIFE), and what an earlier life may still say is refused and
+counted. The books are closed over the gap: what was said to it and is not in its state has expired, and what it said since then it says twice.
+
+How often: at most MOST times within WITHIN seconds (as supervisors of Erlang/OTP do); then the run as a whole has to begin again, or ends.
+"""
+
+from __future__ import annotations
+
+import time as clock_time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from asyncnet.loop import ledger
+from asyncnet.loop.message import LIFE, TICK
+from asyncnet.runs import snapshot
+from asyncnet.runs.checkpoint import Checkpoint
+from asyncnet.team import network
+from asyncnet.team.network import Plan
+
+from .hosts import SILENT, STARTING, Hosts
+from .results import total
+
+EVERY = 1.5  # seconds between fetches of all states, at least
+LEISURE = 20  # they take at most one part in so many of the time
+MOST, WITHIN = 5, 30.0  # restarts within so many seconds
+LEAD = 0.1  # seconds between an order to all and its time, so that all have heard
+QUIET = 0.05  # seconds in which nothing more comes: nothing is under way between hosts
+
+
+class Supervisor:
+    """Sees to it that hosts which are lost come back; `parts` are the nodes of each, `made` starts one (a name, then arguments of Host)."""
+
+    def __init__(self, hosts: Hosts, plan: Plan, parts: dict[str, list[int]], made: Callable[..., Any], note: Callable[[str], None], tell: Callable[..., None]) -> None:
+        self._hosts, self._plan, self._parts, self._made, self._note, self._tell = hosts, plan, parts, made, note, tell
+        self._states: dict[str, Checkpoint] = {}
+        self._lives = dict.fromkeys(parts, 0)
+        self._lately: deque[float] = deque()
+        self._due = 0.0
+        self.restarts: list[dict[str, Any]] = []
+        self.lost: dict[str, int] = {}  # microseconds of the run, by node, of which nothing is left
+
+    def begin(self) -> None:
+        """Fetch the states from which all will start."""
+        self._states = {name: Checkpoint(*state) for name, state in self._hosts.all("begins").items()}
+        numbers = {name: state.arrays["counts"][:, 3 : 3 + TICK].max() for name, state in self._states.items()}
+        self._lives = {name: int(most) // LIFE for name, most in numbers.items()}  # a run that goes on may have had others
+
+    def look(self) -> None:
+        """Fetch the states of all hosts, if it is time."""
+        began = clock_time.monotonic()
+        if began >= self._due:
+            self._states |= {name: Checkpoint(*state) for name, state in self._hosts.answers("state").items() if state is not None}
+            ended = clock_time.monotonic()
+            self._due = ended + max(EVERY, LEISURE * (ended - began))
+
+    def bring_back(self) -> bool:
+        """Have other hosts take the places of those that are gone; returns whether all are there and go on."""
+        while self._hosts.gone:
+            lost = [name for name in self._hosts if name in self._hosts.gone]
+            if len(lost) == len(self._hosts) or not self._may(len(lost)):
+                return False
+            self._bring_back(lost)
+        return True
+
+    def _may(self, many: int) -> bool:
+        """Whether so many more restarts are within the limit."""
+        now = clock_time.monotonic()
+        while self._lately and self._lately[0] < now - WITHIN:
+            self._lately.popleft()
+        self._lately.extend([now] * many)
+        return len(self._lately) <= MOST
+
+    def _bring_back(self, lost: list[str]) -> None:
+        hosts, began, why = self._hosts, clock_time.monotonic(), {name: self._hosts.gone[name] for name in lost}
+        others = [name for name in hosts if name not in lost]
+        for name in lost:
+            hosts.ray.kill(hosts[name])  # whoever is silent shall not speak again
+        since, books = self._stand(others)
+        if since is None:
+            return
+        reached = max(hosts.answers("reached", of=others).values(), default=0)
+        whole, owed = self._mended(lost, books)
+        for name in lost:
+            state, mine = self._states[name], self._parts[name]
+            self._lives[name] += 1
+            begin = snapshot.reborn(snapshot.part(whole, self._plan, mine), mine, now=since, life=self._lives[name], reached=reached)
+            more = {"life": self._lives[name], "owed": owed[name].tobytes(), "since": state.about["recorded"]}
+            hosts.back(name, self._made(name, begin._replace(arrays=begin.arrays | self._struck(state)), **more))
+        self._meet(lost, others)
+        at = clock_time.time_ns() + int(LEAD * 1e9)
+        if not hosts.gone:
+            hosts.answers("start", lambda _: (at,), of=lost)
+        if hosts.gone:  # somebody else meanwhile: once more, with all of them
+            hosts.gone |= {name: why[name] for name in lost if name not in hosts.gone}
+            return
+        hosts.answers("go_on", lambda _: (since, at), of=others)
+        took = clock_time.monotonic() - began
+        for name in lost:
+            nodes, behind = ", ".join(hosts.names[name]), (since - self._states[name].about["now"]) / 1e6
+            for node in hosts.names[name]:
+                self.lost[node] = self.lost.get(node, 0) + since - self._states[name].about["now"]
+            self.restarts.append({"host": nodes, "why": why[name], "at_s": since / 1e6, "lost_s": behind, "took_s": round(took, 3)})
+            self._note(f"{nodes} was lost ({why[name]}) and is back after {took:.1f} s, as it was {behind:.1f} s of the run before")
+
+    def _stand(self, others: list[str]) -> tuple[int | None, np.ndarray]:
+        """Have them stand still until nothing more comes; returns the run's time there, None if they do not, and their books."""
+        hosts, at = self._hosts, clock_time.time_ns() + int(LEAD * 1e9)
+        hosts.answers("stand", lambda _: (at,), of=others)
+        until, before = clock_time.monotonic() + LEAD + SILENT, None
+        while clock_time.monotonic() < until and not set(others) & set(hosts.gone):
+            clock_time.sleep(QUIET)
+            stands = [one for one in hosts.answers("stands", of=others).values() if one is not None]
+            if len(stands) == len(others):
+                now = [books for _, books in stands]
+                if now == before:
+                    return max(since for since, _ in stands), total(now)
+                before = now
+        hosts.gone |= {name: "it does not stand still" for name in others if name not in hosts.gone}
+        return None, np.zeros(0)
+
+    def _mended(self, lost: list[str], books: np.ndarray) -> tuple[Checkpoint, dict[str, np.ndarray]]:
+        """The states of all, with the ledger of those who are lost; and what each of these owes to it: (expired, duplicated) by link, columns first."""
+        whole = snapshot.merge(self._states.values())
+        links, place = self._plan.links, np.full(len(self._plan.nodes), -1)
+        table = np.zeros_like(books)
+        for number, name in enumerate(lost):
+            place[self._parts[name]] = number
+            table += snapshot.owned(self._states[name].arrays["ledger"], self._plan, self._parts[name])
+        books = books + table
+        src, dst = place[links[:, network.SRC]], place[links[:, network.DST]]
+        held = whole.arrays["held"][:, 0]
+        np.add.at(books[ledger.IN_FLIGHT], held[src[held] >= 0], 1)
+        gap = ledger.unexplained(books)
+        whose = np.where(src >= 0, src, dst)
+        owed = np.stack((np.maximum(gap, 0), np.maximum(-gap, 0)))
+        return whole._replace(arrays=whole.arrays | {"ledger": table}), {name: owed * (whose == number) for number, name in enumerate(lost)}
+
+    @staticmethod
+    def _struck(state: Checkpoint) -> dict[str, np.ndarray]:
+        """How often faults have struck on a host, which is its own to tell."""
+        return {"struck": state.arrays["struck"]} if "struck" in state.arrays else {}
+
+    def _meet(self, lost: list[str], others: list[str]) -> None:
+        """Have all know those who have come back, and these all."""
+        hosts = self._hosts
+        for name, pid in hosts.answers("pid", of=lost, timeout=STARTING).items():
+            self._tell("actor", pid, ", ".join(hosts.names[name]), [])
+        addresses = hosts.answers("address")
+        everybody = {name: handle for name, handle in hosts.items() if name in addresses}
+
+        def without(name: str, found: dict[str, Any]) -> dict[str, Any]:
+            return {other: what for other, what in found.items() if other != name}
+
+        if hosts.gone:
+            return
+        where = {i: name for name, part in self._parts.items() for i in part}
+        memories = hosts.answers("connect", lambda name: (without(name, addresses), where, without(name, everybody)), of=lost)
+        memories |= hosts.answers("meet_again", lambda name: (lost, without(name, addresses), without(name, everybody)), of=others)
+        hosts.answers("share", lambda name: ({other: memory for other, memory in without(name, memories).items() if other in lost or name in lost},))
+        hosts.answers("join_again", lambda _: ({name: self._lives[name] for name in lost},), of=others)
