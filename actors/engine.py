@@ -14,16 +14,19 @@ from .conductor import conduct
 from .courier import COURIERS
 from .ray_internals import LOCAL, mine
 from .session import knock
+from .supervisor import RESTARTS
 from .team import groups
 from .windows import reach
 
 
-def check(scenario: Scenario, *, time: str = "wall", pack: int = 1, wire: str = "memory", address: str | None = None) -> None:
+def check(scenario: Scenario, *, time: str = "wall", pack: int = 1, wire: str = "memory", address: str | None = None, restart: str = "intensity") -> None:
     """Refuse, with a ScenarioError, what cannot be run."""
     if time not in ("wall", "virtual"):
         raise ScenarioError("--time", "", f"wall or virtual, got {time!r}")
     if wire not in COURIERS:
         raise ScenarioError("--wire", "", f"no wire {wire!r}; there are {', '.join(COURIERS)}")
+    if restart not in RESTARTS:
+        raise ScenarioError("--restart", "", f"{' or '.join(RESTARTS)}, got {restart!r}")
     if pack < 1:
         raise ScenarioError("--pack", "", f"at least one node an actor, got {pack}")
     if not AVAILABLE:
@@ -47,6 +50,7 @@ def run(
     pack: int = 1,
     wire: str = "memory",
     address: str | None = None,
+    restart: str = "intensity",
     kept: Keeper | None = None,
     begin: Checkpoint | None = None,
 ) -> Record:
@@ -57,9 +61,11 @@ def run(
     In "virtual" time the bits are those of the embedded engine, whatever the placement; in "wall" time every clock is real. `kept` takes checkpoints and,
     in wall time, the recording; `begin` is the state to go on from.
     """
-    check(scenario, time=time, pack=pack, wire=wire)
+    check(scenario, time=time, pack=pack, wire=wire, restart=restart)
     token: dict[str, str] | None = None
     if address is None and (found := mine()) is not None:
         address, token = found
         reporter.note(f"joining the Ray of this process, at {address}")
-    return conduct(scenario, reporter, address=None if address == LOCAL else address, token=token, kept=kept, begin=begin, time=time, pack=pack, wire=wire)
+    return conduct(
+        scenario, reporter, address=None if address == LOCAL else address, token=token, kept=kept, begin=begin, time=time, pack=pack, wire=wire, restart=restart
+    )

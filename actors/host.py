@@ -39,6 +39,7 @@ from .courier import COURIERS
 from .gateway import Gateway
 from .lines import Lines, let_timers_be_exact
 from .standing import StandingLoop, at_time_of_day
+from .strip import Strip
 from .windows import Windowed, WindowedLoop
 
 TIMEOUT = 5.0  # seconds until a loop is between two events
@@ -94,8 +95,13 @@ class Host:
             if self.loop.struck.size:
                 self.loop.struck[:] = begin[1]["struck"]
         self.recorder = Recorder(record, first=since) if record is not None else None
+        self.strip = Strip() if self.recorder is not None and returns else None
         if self.recorder is not None:
             self.recorder.watch(self.loop)
+            if life:
+                self.recorder.say_how_it_begins()
+        if self.strip is not None:
+            self.loop.strip, self.strip.rows[0, 0] = self.strip.rows, since
         self.loop.prepare(wired=True)
         self._shares = wire == "memory"
         self.courier = COURIERS[wire](address or _address(), self.loop.largest)
@@ -237,9 +243,13 @@ class Host:
             told |= {"window": self.loop.window, "waits": names, "waited": time.monotonic() - since if names else 0.0}
         return told
 
-    def segments(self) -> list[bytes]:
-        """What was recorded since the last call, as segments (asyncnet/record/journal.py)."""
+    def segments(self) -> list[tuple[int, bytes]]:
+        """What was recorded since the last call, as segments (asyncnet/record/journal.py), and after which event each ends."""
         return self.recorder.segments() if self.recorder else []
+
+    def outliving(self) -> list[str]:
+        """How to open what it has written down last, so that it outlives this host; [] if it does not."""
+        return self.strip.address if self.strip is not None else []
 
     def meet(self, purpose: int) -> None:
         """In virtual time, on the world's host: have all loops meet, for a checkpoint or the end (windows.py)."""

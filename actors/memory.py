@@ -41,54 +41,75 @@ _library.mmap.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.
 _library.munmap.argtypes = ctypes.c_void_p, ctypes.c_size_t
 
 
-class Memory:
-    """So many rings of so many words each (a power of two), and two bells; `address` is what peers open it by."""
+class Anonymous:
+    """So many words in a file that has no name; `address` is what other processes open it by."""
 
-    def __init__(self, rings: int, words: int) -> None:
-        self.rings, self.words = rings, words
+    def __init__(self, words: int) -> None:
         self._file = os.memfd_create(_NAME, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
-            os.ftruncate(self._file, 8 * _length(rings, words))
+            os.ftruncate(self._file, 8 * words)
             fcntl.fcntl(self._file, fcntl.F_ADD_SEALS, _SEALS)
-            self._map(self._file)
+            self._map()
         except BaseException:
             os.close(self._file)
             raise
-        self.all[[HEAD_MAGIC, HEAD_LAYOUT, HEAD_RINGS, HEAD_WORDS]] = MAGIC, LAYOUT, rings, words
-        self.all[HEAD_KEY : HEAD_KEY + KEY_WORDS] = np.frombuffer(secrets.token_bytes(8 * KEY_WORDS), dtype=np.int64)
-        self.address = [str(os.getpid()), str(self._file), self.key.hex()]
-
-    def _map(self, file: int) -> None:
-        self.all = _mapped(file, os.fstat(file).st_size)
-        self.start = self.all.ctypes.data
+        self.address = [str(os.getpid()), str(self._file)]
 
     @classmethod
-    def of(cls, address: list[str]) -> Memory | None:
-        """Another host's, by its address; None if it cannot be reached from here, or is not what the address says."""
-        with suppress(OSError, ValueError, OverflowError):
-            pid, descriptor, key = address
-            path = f"/proc/{int(pid)}/fd/{int(descriptor)}"
-            if not os.readlink(path).startswith(f"/memfd:{_NAME} "):
-                return None
-            made = cls.__new__(cls)
-            made._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            try:
-                if fcntl.fcntl(made._file, fcntl.F_GET_SEALS) & _SEALS != _SEALS or not 8 * FIRST_RING <= os.fstat(made._file).st_size <= MOST_BYTES:
-                    return None
-                made._map(made._file)
-            finally:
-                made.hide()
-            magic, layout, made.rings, made.words = made.all[:HEAD_KEY].tolist()
-            size = _length(made.rings, made.words) if min(made.rings, made.words) >= 0 else -1
-            if (magic, layout, made.key, size) == (MAGIC, LAYOUT, bytes.fromhex(key), made.all.size) and made.words & (made.words - 1) == 0 < made.words:
-                return made
-        return None
+    def opened(cls, address: list[str]) -> Anonymous:
+        """Another process's; OSError if it cannot be reached from here or is none, and ValueError if that is no address."""
+        pid, descriptor = map(int, address)
+        path = f"/proc/{pid}/fd/{descriptor}"
+        if not os.readlink(path).startswith(f"/memfd:{_NAME} "):
+            raise OSError("no memory of ours")
+        made = cls.__new__(cls)
+        made.address, made._file = address, os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            if fcntl.fcntl(made._file, fcntl.F_GET_SEALS) & _SEALS != _SEALS or os.fstat(made._file).st_size > MOST_BYTES:
+                raise OSError("its size may change, or it is too large")
+            made._map()
+        finally:
+            made.hide()
+        return made
+
+    def _map(self) -> None:
+        self.all = _mapped(self._file, os.fstat(self._file).st_size)
+        self.start = self.all.ctypes.data
 
     def hide(self) -> None:
         """Close the descriptor: who has opened it keeps it, nobody else comes in."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+
+class Memory:
+    """So many rings of so many words each (a power of two), and two bells; `address` is what peers open it by."""
+
+    def __init__(self, rings: int, words: int) -> None:
+        self.rings, self.words = rings, words
+        self._hold(Anonymous(_length(rings, words)))
+        self.all[[HEAD_MAGIC, HEAD_LAYOUT, HEAD_RINGS, HEAD_WORDS]] = MAGIC, LAYOUT, rings, words
+        self.all[HEAD_KEY : HEAD_KEY + KEY_WORDS] = np.frombuffer(secrets.token_bytes(8 * KEY_WORDS), dtype=np.int64)
+        self.address = [*self._held.address, self.key.hex()]
+
+    def _hold(self, memory: Anonymous) -> None:
+        self._held, self.all, self.start, self.hide = memory, memory.all, memory.start, memory.hide
+
+    @classmethod
+    def of(cls, address: list[str]) -> Memory | None:
+        """Another host's, by its address; None if it cannot be reached from here, or is not what the address says."""
+        with suppress(OSError, ValueError, OverflowError):
+            *place, key = address
+            made = cls.__new__(cls)
+            made._hold(Anonymous.opened(place))
+            if made.all.size < FIRST_RING:
+                return None
+            magic, layout, made.rings, made.words = made.all[:HEAD_KEY].tolist()
+            size = _length(made.rings, made.words) if min(made.rings, made.words) >= 0 else -1
+            if (magic, layout, made.key, size) == (MAGIC, LAYOUT, bytes.fromhex(key), made.all.size) and made.words & (made.words - 1) == 0 < made.words:
+                return made
+        return None
 
     @property
     def key(self) -> bytes:

@@ -26,8 +26,10 @@ from asyncnet.team import network
 from asyncnet.team.network import Plan
 
 from .hosts import SILENT, STARTING, Hosts
+from .recordings import Recordings
 from .results import total
 
+RESTARTS = "intensity", "never"
 EVERY = 1.5  # seconds between fetches of all states, at least
 LEISURE = 20  # they take at most one part in so many of the time
 MOST, WITHIN = 5, 30.0  # restarts within so many seconds
@@ -38,8 +40,19 @@ QUIET = 0.05  # seconds in which nothing more comes: nothing is under way betwee
 class Supervisor:
     """Sees to it that hosts which are lost come back; `parts` are the nodes of each, `made` starts one (a name, then arguments of Host)."""
 
-    def __init__(self, hosts: Hosts, plan: Plan, parts: dict[str, list[int]], made: Callable[..., Any], note: Callable[[str], None], tell: Callable[..., None]) -> None:
+    def __init__(
+        self,
+        hosts: Hosts,
+        plan: Plan,
+        parts: dict[str, list[int]],
+        made: Callable[..., Any],
+        note: Callable[[str], None],
+        tell: Callable[..., None],
+        recordings: Recordings | None,
+        collect: Callable[[list[str]], None],
+    ) -> None:
         self._hosts, self._plan, self._parts, self._made, self._note, self._tell = hosts, plan, parts, made, note, tell
+        self._recordings, self._collect = recordings, collect
         self._states: dict[str, Checkpoint] = {}
         self._lives = dict.fromkeys(parts, 0)
         self._lately: deque[float] = deque()
@@ -49,6 +62,8 @@ class Supervisor:
 
     def begin(self) -> None:
         """Fetch the states from which all will start."""
+        if self._recordings is not None:
+            self._recordings.watch(list(self._hosts))
         self._states = {name: Checkpoint(*state) for name, state in self._hosts.all("begins").items()}
         numbers = {name: state.arrays["counts"][:, 3 : 3 + TICK].max() for name, state in self._states.items()}
         self._lives = {name: int(most) // LIFE for name, most in numbers.items()}  # a run that goes on may have had others
@@ -83,6 +98,8 @@ class Supervisor:
         others = [name for name in hosts if name not in lost]
         for name in lost:
             hosts.ray.kill(hosts[name])  # whoever is silent shall not speak again
+            if self._recordings is not None:
+                self._recordings.lost(name)
         since, books = self._stand(others)
         if since is None:
             return
@@ -95,6 +112,9 @@ class Supervisor:
             more = {"life": self._lives[name], "owed": owed[name].tobytes(), "since": state.about["recorded"]}
             hosts.back(name, self._made(name, begin._replace(arrays=begin.arrays | self._struck(state)), **more))
         self._meet(lost, others)
+        if self._recordings is not None:
+            self._recordings.watch(lost)
+            self._collect(lost)
         at = clock_time.time_ns() + int(LEAD * 1e9)
         if not hosts.gone:
             hosts.answers("start", lambda _: (at,), of=lost)
@@ -136,8 +156,6 @@ class Supervisor:
             table += snapshot.owned(self._states[name].arrays["ledger"], self._plan, self._parts[name])
         books = books + table
         src, dst = place[links[:, network.SRC]], place[links[:, network.DST]]
-        held = whole.arrays["held"][:, 0]
-        np.add.at(books[ledger.IN_FLIGHT], held[src[held] >= 0], 1)
         gap = ledger.unexplained(books)
         whose = np.where(src >= 0, src, dst)
         owed = np.stack((np.maximum(gap, 0), np.maximum(-gap, 0)))

@@ -28,6 +28,7 @@ from asyncnet.team.network import Plan
 
 from .host import Host
 from .hosts import SILENT, SLICE, STARTING, Gone, Hosts
+from .recordings import Recordings
 from .results import remains, total, whole
 from .session import Session
 from .supervisor import Supervisor
@@ -132,12 +133,16 @@ class Team:
             kind = type(whom, (Host,), {"__module__": Host.__module__})  # Ray names an actor's process after its class
             remote = ray.remote(kind).options(name=f"{whom} {run}{again}", **options, **twisted[name].get("options", {}))
             state = None if begin is None else tuple(snapshot.part(begin, self.plan, parts[name]))
-            more |= {"virtual": self.virtual, "record": f"{name}{again}" if self.recording else None, "returns": returns, "life": life}
+            record = self._recordings.called(name) if self.recording else None
+            more |= {"virtual": self.virtual, "record": record, "returns": returns, "life": life}
             return remote.remote(data, parts[name], wire, local, begin=state, given=given, **more)
 
+        self._recordings = Recordings(self.hosts, kept) if self.recording else None
         for name in parts:
             self.hosts[name] = made(name, begin)
-        self.supervisor = Supervisor(self.hosts, self.plan, parts, made, reporter.note, self._tell) if returns else None
+        self.supervisor = None
+        if returns:
+            self.supervisor = Supervisor(self.hosts, self.plan, parts, made, reporter.note, self._tell, self._recordings, self._collect)
 
     def _can_return(self, scenario: Scenario) -> bool:
         """Whether a host of this team can come back while the others go on: in simulated time all would have to go back with it, and a world that waits may
@@ -250,12 +255,13 @@ class Team:
         last = min(stamps, key=stamps.get)
         return f"the world is at {decisions}, and {last} is the farthest behind, at {stamps[last]}"
 
-    def _collect(self) -> None:
-        """Fetch what was recorded."""
+    def _collect(self, of: list[str] | None = None) -> None:
+        """Fetch what was recorded, by all or by these."""
         if self.recording:
-            for name, segments in self.hosts.answers("segments").items():
-                for segment in segments:
-                    self.kept.segment(name, segment)
+            for name, segments in self.hosts.answers("segments", of=of).items():
+                for until, segment in segments:
+                    self.kept.segment(self._recordings.called(name), segment)
+                    self._recordings.took(name, until)
 
     def _save(self, last: bool = False) -> None:
         """Write a checkpoint: in virtual time of the instant at which all met last, else of one at which all stand still and nothing is under way."""

@@ -115,7 +115,7 @@ def run(
 ) -> Result:
     """Run a scenario and return what came of it.
 
-    `engine` is "embedded" or "ray"; `options` are the engine's own (time, loop; for ray also pack, wire, address). `out` is the folder in which
+    `engine` is "embedded" or "ray"; `options` are the engine's own (time, loop; for ray also pack, wire, address, restart). `out` is the folder in which
     the run's directory is made, None for none. In it a checkpoint is written every so many seconds (0: none), and in wall time with `record` what the nodes
     hear. `memory` is what the run may take, in GiB (None: a share of the machine's). `check_determinism` executes twice and fails if the second run ends in
     other bits; only simulated time has this property. Embedded, `on_progress` is called `every` so many decisions (or episodes, where the run's length is given

@@ -47,6 +47,8 @@ class Run(Brings):
     """Ray: what carries messages: memory that actors of one machine share, and encrypted ZeroMQ between machines; ZeroMQ alone; or plain actor calls."""
     address: str | None = None
     """Ray: the cluster to join, such as auto or HOST:PORT; default: a private one is started and ended."""
+    restart: Literal["intensity", "never"] = "intensity"
+    """Ray: whether an actor that is lost comes back, at most 5 times in 30 seconds; never: the run ends and names it."""
     out: Path = Path("runs")
     """The folder in which the run's directory is made."""
     checkpoint: float = CHECKPOINT
@@ -75,9 +77,9 @@ class Run(Brings):
         if self.engine == "ray":
             if self.loop or (self.seeds, self.workers) != (1, 1):
                 raise ScenarioError("--loop, --seeds, --workers", "", "are for the embedded engine")
-            options = {"pack": self.pack, "wire": self.wire, "address": self.address}
-        elif (self.pack, self.wire, self.address) != (1, "memory", None):
-            raise ScenarioError("--pack, --wire, --address", "", "are for the ray engine")
+            options = {"pack": self.pack, "wire": self.wire, "address": self.address, "restart": self.restart}
+        elif (self.pack, self.wire, self.address, self.restart) != (1, "memory", None, "intensity"):
+            raise ScenarioError("--pack, --wire, --address, --restart", "", "are for the ray engine")
         elif self.loop:
             options = {"loop": self.loop}
         if self.time:
@@ -133,6 +135,8 @@ class Resume(Trusts):
     """Ray: what carries messages between actors; default: as before."""
     address: str | None = None
     """Ray: the cluster to join; default: none, even if it ran on one: an address is never taken from a run's directory."""
+    restart: Literal["intensity", "never"] | None = None
+    """Ray: whether an actor that is lost comes back; default: as before."""
     checkpoint: float = CHECKPOINT
     """Seconds between checkpoints; 0: none."""
     record: bool = True
@@ -147,7 +151,7 @@ class Resume(Trusts):
     def __call__(self) -> int:
         from asyncnet.console import reporter
 
-        given = {"time": self.time, "pack": self.pack, "wire": self.wire, "address": self.address, "set": self.set or None}
+        given = {name: getattr(self, name) for name in ("time", "pack", "wire", "address", "restart")} | {"set": self.set or None}
         options = {name: value for name, value in given.items() if value is not None}
         with reporter() as shown:
             how = {"checkpoint": self.checkpoint, "record": self.record, "memory": self.memory, "trust": self.trust}

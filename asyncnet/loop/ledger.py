@@ -3,7 +3,8 @@
     sent + duplicated = delivered + lost + refused + expired + in flight
 
 lost, duplicated: by a condition. refused: by a wire whose queue was full. expired: under way when a run on real clocks was cut, and gone when it was resumed,
-or heard by nodes that went back to an earlier state when their process was lost; what such a cut lets be said twice is duplicated, too. In flight: on an agenda, at a node until its next tick, held back by a stale link, or on the wire.
+or heard by nodes that went back to an earlier state when their process was lost; what such a cut lets be said twice is duplicated, too. In flight: on an
+agenda, at a node until its next tick, held back by a stale link, or on the wire.
 """
 
 from __future__ import annotations

@@ -1,6 +1,9 @@
 """The recording of a run on real clocks: what the nodes of each loop heard, in order, in checksummed segments.
 
-A file holds one loop's segments, one after another. A segment is a head (magic, version, length of the body; CRC-32 of these and the body) and a msgpack body,
+A file holds one loop's segments, one after another; if its process was lost, those of its next life are in the next file: 2.anr, 2-1.anr. There events are
+counted on from the one after which the state was taken with which that life began.
+
+A segment is a head (magic, version, length of the body; CRC-32 of these and the body) and a msgpack body,
 a flat list of plain values and columns. A column is whole numbers in the narrowest type that holds them, all their lowest bytes first, compressed. Times are
 steps from row to row. Sequence numbers are steps from one to the next of a code (kind, receiver, sender), code by code; there a loss, whose number is
 negative, counts as its message would, and a column of bits says which are lost. Sums wrap at 64 bits, so any whole numbers come back.
@@ -68,6 +71,12 @@ class Segment(NamedTuple):
     def held(self) -> int:
         """The bytes that it takes."""
         return _held(len(self.events), self.transitions.size, len(self.digests), sum(len(digest.fields) for digest in self.digests))
+
+
+def life_of(path: Path) -> tuple[str, int]:
+    """Of which loop a file is, and of which life of it, the first being 0; (the file's name, 0) if it is not named so."""
+    loop, dash, life = path.stem.rpartition("-")
+    return (loop, int(life)) if dash and re.fullmatch("[1-9][0-9]{0,5}", life) else (path.stem, 0)
 
 
 class BadSegment(ValueError):
@@ -203,6 +212,8 @@ class Reader:
                     return
                 segment, size = decode(data, self._room.left), len(data)
                 del data
+                if number == 0 and life_of(self.path)[1]:
+                    events = segment.first
                 if last or (segment.loop, segment.number, segment.first) != (self.path.stem, number, events):
                     raise BadSegment("it does not follow the one before" if number else "it is not the first of this loop")
             except BadSegment as error:

@@ -2,26 +2,31 @@
 
 The recording (journal.py) holds no payloads: what a node hears, its sender says again here. So an event can take place once its sender has come that far, and
 where a message never comes, or a loss or a digest is another, the two runs part: that node, its event and its array are named.
+
+A loop whose process was lost has another life: its nodes go back to the state that was taken of them after a certain event, which is kept here when that event
+has come, and go on from there as that life's recording says.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from asyncnet.kernels.layout import Views
 from asyncnet.kernels.plain import as_python
+from asyncnet.loop import ledger
 from asyncnet.loop.compiled.agenda import of_who, who
 from asyncnet.loop.loop import Loop
-from asyncnet.loop.message import CHANNEL_NAMES, TICK, TURN
+from asyncnet.loop.message import CHANNEL_NAMES, LIFE, TICK, TURN
+from asyncnet.loop.mishaps import MISSED, SEEN
 from asyncnet.loop.timekeeper import Virtual
 from asyncnet.nodes.node import Node
 from asyncnet.nodes.outbox import LOOK
-from asyncnet.record.journal import SUFFIX, Digest, Reader, Room, Segment
+from asyncnet.record.journal import SUFFIX, Digest, Reader, Room, Segment, life_of
 from asyncnet.record.recorder import differing, digest_of, put_transition
 from asyncnet.runs import snapshot
 from asyncnet.runs.checkpoint import Checkpoint
@@ -93,10 +98,16 @@ def replay(
     `before` is called with each event and the node that will hear it, and ends the replay by returning True; `watch` is given the loop before it begins.
     """
     loop, paths = Replayed(scenario, begin), sorted(folder.glob(f"*{SUFFIX}"))
+    lives: dict[str, dict[int, Path]] = {}
     for path in paths:
-        if path.stem not in loop.hosts:
+        name, life = life_of(path)
+        if name not in loop.hosts:
             raise ScenarioError(str(path), "", f"a team of {len(loop.nodes)} has no loop of that name")
-    streams = [_Stream(path, loop) for path in paths]
+        lives.setdefault(name, {})[life] = path
+    for name, found in lives.items():
+        if missing := [folder / f"{name}{f'-{n}' * (n > 0)}{SUFFIX}" for n in range(max(found)) if n not in found]:
+            raise ScenarioError(str(missing[0]), "", "it is missing, and there are recordings of what came after it")
+    streams = [_Stream([found[life] for life in sorted(found)], loop) for found in lives.values()]
     loop.reset()
     watch(loop)
     difference, stopped = _first(stream.compare() for stream in streams), False
@@ -221,6 +232,25 @@ class Replayed(Loop):
     def _note(self, now: int, kind: int, dst: int, src: int, seq: int) -> None:
         self.gone.append((kind, dst, src, -seq))
 
+    def states_of(self, nodes: Iterable[int]) -> Checkpoint:
+        """How these nodes stand."""
+        return snapshot.part(snapshot.take(self), self.plan, nodes)
+
+    def go_back(self, state: Checkpoint, nodes: Iterable[int], life: int) -> None:
+        """Have these nodes go on as they stood then, in another life."""
+        arrays, mine = state.arrays, np.isin(self.plan.links[:, SRC], list(nodes))
+        for i in nodes:
+            self.nodes[i].state[:] = arrays[f"node/{self.nodes[i].name}"]
+            if i in self.mishaps:
+                self.mishaps[i].kept[:] = arrays[f"kept/{self.nodes[i].name}"]
+                self.mishaps[i].record[[SEEN, MISSED]] = arrays["mishaps"][arrays["mishaps"][:, 0] == i, 1:][0]
+            self.sequence[i] = life * LIFE
+        self.books.sent[mine] = arrays["ledger"][ledger.SENT, mine]
+        for link in np.flatnonzero(mine).tolist():
+            self.held.pop(link, None)
+        if 0 in nodes:
+            self.nodes[0].score.restore(self.nodes[0].view, state.about["score"], snapshot.within(arrays, "score/"))
+
     def coming(self, row: Row) -> Event:
         """The event of that row, which is the next of its node."""
         return self._event(row, self.numbers[row[2]] + 1)
@@ -275,6 +305,10 @@ class _Transitions:
     def restore(self, *_: object) -> None:
         """Nothing of it is here to go back."""
 
+    def saved(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Nor to be kept."""
+        return {}, {}
+
 
 class _Stream:
     """The recording of one loop, read as far as it is needed, and held to what happens now.
@@ -282,8 +316,8 @@ class _Stream:
     `row` is what comes next in it, None at its end; `damage` says what is wrong with the file, once that is known; `nodes` are those it has told of so far.
     """
 
-    def __init__(self, path: Path, loop: Replayed) -> None:
-        self.path, self.loop = path, loop
+    def __init__(self, paths: list[Path], loop: Replayed) -> None:
+        self.path, self.loop, self._later = paths[0], loop, deque(paths[1:])
         self.row: Row | None = None
         self.damage: str | None = None
         self.nodes: set[int] = set()
@@ -291,20 +325,54 @@ class _Stream:
         self._done = 0
         self._rows: Iterator[Row] = iter(())
         self._digests: deque[tuple[Digest, bool]] = deque()  # and whether the loop had ended
-        self._reader = Reader(path, loop.room)
+        self._reader = Reader(self.path, loop.room)
         self._segments = iter(self._reader)
         world = loop.nodes[0].view
         self._width = world.observation.size + world.reward.size + world.ended.size
+        self._life, self._back, self._next, self._kept = 0, 0, set[int](), None
+        self._look_for_another_life()
         self._advance()
+        self._live_on()
 
     def step(self) -> Difference | None:
         """Have the next event take place; the difference if that, what was lost then, or a digest is not as it is now."""
+        if self._later and self._done == self._back:
+            self._kept = self.loop.states_of(self._next)
         row = self._take()
         try:
             self.loop.do(*row)
         except _NoOutcome:
             return Difference(self.loop.past(row[2]), "", "the recording does not hold what this step of the task led to")
-        return self._losses(row[2]) or self.compare()
+        difference = self._losses(row[2]) or self.compare()
+        if difference is None and self.row is None:
+            self._live_on()
+            difference = self.compare()
+        return difference
+
+    def _look_for_another_life(self) -> None:
+        """Find out after which event the next life begins, and of which nodes that is, if there is one."""
+        if self._later:
+            first = next(iter(Reader(self._later[0])), None)
+            if first is None:
+                self._later.clear()
+            else:
+                self._back, self._next = first.first, {digest.node for digest in first.digests if digest.node in self.loop.nodes}
+
+    def _live_on(self) -> None:
+        """At the end of one life: go on with the next, if that is known to be its end."""
+        while self.row is None and self._later and not self.damage:
+            if self._done == self._back:
+                self._kept = self.loop.states_of(self._next)
+            if self._kept is None:
+                self.damage = f"{self._later[0]}: it begins after event {self._back}, which is none of the life before"
+                return
+            self._life += 1
+            self.loop.go_back(self._kept, self._next, self._life)
+            self.path, self._done, self._kept = self._later.popleft(), self._back, None
+            self._reader = Reader(self.path, self.loop.room)
+            self._segments = iter(self._reader)
+            self._look_for_another_life()
+            self._advance()
 
     def _take(self) -> Row:
         row = self.row

@@ -88,12 +88,18 @@ class Recorder:
         self._note_digests()
         self._close(last=True)
 
-    def segments(self) -> list[bytes]:
-        """The segments closed since the last call, encoded; from any thread."""
+    def segments(self) -> list[tuple[int, bytes]]:
+        """The segments closed since the last call, encoded, and after which event each ends; from any thread."""
         out = []
         while self._closed:
-            out.append(encode(self._closed.popleft()))
+            segment = self._closed.popleft()
+            out.append((segment.first + len(segment.events), encode(segment)))
         return out
+
+    def say_how_it_begins(self) -> None:
+        """Close a segment with no events, but with a digest of each node: of a loop that has gone back to an earlier state, before it runs."""
+        self._note_digests()
+        self._close(last=False)
 
     def _ask(self) -> None:
         if not self._asked:

@@ -96,7 +96,8 @@ def owned(table: np.ndarray, plan: Plan, nodes: Iterable[int]) -> np.ndarray:
 def reborn(state: Checkpoint, mine: Iterable[int], *, now: int, life: int, reached: int) -> Checkpoint:
     """The state from which nodes whose process was lost go on at `now`, when the others have gone on: their life number `life`, the first being 0.
 
-    What was under way to them is gone, and what they say has numbers that nobody has heard. The world goes on behind the decision that others have `reached`.
+    What was under way to them or held back by them is gone, and what they say has numbers that nobody has heard. The world goes on behind the decision that
+    others have `reached`.
     """
     agenda = state.arrays["agenda"]
     agenda = agenda[agenda[:, underway.SIZE] < 0]
@@ -104,7 +105,8 @@ def reborn(state: Checkpoint, mine: Iterable[int], *, now: int, life: int, reach
     agenda[world, AT], agenda[world, underway.SEQ] = now, max(0, reached)
     counts = state.arrays["counts"].copy()
     counts[np.isin(counts[:, 0], list(mine)), 3 : 3 + TICK] = life * LIFE
-    return state._replace(about=state.about | {"now": now}, arrays=state.arrays | {"agenda": agenda, "agenda/values": np.zeros(0), "counts": counts})
+    nothing = {"agenda/values": np.zeros(0), "held": np.zeros((0, _HELD), dtype=np.int64), "held/values": np.zeros(0)}
+    return state._replace(about=state.about | {"now": now}, arrays=state.arrays | {"agenda": agenda, "counts": counts, **nothing})
 
 
 def prove(scenario: Scenario, whole: Checkpoint, *, at_once: bool) -> None:
@@ -143,10 +145,10 @@ def put(loop: Loop, whole: Checkpoint, *, at_once: bool = False) -> None:
             loop.held.setdefault(link, deque()).append((seq, Message(int(plan.links[link, CHANNEL]), stamp, payload)))
     if 0 in loop.nodes:
         world = loop.nodes[0]
-        loop.score.restore(world.view, whole.about["score"], _within(arrays, "score/"))
+        loop.score.restore(world.view, whole.about["score"], within(arrays, "score/"))
         if world.outside is not None:
             try:
-                world.outside.restore(world.view, whole.about["task"], _within(arrays, "task/"))
+                world.outside.restore(world.view, whole.about["task"], within(arrays, "task/"))
             except ScenarioError:
                 raise
             except Exception as error:  # whatever the code of somebody's environment raises
@@ -163,5 +165,6 @@ def _cut(values: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
     return [values[end - max(size, 0) : end].copy() for end, size in zip(ends.tolist(), sizes.tolist(), strict=True)]
 
 
-def _within(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+def within(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """The arrays whose names begin so, by the rest of them."""
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

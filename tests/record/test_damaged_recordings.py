@@ -62,7 +62,7 @@ def on_threads(scenario, folder, begin=None):
     results = [host.result() for host in hosts.values()]
     for name, host in hosts.items():
         assert host.failure is None, host.failure
-        writer.append(name, b"".join(host.segments()))
+        writer.append(name, b"".join(data for _, data in host.segments()))
         host.close()
     writer.close()
     midway = None if None in taken else snapshot.merge(Checkpoint(*state) for state in taken)

@@ -58,6 +58,7 @@ class CompiledLoop(Loop):
         self.took = np.zeros((TICK, BINS + 1), dtype=np.int64)  # how long messages took, by channel, in nanoseconds: a histogram (gauge.py), and the sum
         timed = 0 if mine is None or isinstance(keeper, Virtual) else sum(map(bool, self.nodes))
         self.late = np.zeros((timed, BINS + 1), dtype=np.int64)  # how late ticks were, by node, in nanoseconds: a histogram, and the most
+        self.strip = np.zeros((0, 3), dtype=np.int64)  # where what is on the tape outlives this process (posting.py)
         self.shared = np.zeros((0, 0), dtype=np.int64), np.zeros((0, 0), dtype=np.int64)  # of simulated time (sharing.py)
         acts_on_arrival = any(row[0] == clock.ON_ARRIVAL for row in self.clocks.values())
         self.listens = acts_on_arrival or (0 in self.nodes and scenario.task.world.waits)
@@ -205,8 +206,17 @@ class CompiledLoop(Loop):
 
     def _write_tape(self) -> None:
         if self.tape is not None and self._tables.control[p.TAPED] > 0:
-            self.tape(self._tables.tape[: self._tables.control[p.TAPED]].copy())
-            self._tables.control[p.TAPED] = 0
+            rows = self._tables.tape[: self._tables.control[p.TAPED]].copy()
+            self._publish(rows[self._tables.control[p.PUBLISHED] :])
+            self.tape(rows)
+            self._tables.control[[p.TAPED, p.PUBLISHED]] = 0
+
+    def _publish(self, rows: np.ndarray) -> None:
+        """What posting.publish does."""
+        if len(self.strip):
+            places = 1 + (self.strip[0, 0] + np.arange(len(rows))) % (len(self.strip) - 1)
+            self.strip[places] = rows
+            self.strip[0, 0] += len(rows)
 
 
 def _next_batch(before: int, seconds: float) -> int:

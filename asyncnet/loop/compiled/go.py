@@ -306,6 +306,7 @@ def _go(d, seed, batch, limit, together):
         control[p.MORE] = node if flags & AGAIN else -1
         p.send(d, t, seed, now, node)
         if together and control[p.SHARES] == 0:
+            p.publish(t)
             hand_over(control[p.SYSTEM], t.peers)
         if flags & STEP:
             return STEPS, now
@@ -330,6 +331,7 @@ def go_together(directory, seed, batch):
 def make_way(directory):
     """Have peers read what there is for them, and take in what they have written; returns whether they have made room."""
     t = p.opened(directory)
+    p.publish(t)
     hand_over(t.control[p.SYSTEM], t.peers)
     take_what_came(directory)
     return p.peers_have_room(t)

@@ -18,6 +18,7 @@ took    how long they took, by channel: a histogram (gauge.py), and last the sum
 late    in real time on Ray, how late the ticks of the nodes here began: a histogram, and last the most in nanoseconds
 reach   in simulated time that loops share, by loops: the least time from an event of one to what it causes in another; and what each promised (sharing.py)
 tape    if there is any: what the nodes heard, in order, as rows (now, WHO, SEQ), and what was lost on leaving here, its SEQ negative
+strip   if there is any: the last of these rows in memory that outlives this process (actors/strip.py), behind one that begins with how many there were
 """
 
 from typing import NamedTuple
@@ -69,11 +70,11 @@ MODEL_COLUMNS = 5
 NOW, MORE, TICKED, WALL, NEED_EVENTS, NEED_SLOTS, NEED_ROWS, TAPED, LAST_AT, LAST_WHO, LAST_SEQ, BY_CLOCK = range(7, 19)
 # Those of a loop with peers: the address of its bell (0: it has none) and how often that had been rung when it was last listened to, what shared_words.py calls
 # system, whether messages wake it, when its time began (monotonic nanoseconds), for how long it looks before it sleeps, how many messages made no sense, and
-# how many came from processes that were given up.
-BELL, HEARD, SYSTEM, LISTENS, BEGAN, PATIENCE, MALFORMED, OUTLIVED = range(19, 27)
+# how many came from processes that were given up; and how much of the tape is on the strip.
+BELL, HEARD, SYSTEM, LISTENS, BEGAN, PATIENCE, MALFORMED, OUTLIVED, PUBLISHED = range(19, 28)
 # And in simulated time that loops share (sharing.py).
-SHARES, WINDOW, AWAITS, ME, WORLD, LIMIT, LATEST, WANTED, MEETING, PURPOSE, ENDING, CLOSINGS, GOAL, GOAL_EPISODES, COUNTS, STREAMS = range(27, 43)
-CONTROL_SIZE = 43
+SHARES, WINDOW, AWAITS, ME, WORLD, LIMIT, LATEST, WANTED, MEETING, PURPOSE, ENDING, CLOSINGS, GOAL, GOAL_EPISODES, COUNTS, STREAMS = range(28, 44)
+CONTROL_SIZE = 44
 NOWHERE = 0  # a slot that nobody uses
 DRAWN = 64  # messages for which conditions are drawn together
 
@@ -110,6 +111,7 @@ class Tables(NamedTuple):
     box_numbers: np.ndarray
     whom: np.ndarray
     lots: np.ndarray
+    strip: np.ndarray
 
 
 @inlined
@@ -145,6 +147,7 @@ def opened(d):
         numbers_at(d[26, 0], (d[26, 1],)),
         wholes_at(d[27, 0], (DRAWN,)),
         numbers_at(d[28, 0], (d[28, 1], DRAWN)),
+        wholes_at(d[29, 0], (d[29, 1], 3)),
     )
 
 
@@ -160,6 +163,17 @@ def note(t, now, code, seq):
     row = t.tape[t.control[TAPED]]
     row[0], row[1], row[2] = now, code, seq
     t.control[TAPED] += 1
+
+
+@inlined
+def publish(t):
+    """Have what is on the tape be on the strip, too."""
+    if t.strip.shape[0] > 0:
+        for n in range(t.control[PUBLISHED], t.control[TAPED]):
+            from_, to = row_at(t.tape, n), row_at(t.strip, 1 + t.strip[0, 0] % (t.strip.shape[0] - 1))
+            to[0], to[1], to[2] = from_[0], from_[1], from_[2]
+            t.strip[0, 0] += 1
+        t.control[PUBLISHED] = t.control[TAPED]
 
 
 @inlined

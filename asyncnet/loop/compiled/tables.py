@@ -174,6 +174,7 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
             tape,
             *box,
             *lots,
+            loop.strip,
         )
     )
 

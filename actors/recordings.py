@@ -1,0 +1,45 @@
+"""What has been fetched of each host's recording; and the end of one whose host was lost, from the memory that outlives it (strip.py)."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import numpy as np
+
+from asyncnet.record.journal import Segment, encode
+from asyncnet.runs.record import Keeper
+
+from .hosts import Hosts
+from .strip import Strip
+
+
+class Recordings:
+    """Which life of each host is being recorded, and how far that has been fetched."""
+
+    def __init__(self, hosts: Hosts, kept: Keeper) -> None:
+        self._hosts, self._kept = hosts, kept
+        self._lives: dict[str, int] = {}
+        self._taken: dict[str, tuple[int, int]] = {}  # segments, and the number of the next event
+        self._strips: dict[str, Strip] = {}
+
+    def called(self, name: str) -> str:
+        """What the recording of a host is called."""
+        return f"{name}-{self._lives[name]}" if name in self._lives else name
+
+    def took(self, name: str, until: int) -> None:
+        """Note a segment that was fetched, and after which event it ends."""
+        self._taken[name] = self._taken.get(name, (0, 0))[0] + 1, until
+
+    def watch(self, names: list[str]) -> None:
+        """Hold what these hosts write down last, as far as it can be reached from here."""
+        for name, address in self._hosts.answers("outliving", of=names).items():
+            with suppress(OSError, ValueError, OverflowError):
+                self._strips[name] = strip = Strip(address)
+                self._taken[name] = 0, strip.written
+
+    def lost(self, name: str) -> None:
+        """A host is gone: end its recording with what it had written down, if that is to be had, and have the next be that of another life."""
+        strip, (number, first) = self._strips.pop(name, None), self._taken.pop(name, (0, 0))
+        if strip is not None and (rows := strip.since(first)) is not None:
+            self._kept.segment(self.called(name), encode(Segment(self.called(name), number, first, rows, np.zeros((0, 0)), (), True)))
+        self._lives[name] = self._lives.get(name, 0) + 1
