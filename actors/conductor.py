@@ -177,7 +177,7 @@ class _Watch:
                     return self._remains("interrupted")
                 self._ending.set()
             except Lost as lost:
-                return self._remains("interrupted" if self._ending.is_set() else str(lost))
+                return self._remains("interrupted") if self._ending.is_set() else replace(self._remains(str(lost)), lost=True)
 
     def leave(self) -> None:
         """Let the conductor leave a cluster that it has joined."""

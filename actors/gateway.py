@@ -155,17 +155,22 @@ class Gateway:
             return
         done = threading.Event()
         self._asked.put(lambda: (what(), done.set()))
-        knock(system().ctypes.data, self._lines.memory.gate_bell)
+        self._knock()
         done.wait()
 
     def close(self) -> None:
         """End both threads."""
         self._closed = True
         self._courier.wake()
-        knock(system().ctypes.data, self._lines.memory.gate_bell)
+        self._knock()
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join()
+
+    def _knock(self) -> None:
+        """Have the thread that sends look up."""
+        mine = system()
+        knock(mine.ctypes.data, self._lines.memory.gate_bell)
 
     def _guarded(self, what: Callable[[], None]) -> None:
         try:

@@ -76,6 +76,12 @@ class Supervisor:
             ended = clock_time.monotonic()
             self._due = ended + max(EVERY, LEISURE * (ended - began))
 
+    def states(self) -> list[Checkpoint]:
+        """The states that were fetched last, one for each host, of the others' now as far as they answer."""
+        self._due = 0.0
+        self.look()
+        return list(self._states.values())
+
     def bring_back(self) -> bool:
         """Have other hosts take the places of those that are gone; returns whether all are there and go on."""
         while self._hosts.gone:

@@ -10,6 +10,7 @@ import threading
 import time as clock_time
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from asyncnet.kernels.kernel import telling
@@ -120,8 +121,9 @@ class Team:
         data, given = scenario.data(), outside.packed(scenario)
         self.hosts = Hosts(ray, names, lambda: self._tell("told", self._told))
         self.failures: dict[str, str] = {}  # hosts whose code failed, and the traceback
-        self._carrying = SILENT
+        self._carrying, self._lost = SILENT, False
         self._told: dict[str, Any] = {}
+        self._row = -1  # the decisions of the last row of progress
         self._tell, self._interrupted = tell, interrupted or threading.Event()
         run = kept.name.rpartition("__")[2] if kept is not None else uuid.uuid4().hex[:12]
         twisted = dict(zip(parts, twists or [{}] * len(parts), strict=True))
@@ -137,6 +139,7 @@ class Team:
             more |= {"virtual": self.virtual, "record": record, "returns": returns, "life": life}
             return remote.remote(data, parts[name], wire, local, begin=state, given=given, **more)
 
+        self._keeps_its_beginning = restart == "intensity" and begin is None and kept is not None and kept.every > 0
         self._recordings = Recordings(self.hosts, kept) if self.recording else None
         for name in parts:
             self.hosts[name] = made(name, begin)
@@ -158,7 +161,8 @@ class Team:
             before = clock_time.perf_counter() + LEAD
             stopped = self._outlast()
         except Gone:
-            stopped = self.hosts.who()
+            stopped, self._lost = self.hosts.who(), True
+            self._save_what_is_left()
         except KeyboardInterrupt:
             stopped = "interrupted"
         return self._gather(stopped, max(clock_time.perf_counter() - before, 1e-9))
@@ -182,6 +186,8 @@ class Team:
         self.hosts.all("share", lambda name: (others(name, memories),))
         if self.supervisor is not None:
             self.supervisor.begin()
+        if self._keeps_its_beginning:
+            self.kept.checkpoint(snapshot.merge(Checkpoint(*state) for state in self.hosts.all("begins").values()))  # so that there is always one
         at = clock_time.time_ns() + int(LEAD * 1e9)
         self.hosts.all("start", lambda _: (at,))
         self.reporter.note("running")
@@ -235,7 +241,9 @@ class Team:
     def _heard(self, status: dict[str, Any]) -> None:
         """Pass on what the world has told."""
         for row in status["rows"]:
-            self.reporter.row(row)
+            if row["decisions"] > self._row:  # a world that came back tells some again
+                self._row = row["decisions"]
+                self.reporter.row(row)
         self._told |= {key: status[key] for key in ("decisions", "episodes", "score") if status.get(key) is not None}
 
     def _failed(self) -> str:
@@ -305,6 +313,11 @@ class Team:
                 return True
         return False
 
+    def _save_what_is_left(self) -> None:
+        """Have a checkpoint of the states that were fetched last, of those who are lost, too: no more is lost with them than since then."""
+        if self.supervisor is not None and self.kept is not None and self.kept.every:
+            self.kept.checkpoint(snapshot.merge(self.supervisor.states()))
+
     def _gather(self, stopped: str, seconds: float) -> Record:
         if stopped == "interrupted":
             self._wind_up()
@@ -328,7 +341,8 @@ class Team:
         if self.failures:
             measured["failures"] = {named[name]: report for name, report in self.failures.items()}
         lost = {} if self.supervisor is None else self.supervisor.lost
-        return whole(remains(stopped, self._told, seconds), self.plan, handed, None if self.virtual else self.scenario.tick, measured, lost)
+        left = replace(remains(stopped, self._told, seconds), lost=self._lost)
+        return whole(left, self.plan, handed, None if self.virtual else self.scenario.tick, measured, lost)
 
     def _await_ends(self) -> list[str]:
         """Wait until the loops have ended; returns whose have."""

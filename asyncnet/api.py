@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import time
 import typing
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
@@ -35,6 +37,7 @@ if typing.TYPE_CHECKING:
 
 # Engines are named by strings, so that naming one does not import it. Each has `run`, and `check`, which refuses what it cannot run before anything is made.
 Engine = Literal["embedded", "ray"]
+RESTARTS, WITHIN = 3, 300.0  # times that a run on Ray goes on from its last checkpoint by itself, within so many seconds
 EVENTS = 100_000  # of a timeline, unless told otherwise
 ENGINES = {"embedded": "asyncnet.runs.embedded", "ray": "asyncnet.actors.engine"}
 
@@ -173,7 +176,22 @@ def run(
         result = Result(made, engine, first, kept.path, again=again, trouble=kept.trouble.values(), probes=rows, checks=checking)
         logs.end(result.summary)
         kept.finish(result)
-        return result
+    how = {"checkpoint": checkpoint, "record": record, "memory": memory, "reporter": shown, "loggers": loggers, "checks": checking}
+    return _outlast(result, engine, options, how)
+
+
+def _outlast(result: Result, engine: Engine, options: dict[str, Any], how: dict[str, Any]) -> Result:
+    """Have a run on Ray that lost a part which it does not go on without go on from its last checkpoint, RESTARTS times at most within WITHIN seconds."""
+    begun: deque[float] = deque(maxlen=RESTARTS)
+    while result.record.lost and options.get("restart") != "never" and not (len(begun) == RESTARTS and time.monotonic() - begun[0] < WITHIN):
+        begun.append(time.monotonic())
+        how["reporter"].note(f"{result.record.stopped}; going on from the last checkpoint")
+        try:
+            result = _resume(result.run_dir, engine, trust=True, over=(), options=options, **how)
+        except ScenarioError as error:
+            how["reporter"].note(f"it cannot: {error}")
+            break
+    return result
 
 
 def _again(made: Scenario, start: Callable[..., Record], options: dict[str, Any], first: Record, shown: Reporter) -> Record | None:
@@ -211,12 +229,32 @@ def resume(
     what the directory holds; `trust` lets it run code that was never brought on this machine. `loggers` as in run: they go on with what they had written.
     Raises ScenarioError where there is nothing to go on from.
     """
-    path, shown, logging = stored.find(run_dir), reporter or Quiet(), made_of(loggers, kept=True)
+    shown = reporter or Quiet()
+    how = {"checkpoint": checkpoint, "record": record, "memory": memory, "reporter": shown, "loggers": loggers, "checks": ()}
+    result = _resume(run_dir, engine, trust=trust, over=set, options=options, **how)
+    return _outlast(result, engine or stored.about(result.run_dir).engine, options, how)
+
+
+def _resume(
+    run_dir: str | Path,
+    engine: Engine | None,
+    *,
+    checkpoint: float,
+    record: bool,
+    memory: float | None,
+    trust: bool,
+    over: Mapping[str, Any] | str | Iterable[str],
+    reporter: Reporter,
+    loggers: str | Logger | Iterable[str | Logger],
+    checks: Iterable[Check],
+    options: dict[str, Any],
+) -> Result:
+    path, shown, logging = stored.find(run_dir), reporter, made_of(loggers, kept=True)
     with RunDirectory.again(path, every=checkpoint, recording=record, trust=trust) as kept:
         about, made = kept.about, kept.scenario
         from asyncnet.runs import extension
 
-        over, unit = extension.layers(set), f"task.{extension.unit_of(made)}"
+        over, unit = extension.layers(over), f"task.{extension.unit_of(made)}"
         if about.status == "finished" and not over:
             raise ScenarioError(str(run_dir), "", f"this run has finished; it goes on to another length with --set {unit}=N")
         made = extension.asked(made, over)
@@ -248,7 +286,7 @@ def resume(
         begun(shown, _title(made), path)
         with closing(Logs(logging, made, path, kept.trouble, state.about["decisions"])) as logs:
             ended = start(made, _Both(shown, kept, logs), kept=kept, begin=state, **chosen)
-            result = Result(made, engine, ended, path, resumed=how, begun=state.about["decisions"], trouble=kept.trouble.values())
+            result = Result(made, engine, ended, path, resumed=how, begun=state.about["decisions"], trouble=kept.trouble.values(), checks=checks)
             logs.end(result.summary)
             kept.finish(result)
         return result

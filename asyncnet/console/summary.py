@@ -20,6 +20,8 @@ NAMES = {  # figures of a summary, as they are shown
     "decisions_per_second": "decisions per second",
 }
 
+MOST_NAMED = 4  # of those that were lost and are back
+
 
 def ended(summary: dict[str, Any]) -> list[tuple[str, str]]:
     """The end of a run as names and values; where it is kept is not among them."""
@@ -32,6 +34,9 @@ def ended(summary: dict[str, Any]) -> list[tuple[str, str]]:
     for channel, row in summary["links"].items():
         if "wire_p50_us" in row:
             shown.append((f"{channel} on the wire", f"p50 {row['wire_p50_us']:,.0f} us, p99 {row['wire_p99_us']:,.0f} us, beside any injected delay"))
+    if restarts := summary.get("measured", {}).get("restarts", []):
+        lost = ", ".join(f"{row['lost_s']:.1f} s of {row['host']}" for row in restarts[:MOST_NAMED]) + (", ..." if len(restarts) > MOST_NAMED else "")
+        shown.append(("lost and back", f"{len(restarts)} times; what they had learned since is gone: {lost}"))
     for row in summary.get("faults", []):
         shown.append((row["fault"], "not known" if row["struck"] is None else f"struck {row['struck']:,} times"))
     shown.append(("digest", summary["digest"][:16]))

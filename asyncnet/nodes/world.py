@@ -306,7 +306,7 @@ def turn(v, c, now, reached, out, numbers):
 
     `reached` is the decision that others have come to, if the world has gone back to an earlier state: the one that it closes takes its number.
     """
-    if reached > v.stamp[0] and v.phase[0] == IDLE:
+    if reached > 0 and reached > v.stamp[0] and v.phase[0] == IDLE:
         v.stamp[0] = reached
         v.closes[0] = now
     if v.phase[0] == IDLE:

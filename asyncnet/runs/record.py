@@ -65,4 +65,5 @@ class Record:
     ends: list[int] = field(default_factory=list)  # after how many decisions of the run it ended
     rewards: list[tuple[int, float]] = field(default_factory=list)  # metrics.Score.binned
     measured: dict[str, Any] = field(default_factory=dict)  # what only real clocks have
+    lost: bool = False  # whether it stopped because a part of it was lost: it may go on from its last checkpoint
     elapsed: int = 0  # microseconds of the run at its end, simulated or real
