@@ -31,7 +31,7 @@ from .results import total
 
 RESTARTS = "intensity", "never"
 EVERY = 1.5  # seconds between fetches of all states, at least
-LEISURE = 20  # they take at most one part in so many of the time
+LEISURE = 4  # after one that took long there is so many times as long without
 MOST, WITHIN = 5, 30.0  # restarts within so many seconds
 LEAD = 0.1  # seconds between an order to all and its time, so that all have heard
 QUIET = 0.05  # seconds in which nothing more comes: nothing is under way between hosts

@@ -1,0 +1,324 @@
+"""Hosts that are lost come back: nothing is lost but what the record says, the books balance, and the recording of all their lives replays."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import asyncnet
+from asyncnet import api
+from asyncnet.actors import supervisor
+from asyncnet.actors import team as ray_team
+from asyncnet.actors.hosts import Hosts
+from asyncnet.actors.strip import ROWS, Strip
+from asyncnet.api import Quiet, Result
+from asyncnet.kernels.plain import as_python
+from asyncnet.loop import ledger
+from asyncnet.loop.compiled.agenda import who
+from asyncnet.loop.compiled.compiled_loop import CompiledLoop
+from asyncnet.loop.loop import Loop
+from asyncnet.loop.message import ACTIVITY, LIFE, TICK
+from asyncnet.loop.timekeeper import Virtual
+from asyncnet.nodes.world import DECISIONS
+from asyncnet.record.playback import replay
+from asyncnet.runs import embedded, snapshot
+from asyncnet.runs.rundir import RunDirectory
+from asyncnet.runs.stored import recordings
+from asyncnet.team.draw import plan
+from asyncnet.team.network import payload_size
+from support.pretended_ray import PretendedRay
+from support.teams import multiplexer
+
+FREE = {"task.decisions": 2500, "task.world": {"waits": False, "interval": 8.0}, "tick": 500, "links": {"default": {"delay": 0.5}}}
+SCENARIO = multiplexer("weight-max", FREE)
+
+
+class Striking(Quiet):
+    """A reporter that strikes at certain rows of progress."""
+
+    def __init__(self, *blows):
+        self.blows, self.notes = list(blows), []
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def row(self, row):
+        if self.blows and row["decisions"] >= self.blows[0][0]:
+            self.blows.pop(0)[1]()
+
+
+@pytest.fixture
+def pretended(monkeypatch):
+    ray = PretendedRay()
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setattr(ray_team, "LOOK", 0.3)
+    monkeypatch.setattr(ray_team, "POLL", 0.05)
+    monkeypatch.setattr(supervisor, "EVERY", 0.2)
+    yield ray
+    ray.close()
+
+
+def run(blows, tmp_path=None, *, scenario=SCENARIO, wire="memory", pack=1, really=True):
+    """A run whose hosts are struck after so many decisions: its record, its supervisor, its notes and where its recording is."""
+    reporter = Striking(*((at, lambda name=name: team.hosts[name].die(really=really)) for at, name in blows))
+    kept = None if tmp_path is None else RunDirectory(tmp_path, scenario, "ray", {}, recording=True)
+    team = ray_team.Team(scenario, reporter, private=True, wire=wire, pack=pack, restart="intensity", kept=kept)
+    record = team.run()
+    return record, team.supervisor, reporter.notes, None if kept is None else recordings(kept.path, 0)
+
+
+@pytest.mark.parametrize(("blows", "wire", "pack"), [
+    ([(500, "2")], "memory", 1),
+    ([(500, "0"), (1200, "0")], "memory", 1),
+    ([(500, "1"), (900, "3"), (900, "2")], "memory", 1),
+    ([(500, "1"), (1100, "0")], "zmq", 2),
+    ([(600, "2")], "ray", 1),
+])  # fmt: skip
+def test_lost_hosts_come_back_the_books_balance_and_every_life_replays(pretended, tmp_path, blows, wire, pack):
+    record, watched, notes, folder = run(blows, tmp_path, wire=wire, pack=pack)
+    assert record.stopped == "finished", notes
+    assert record.score["decisions"] == 2500
+    assert len(watched.restarts) == len(blows) == len(pretended.killed)
+    assert sum("is back after" in note for note in notes) == len(blows)
+    assert record.measured["restarts"] == watched.restarts
+    assert all(0 <= row["lost_s"] <= row["at_s"] for row in watched.restarts)
+    assert not ledger.unexplained(record.ledger).any()
+    assert record.ledger[ledger.EXPIRED].sum() > 0, "what the lost had heard is gone"
+    assert record.ledger[ledger.DUPLICATED].sum() > 0, "what they had said is said again"
+    assert not record.measured["malformed"]
+    report = replay(SCENARIO, folder)
+    assert report.line.startswith("identical")
+    assert not report.damage
+    assert report.loop.digest() == record.digest
+    lives = sorted(path.stem for path in folder.glob("*-*.anr"))
+    assert len(lives) == len(blows)
+
+
+@pytest.mark.parametrize("wire", ["zmq", "ray"])
+def test_what_one_that_was_given_up_still_says_is_refused_and_counted(pretended, wire):
+    team_plan, given_up = plan(SCENARIO), []
+    link = team_plan.link(ACTIVITY, 2, 3)
+    numbers = np.full(payload_size(team_plan, 1, link), 7.0)
+
+    def give_up():
+        given_up.append(team.hosts["2"])
+        given_up[0].die(really=False)
+
+    def speak():
+        host = given_up[0].actor
+        rows = np.array([[host.loop.now, as_python(who)(ACTIVITY, 3, 2), 10**6 + n, 10**6, len(numbers)] for n in range(30)])
+        host._gateway.have(lambda: host.courier.send("3", rows, np.tile(numbers, len(rows))))
+
+    team = ray_team.Team(SCENARIO, Striking((500, give_up), (1500, speak)), private=True, wire=wire, restart="intensity")
+    record = team.run()
+    assert record.stopped == "finished"
+    assert len(team.supervisor.restarts) == 1
+    assert given_up[0] is not team.hosts["2"]
+    assert record.measured["outlived"] == 30
+    assert record.measured["malformed"] == 0
+    assert not ledger.unexplained(record.ledger).any(), "nobody heard it"
+
+
+def test_a_world_that_waits_does_not_come_back_alone(pretended):
+    scenario = multiplexer("weight-max", FREE | {"task.decisions": 300, "task.world": {"waits": True, "interval": 1.0, "timeout": 100.0}})
+    team = ray_team.Team(scenario, Quiet(), private=True, restart="intensity")
+    assert team.supervisor is None
+    team.run()
+
+
+def test_too_many_losses_are_not_made_good(pretended, monkeypatch):
+    monkeypatch.setattr(supervisor, "MOST", 2)
+    record, watched, *_ = run([(300, "1"), (700, "2"), (1100, "3")])
+    assert len(watched.restarts) == 2
+    assert record.stopped == "an actor was lost: actor.3 (its process has ended)"
+    assert record.lost
+
+
+def test_so_many_restarts_within_so_long_are_allowed(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(supervisor.clock_time, "monotonic", lambda: now[0])
+    watched = supervisor.Supervisor(Hosts(None, {}, lambda: None), plan(SCENARIO), {}, None, None, None, None, None)
+    said = []
+    for seconds in (0, 1, 2, 3, 4, 5, 26, 40):
+        now[0] = 1000.0 + seconds
+        said.append(watched._may(1))
+    assert said == [True, True, True, True, True, False, False, True]
+
+
+def test_a_checkpoint_is_written_when_the_lost_cannot_come_back(pretended, tmp_path, monkeypatch):
+    monkeypatch.setattr(supervisor, "MOST", 0)
+    kept = RunDirectory(tmp_path, SCENARIO, "ray", {}, every=1000.0)
+    reporter = Striking((800, lambda: team.hosts["1"].die(really=True)))
+    team = ray_team.Team(SCENARIO, reporter, private=True, restart="intensity", kept=kept)
+    record = team.run()
+    assert record.lost
+    state, _ = api.load_checkpoint(kept.path / "checkpoints")
+    assert 300 < state.about["decisions"] < 2500
+    snapshot.prove(SCENARIO, state, at_once=False)
+    balanced = snapshot.balanced(state, plan(SCENARIO))
+    rest = CompiledLoop(SCENARIO, Virtual())
+    snapshot.put(rest, balanced)
+    rest.run()
+    assert (rest.stopped, rest.score.decisions) == ("finished", 2500)
+
+
+@pytest.mark.parametrize("kind", [Loop, CompiledLoop])
+def test_a_world_that_went_back_goes_on_behind_the_decision_that_others_have_come_to(kind):
+    scenario = multiplexer("weight-max", FREE)
+    loop = kind(scenario, Virtual())
+    loop.run(until=400_000)
+    state, mine = snapshot.take(loop), [*loop.nodes]
+    before = int(loop.nodes[0].view.stamp[0])
+    assert before > 20
+    again = kind(scenario, Virtual())
+    snapshot.put(again, snapshot.reborn(state, mine, now=500_000, life=3, reached=before + 50))
+    again.run(until=501_000)
+    assert int(again.nodes[0].view.stamp[0]) == before + 51
+    assert int(again.nodes[0].view.counts[DECISIONS]) == state.about["decisions"] + 1
+    again.run(until=600_000)
+    said = again.sequence[:, 1:TICK].max(axis=1)
+    assert (said > 3 * LIFE).all(), "numbers that nobody has heard"
+    assert (said < 3 * LIFE + 1000).all()
+
+
+def test_both_loops_go_on_alike_after_going_back():
+    scenario = multiplexer("weight-max", FREE)
+    loop = Loop(scenario, Virtual())
+    loop.run(until=400_000)
+    state = snapshot.reborn(snapshot.take(loop), [*loop.nodes], now=500_000, life=1, reached=77)
+    digests = set()
+    for kind in (Loop, CompiledLoop):
+        again = kind(scenario, Virtual())
+        snapshot.put(again, state)
+        again.run(until=900_000)
+        digests.add(again.digest())
+    assert len(digests) == 1
+    assert loop.digest() not in digests
+
+
+def test_a_recording_whose_other_life_is_missing_is_refused(pretended, tmp_path):
+    *_, folder = run([(500, "1"), (1200, "1")], tmp_path)
+    (folder / "1-1.anr").unlink()
+    with pytest.raises(asyncnet.ScenarioError, match=r"1-1\.anr: it is missing"):
+        replay(SCENARIO, folder)
+
+
+def test_a_life_that_does_not_begin_as_it_is_recorded_is_found(pretended, tmp_path):
+    *_, folder = run([(500, "1"), (1200, "2")], tmp_path)
+    (folder / "1-1.anr").rename(folder / "x")
+    report = replay(SCENARIO, folder)
+    assert report.damage or report.difference is not None, "what actor.1 said in its other life is not there"
+
+
+def test_what_was_written_down_outlives_its_process():
+    child = "import os, sys, time\nfrom asyncnet.actors.strip import Strip\ns = Strip()\nprint(*s.address, flush=True)\nsys.stdin.readline()\n"
+    child += "s.rows[1:4] = [[1, 2, 3], [4, 5, 6], [7, 8, -9]]\ns.rows[0, 0] = 3\nprint('written', flush=True)\ntime.sleep(60)\n"
+    process = subprocess.Popen([sys.executable, "-c", child], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    strip = Strip(process.stdout.readline().split())
+    assert strip.since(0).tolist() == []
+    process.stdin.write("\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "written\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert strip.since(1).tolist() == [[4, 5, 6], [7, 8, -9]]
+    with pytest.raises(OSError, match=str(process.pid)):
+        Strip([str(process.pid), "3"])
+
+
+def test_a_strip_that_was_written_over_says_so():
+    strip = Strip()
+    strip.rows[0, 0] = ROWS + 10
+    assert strip.since(9) is None
+    assert len(strip.since(10)) == ROWS
+    assert strip.since(ROWS + 11) is None
+
+
+def lost_at(moment, times):
+    """An engine whose runs end early so many times, because a part of them was lost."""
+    left = [times]
+
+    def start(made, reporter, kept, begin=None, **_):
+        if not left[0]:
+            return embedded.run(made, reporter, kept=kept, begin=begin)
+        left[0] -= 1
+        loop = CompiledLoop(made, Virtual())
+        if begin is not None:
+            snapshot.put(loop, begin)
+        loop.run(until=loop.now + moment)
+        kept.checkpoint(snapshot.take(loop))
+        record = embedded.run(made.replace({"task.decisions": 1}), Quiet())
+        return dataclasses.replace(record, stopped="the raylet has ended", lost=True, digest="")
+
+    return start
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_run_that_lost_a_part_goes_on_from_its_last_checkpoint_to_the_same_bits(tmp_path, monkeypatch, times):
+    whole = embedded.run(SCENARIO, Quiet())
+    start = lost_at(500_000, times)
+    monkeypatch.setattr(api, "_engine", lambda *_: start)
+    reporter = Striking()
+    result = api.run(SCENARIO, "ray", out=tmp_path, reporter=reporter, time="virtual", checks=lambda result: "checked")
+    assert result.record.digest == whole.digest
+    assert sum("going on from the last checkpoint" in note for note in reporter.notes) == times
+    told = json.loads((result.run_dir / "run.json").read_text())
+    assert (told["status"], len(told["resumed"])) == ("finished", times)
+    assert result.verdict() == ("fail", ["<lambda>: checked"]), "its checks are asked of the whole"
+
+
+@pytest.mark.parametrize(("times", "options"), [(4, {}), (1, {"restart": "never"})])
+def test_it_gives_up_in_the_end_or_at_once_if_told_so(tmp_path, monkeypatch, times, options):
+    start = lost_at(100_000, times)
+    monkeypatch.setattr(api, "_engine", lambda *_: start)
+    result = api.run(SCENARIO, "ray", out=tmp_path, time="virtual", **options)
+    assert result.record.stopped == "the raylet has ended"
+    assert result.verdict()[0] == "fail"
+
+
+@pytest.mark.ray
+def test_actors_of_ray_that_are_killed_come_back_and_the_run_replays(ray_session, tmp_path):
+    scenario = asyncnet.load("multiplexer3-weight-max").replace({"task.decisions": 2500})
+    kept = RunDirectory(tmp_path, scenario, "ray", {}, every=1000.0, recording=True)
+
+    def kill(name):
+        os.kill(team.ray.get(team.hosts[name].pid.remote()), signal.SIGKILL)
+
+    reporter = Striking((400, lambda: kill("2")), (1100, lambda: kill("0")))
+    team = ray_team.Team(scenario, reporter, private=ray_session.mark is not None, restart="intensity", kept=kept)
+    try:
+        record = team.run()
+    finally:
+        team.end()
+    assert record.stopped == "finished", reporter.notes
+    assert [row["host"] for row in record.measured["restarts"]] == ["actor.2", "world"]
+    assert not ledger.unexplained(record.ledger).any()
+    report = replay(scenario, recordings(kept.path, 0))
+    assert report.line.startswith("identical")
+    assert not report.damage
+    assert report.loop.digest() == record.digest
+    assert Result(scenario, "ray", record, None).summary()["measured"]["restarts"][0]["why"] == "its process has ended"
+
+
+def test_weights_after_a_loss_are_those_of_the_fetched_state(pretended):
+    """The state that a host comes back with is one that it had, not its first one."""
+    seen = {}
+    made_of = snapshot.reborn
+
+    def noted(state, mine, **how):
+        seen[tuple(mine)] = {name: array.copy() for name, array in state.arrays.items() if name.startswith("node/")}
+        return made_of(state, mine, **how)
+
+    first = {node.name: node.state.copy() for node in Loop(SCENARIO, Virtual()).nodes.values()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snapshot, "reborn", noted)
+        record, *_ = run([(900, "2")])
+    assert record.stopped == "finished"
+    (state,) = seen.values()
+    (name,) = [name for name in state if name.endswith("actor.2")]
+    assert not np.array_equal(state[name], first["actor.2"])

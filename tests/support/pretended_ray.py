@@ -1,0 +1,78 @@
+"""Ray as far as a team needs it, in one process: actors are plain objects with a thread each, and may die."""
+
+from __future__ import annotations
+
+from concurrent import futures
+from types import SimpleNamespace
+
+
+class RayActorError(Exception):
+    pass
+
+
+class GetTimeoutError(Exception):
+    pass
+
+
+class Hand:
+    """A handle of an actor; once it has died, whoever calls it is told so."""
+
+    def __init__(self, kind, arguments, options):
+        self._pool, self._dead = futures.ThreadPoolExecutor(1), False
+        self._actor = self._pool.submit(lambda: kind(*arguments, **options))
+
+    @property
+    def actor(self):
+        return self._actor.result()
+
+    def __getattr__(self, name):
+        return SimpleNamespace(remote=lambda *arguments: self._call(name, arguments))
+
+    def _call(self, name, arguments):
+        if self._dead:
+            gone = futures.Future()
+            gone.set_exception(RayActorError("its process has ended"))
+            return gone
+        return self._pool.submit(lambda: getattr(self.actor, name)(*arguments))
+
+    def die(self, *, really=True):
+        """End the actor; not `really`: it goes on and nobody can reach it, as one behind a network that is cut."""
+        self._dead = True
+        if really:
+            self.actor.loop.stop("killed")
+            self.actor.lines.wake()
+            self.actor.await_end(10.0)
+
+
+class PretendedRay:
+    """Stands in for the module; `killed` are the handles that were to be ended, in their order."""
+
+    exceptions = SimpleNamespace(RayActorError=RayActorError, GetTimeoutError=GetTimeoutError)
+
+    def __init__(self):
+        self.killed, self.started = [], []
+
+    def nodes(self):
+        return ["this machine"]
+
+    def remote(self, kind):
+        def made(*arguments, **options):
+            self.started.append(Hand(kind, arguments, options))
+            return self.started[-1]
+
+        return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=made))
+
+    def wait(self, answers, num_returns, timeout):
+        done, left = futures.wait(answers, timeout)
+        return list(done), list(left)
+
+    def get(self, answer, timeout=None):
+        return answer.result(timeout)
+
+    def kill(self, hand):
+        self.killed.append(hand)
+
+    def close(self):
+        for hand in self.started:
+            hand.die()
+            hand.actor.close()
