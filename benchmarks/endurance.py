@@ -14,6 +14,7 @@ may be stopped and started again: what is there is not tried twice. Rows that ca
     calibration    100,000 draws of a fault: it strikes as often, or takes as long, as asked
     heal           half of the team is cut off and healed: everybody learns again
     resume         a run cut at five points and gone on with: the same digest
+    kills          actors of a run on Ray are killed: all are back, the books balance, the recording replays
     left           the driver of a run on Ray is killed: nothing of it is left ten seconds later
     mistakes       scenarios with a mistake: refused by key, no other exception, nothing started
     frames         bytes on the wire: taken or refused as a frame, no other exception, none longer than a tenth of a second
@@ -62,6 +63,7 @@ UNDER = ("calm", "slow-links", "jittery-clocks", "lossy", "straggler", "stale-re
 LONG = 0.1  # seconds that a frame may take
 MOST_REFUSED = 1000  # scenarios in a row: about half are
 GONE = 10.0  # seconds after which nothing is left
+KILLS = 5  # in a run
 
 Tried = tuple[int, int, str]  # how many were tried in a trial, how many failed, and how the first did
 
@@ -258,6 +260,49 @@ def _resume(chance: random.Random) -> Tried:
     return 5, len(failed), f"cut at {failed}" if failed else ""
 
 
+def killed(folder: Path, chance: random.Random, kills: int, decisions: int) -> tuple[list[str], dict[str, Any]]:
+    """A run on Ray of so many decisions of which actors are killed: their names, in their order, and the run's summary. Five in 30 s may be too many."""
+    command = [sys.executable, "-m", "asyncnet", "run", "multiplexer3-weight-max", "--engine", "ray", "--json", "--out", str(folder)]
+    driver = subprocess.Popen([*command, "--set", f"task.decisions={decisions}"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    names: list[str] = []
+    while driver.poll() is None and len(names) < kills:
+        time.sleep(chance.uniform(6.0, 9.0))
+        actors = [process for process in psutil.Process(driver.pid).children(recursive=True) if _named(process).startswith(("ray::world", "ray::actor."))]
+        if actors and any(folder.glob("*/traffic.jsonl")):
+            victim = chance.choice(sorted(actors, key=_named))
+            names.append(_named(victim).split()[0].removeprefix("ray::"))
+            victim.kill()
+    return names, json.loads(driver.communicate()[0])
+
+
+def not_as_promised(names: list[str], summary: dict[str, Any]) -> list[str]:
+    """What is wrong with a run whose actors were killed."""
+    back = [row["host"] for row in summary.get("measured", {}).get("restarts", [])]
+    table = np.array([list(row.values()) for row in summary["ledger"].values()]).T
+    same, line = asyncnet.replay(summary["run_dir"])
+    found = {
+        f"killed were {', '.join(names)}, back are {', '.join(back)}": names != back,
+        summary["stopped"]: summary["stopped"] != "finished",
+        "the books do not balance": not table.size or unexplained(table).any(),
+        line: not same,
+    }
+    return [what for what, wrong in found.items() if wrong]
+
+
+def _kills(chance: random.Random) -> Tried:
+    with tempfile.TemporaryDirectory() as folder:
+        names, summary = killed(Path(folder), chance, KILLS, 4500)
+        wrong = not_as_promised(names, summary)
+    return len(names), len(names) if wrong else 0, "; ".join(wrong)
+
+
+def _named(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
 def _left(chance: random.Random) -> Tried:
     mark = f"endurance-{chance.randrange(2**40)}"
     with tempfile.TemporaryDirectory() as folder:
@@ -323,7 +368,7 @@ def _frames(chance: random.Random) -> Tried:
     return 1000, failed, wrong
 
 
-Name = Literal["same-seed", "loops", "shared-time", "replay", "books", "order", "calibration", "heal", "resume", "left", "mistakes", "frames"]
+Name = Literal["same-seed", "loops", "shared-time", "replay", "books", "order", "calibration", "heal", "resume", "kills", "left", "mistakes", "frames"]
 ROWS: dict[str, Row] = {
     "same-seed": Row(50, 1000, _same_seed),
     "loops": Row(50, 1000, _loops),
@@ -334,12 +379,12 @@ ROWS: dict[str, Row] = {
     "calibration": Row(10, 200, _calibration),
     "heal": Row(3, 100, _heal),
     "resume": Row(20, 300, _resume),
+    "kills": Row(1, 10, _kills),
     "left": Row(3, 100, _left),
     "mistakes": Row(300, 10_000, _mistakes),
     "frames": Row(20, 5000, _frames),
 }
 NOT_RUN = {
-    "kills": "hosts that are killed and restored: there is no supervisor yet",
     "cluster": "several machines: none were there",
 }
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -322,3 +323,21 @@ def test_weights_after_a_loss_are_those_of_the_fetched_state(pretended):
     (state,) = seen.values()
     (name,) = [name for name in state if name.endswith("actor.2")]
     assert not np.array_equal(state[name], first["actor.2"])
+
+
+@pytest.mark.study
+def test_fifty_killed_actors_are_back_and_learning_is_as_good_as_without(tmp_path):
+    from asyncnet.benchmarks.endurance import killed, not_as_promised
+
+    _, whole = killed(tmp_path / "whole", random.Random(1), 0, 50_000)
+    names, summary = killed(tmp_path / "killed", random.Random(1), 50, 50_000)
+    print(whole["last_mean_reward"], summary["last_mean_reward"], names, summary["measured"]["restarts"])
+    assert len(names) == 50
+    assert not_as_promised(names, summary) == []
+    assert abs(summary["last_mean_reward"] - whole["last_mean_reward"]) < 0.05
+    before = json.loads(
+        subprocess.run(
+            [sys.executable, "-m", "asyncnet", "resume", summary["run_dir"], "--set", "task.decisions=51000", "--json"], stdout=subprocess.PIPE, check=True
+        ).stdout
+    )
+    assert before["decisions"] == 51_000
