@@ -32,7 +32,7 @@ from .results import total
 RESTARTS = "intensity", "never"
 EVERY = 1.5  # seconds between fetches of all states, at least
 LEISURE = 4  # after one that took long there is so many times as long without
-MOST, WITHIN = 5, 30.0  # restarts within so many seconds
+MOST, WITHIN = 5, 30.0  # times that lost hosts are brought back within so many seconds
 LEAD = 0.1  # seconds between an order to all and its time, so that all have heard
 QUIET = 0.05  # seconds in which nothing more comes: nothing is under way between hosts
 
@@ -86,17 +86,17 @@ class Supervisor:
         """Have other hosts take the places of those that are gone; returns whether all are there and go on."""
         while self._hosts.gone:
             lost = [name for name in self._hosts if name in self._hosts.gone]
-            if len(lost) == len(self._hosts) or not self._may(len(lost)):
+            if len(lost) == len(self._hosts) or not self._may():
                 return False
             self._bring_back(lost)
         return True
 
-    def _may(self, many: int) -> bool:
-        """Whether so many more restarts are within the limit."""
+    def _may(self) -> bool:
+        """Whether one more time is within the limit, for one host or for all of a machine that is gone."""
         now = clock_time.monotonic()
         while self._lately and self._lately[0] < now - WITHIN:
             self._lately.popleft()
-        self._lately.extend([now] * many)
+        self._lately.append(now)
         return len(self._lately) <= MOST
 
     def _bring_back(self, lost: list[str]) -> None:

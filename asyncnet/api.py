@@ -180,14 +180,17 @@ def run(
     return _outlast(result, engine, options, how)
 
 
-def _outlast(result: Result, engine: Engine, options: dict[str, Any], how: dict[str, Any]) -> Result:
+def _outlast(result: Result, engine: Engine | None, options: dict[str, Any], how: dict[str, Any]) -> Result:
     """Have a run on Ray that lost a part which it does not go on without go on from its last checkpoint, RESTARTS times at most within WITHIN seconds."""
     begun: deque[float] = deque(maxlen=RESTARTS)
-    while result.record.lost and options.get("restart") != "never" and not (len(begun) == RESTARTS and time.monotonic() - begun[0] < WITHIN):
+    while result.run_dir is not None and result.record.lost and options.get("restart") != "never":
+        if len(begun) == RESTARTS and time.monotonic() - begun[0] < WITHIN:
+            how["reporter"].note(f"{result.record.stopped}, after {RESTARTS} times of going on within {WITHIN:.0f} s: no more")
+            break
         begun.append(time.monotonic())
         how["reporter"].note(f"{result.record.stopped}; going on from the last checkpoint")
         try:
-            result = _resume(result.run_dir, engine, trust=True, over=(), options=options, **how)
+            result = _resume(result.run_dir, engine, trust=True, asked=(), options=options, **how)
         except ScenarioError as error:
             how["reporter"].note(f"it cannot: {error}")
             break
@@ -230,9 +233,9 @@ def resume(
     Raises ScenarioError where there is nothing to go on from.
     """
     shown = reporter or Quiet()
-    how = {"checkpoint": checkpoint, "record": record, "memory": memory, "reporter": shown, "loggers": loggers, "checks": ()}
-    result = _resume(run_dir, engine, trust=trust, over=set, options=options, **how)
-    return _outlast(result, engine or stored.about(result.run_dir).engine, options, how)
+    how: dict[str, Any] = {"checkpoint": checkpoint, "record": record, "memory": memory, "reporter": shown, "loggers": loggers, "checks": ()}
+    result = _resume(run_dir, engine, trust=trust, asked=set, options=options, **how)
+    return _outlast(result, engine, options, how)
 
 
 def _resume(
@@ -243,7 +246,7 @@ def _resume(
     record: bool,
     memory: float | None,
     trust: bool,
-    over: Mapping[str, Any] | str | Iterable[str],
+    asked: Mapping[str, Any] | str | Iterable[str],
     reporter: Reporter,
     loggers: str | Logger | Iterable[str | Logger],
     checks: Iterable[Check],
@@ -254,7 +257,7 @@ def _resume(
         about, made = kept.about, kept.scenario
         from asyncnet.runs import extension
 
-        over, unit = extension.layers(over), f"task.{extension.unit_of(made)}"
+        over, unit = extension.layers(asked), f"task.{extension.unit_of(made)}"
         if about.status == "finished" and not over:
             raise ScenarioError(str(run_dir), "", f"this run has finished; it goes on to another length with --set {unit}=N")
         made = extension.asked(made, over)
