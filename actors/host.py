@@ -137,9 +137,9 @@ class Host:
         self._gateway = Gateway(self.lines, self.courier, lambda: self._starts[1].start, self._failed, whole=whole)
         return self.lines.memory.address if self._shares else []
 
-    def begins(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """The state from which it will start."""
-        return tuple(self._now())
+    def begins(self) -> tuple[dict[str, Any], dict[str, np.ndarray], int]:
+        """The state from which it will start, and how many events were written down before."""
+        return *self._now()[:2], self.recorder.events if self.recorder else 0
 
     def share(self, memories: dict[str, list[str]]) -> None:
         """Share memory with the other hosts, by name, as far as that can be done."""
@@ -273,11 +273,15 @@ class Host:
         state = self._between(self._now)
         return None if state is None else tuple(state)
 
+    def goes_on_from(self) -> tuple[dict[str, Any], dict[str, np.ndarray], int] | None:
+        """In real time: the state from which another may go on in its place, and how many events were written down by then."""
+        return None if self.loop.stopped is not None else self._between(self.begins)
+
     def _now(self) -> Checkpoint:
-        """The state of its loop at this moment, and how many events it has written down by now."""
+        """The state of its loop at this moment."""
         state = snapshot.take(self.loop)
         self._note_refused(state.arrays["ledger"])
-        return state._replace(about=state.about | {"recorded": self.recorder.events if self.recorder else 0})
+        return state
 
     def _at_the_end(self) -> Checkpoint:
         """The state of a loop that has ended, and what has come for it since: that is under way."""

@@ -46,14 +46,15 @@ class Supervisor:
         plan: Plan,
         parts: dict[str, list[int]],
         made: Callable[..., Any],
-        note: Callable[[str], None],
+        say: Callable[[str], None],
         tell: Callable[..., None],
         recordings: Recordings | None,
         collect: Callable[[list[str]], None],
     ) -> None:
-        self._hosts, self._plan, self._parts, self._made, self._note, self._tell = hosts, plan, parts, made, note, tell
+        self._hosts, self._plan, self._parts, self._made, self._say, self._tell = hosts, plan, parts, made, say, tell
         self._recordings, self._collect = recordings, collect
         self._states: dict[str, Checkpoint] = {}
+        self._recorded: dict[str, int] = {}  # how many events each host had written down by then
         self._lives = dict.fromkeys(parts, 0)
         self._lately: deque[float] = deque()
         self._due = 0.0
@@ -64,15 +65,19 @@ class Supervisor:
         """Fetch the states from which all will start."""
         if self._recordings is not None:
             self._recordings.watch(list(self._hosts))
-        self._states = {name: Checkpoint(*state) for name, state in self._hosts.all("begins").items()}
+        self._note(self._hosts.all("begins"))
         numbers = {name: state.arrays["counts"][:, 3 : 3 + TICK].max() for name, state in self._states.items()}
         self._lives = {name: int(most) // LIFE for name, most in numbers.items()}  # a run that goes on may have had others
+
+    def _note(self, found: dict[str, tuple[dict[str, Any], dict[str, np.ndarray], int]]) -> None:
+        for name, (about, arrays, recorded) in found.items():
+            self._states[name], self._recorded[name] = Checkpoint(about, arrays), recorded
 
     def look(self) -> None:
         """Fetch the states of all hosts, if it is time."""
         began = clock_time.monotonic()
         if began >= self._due:
-            self._states |= {name: Checkpoint(*state) for name, state in self._hosts.answers("state").items() if state is not None}
+            self._note({name: found for name, found in self._hosts.answers("goes_on_from").items() if found is not None})
             ended = clock_time.monotonic()
             self._due = ended + max(EVERY, LEISURE * (ended - began))
 
@@ -115,7 +120,7 @@ class Supervisor:
             state, mine = self._states[name], self._parts[name]
             self._lives[name] += 1
             begin = snapshot.reborn(snapshot.part(whole, self._plan, mine), mine, now=since, life=self._lives[name], reached=reached)
-            more = {"life": self._lives[name], "owed": owed[name].tobytes(), "since": state.about["recorded"]}
+            more = {"life": self._lives[name], "owed": owed[name].tobytes(), "since": self._recorded[name]}
             hosts.back(name, self._made(name, begin._replace(arrays=begin.arrays | self._struck(state)), **more))
         self._meet(lost, others)
         if self._recordings is not None:
@@ -134,7 +139,7 @@ class Supervisor:
             for node in hosts.names[name]:
                 self.lost[node] = self.lost.get(node, 0) + since - self._states[name].about["now"]
             self.restarts.append({"host": nodes, "why": why[name], "at_s": since / 1e6, "lost_s": behind, "took_s": round(took, 3)})
-            self._note(f"{nodes} was lost ({why[name]}) and is back after {took:.1f} s, as it was {behind:.1f} s of the run before")
+            self._say(f"{nodes} was lost ({why[name]}) and is back after {took:.1f} s, as it was {behind:.1f} s of the run before")
 
     def _stand(self, others: list[str]) -> tuple[int | None, np.ndarray]:
         """Have them stand still until nothing more comes; returns the run's time there, None if they do not, and their books."""

@@ -73,8 +73,8 @@ class Timeline:
                 self._flow(began, now, src, node.index)
             return messages
 
-        def acted(now: int) -> Any:
-            messages = act(now)
+        def acted(now: int, seq: int = 0) -> Any:
+            messages = act(now, seq)
             self._slice(node, now, "turn" if node.index == 0 else "tick", {}, messages)
             return messages
 

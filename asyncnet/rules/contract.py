@@ -120,9 +120,9 @@ class Taped(Loop):
             tape.append(("hear", *event))
             return hear(*event)
 
-        def acted(now: int) -> Any:
-            tape.append(("act", now))
-            return act(now)
+        def acted(*event: Any) -> Any:
+            tape.append(("act", *event))
+            return act(*event)
 
         made.hear, made.act = heard, acted
 

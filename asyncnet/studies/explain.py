@@ -155,9 +155,9 @@ class Watched:
             look(node, before, now)
             return said
 
-        def acted(now: int) -> Any:
+        def acted(now: int, seq: int = 0) -> Any:
             before = look(node, None, now)
-            said = act(now)
+            said = act(now, seq)
             look(node, before, now)
             return said
 

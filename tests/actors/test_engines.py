@@ -239,7 +239,7 @@ def test_what_a_scenario_did_not_ask_for_is_a_reason():
     assert Result(scenario, "ray", dataclasses.replace(record, ledger=books)).verdict() == ("unknown", ["27,341 messages found no room on the wire"])
 
 
-LONG = ["run", "multiplexer3-weight-max", "--engine", "ray", "--json", "--set", "task.decisions=40000"]
+LONG = ["run", "multiplexer3-weight-max", "--engine", "ray", "--restart", "never", "--json", "--set", "task.decisions=40000"]
 
 
 def drive(tmp_path):

@@ -51,7 +51,7 @@ class Driven:
 
     def __init__(self, out: Path, decisions: int = DECISIONS) -> None:
         self.out, self.mark, self.directory, self.shared = out, "", out, memory()
-        words = ["run", "multiplexer3-weight-max", "--engine", "ray", "--json", "--set", f"task.decisions={decisions}", "--out", str(out)]
+        words = ["run", "multiplexer3-weight-max", "--engine", "ray", "--restart", "never", "--json", "--set", f"task.decisions={decisions}", "--out", str(out)]
         with (out / "stdout").open("w") as said, (out / "stderr").open("w") as noted:
             self.process = subprocess.Popen([sys.executable, "-c", COMMAND, *words], stdout=said, stderr=noted, start_new_session=True)
 

@@ -389,7 +389,7 @@ def test_an_answer_counts_once_however_often_it_is_repeated():
     heard, told, world = [], [], loop.nodes[0]
     hear, act = world.hear, world.act
     world.hear = lambda *event: (heard.append(event), hear(*event))[1]
-    world.act = lambda now: [told.append(message) or message for message in act(now)]
+    world.act = lambda *event: [told.append(message) or message for message in act(*event)]
     loop.run()
     stamps = [message.stamp for message in told if message.channel == REWARD]
     assert len(heard) > 5 * loop.score.decisions, "answers were repeated"

@@ -51,7 +51,7 @@ class Recorded:
         self.answers.append((stamp, payload.copy()))
         return ()
 
-    def act(self, now):
+    def act(self, now, seq):
         s, late = divmod(self.turns, 2)
         self.turns, again = self.turns + 1, Message(TURN, now + 5, np.zeros(0))
         self.score.finished = self.turns > 2 * self.steps

@@ -391,7 +391,7 @@ def test_units_with_a_reach_hear_those_nearest_to_them_and_learn():
     loop = Loop(scenario, Virtual())
     named = {node.name: node for node in loop.nodes.values()}
     shows, act = [], named["world"].act
-    named["world"].act = lambda now: (act(now), shows.append(named["world"].view.observation[0].copy()))[0]
+    named["world"].act = lambda *event: (act(*event), shows.append(named["world"].view.observation[0].copy()))[0]
     loop.run()
     sources = {
         name: [loop.plan.nodes[src].name for src in loop.plan.senders(node.index, "inputs")] for name, node in named.items() if name not in ("world", "critic")

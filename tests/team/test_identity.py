@@ -110,8 +110,8 @@ class Heard(Loop):
         self.log, world = [], self.nodes[0]
         act = world.act
 
-        def noted(now):
-            messages = act(now)
+        def noted(*event):
+            messages = act(*event)
             self.log += [(message.stamp, world.view.action.tolist(), message.payload.tolist()) for message in messages if message.channel == REWARD]
             return messages
 
