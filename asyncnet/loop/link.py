@@ -116,10 +116,23 @@ def received(conditions, seed, dst, now, delay, struck):
 
 
 @kernel
+def lost_again(conditions, seed, src, dst, channel, seq, stamp, now, attempt):
+    """Whether a message that is sent once more at `now` is lost once more: one loss is enough."""
+    lost = False
+    for i in range(conditions.shape[0]):
+        condition = row_at(conditions, i)
+        if condition[KIND] == LOSS:
+            fault = np.int64(condition[FAULT])
+            on = fault < 0 or when.on(view(condition, WHEN, (when.COLUMNS,)), seed, fault, 0, now, stamp)
+            lost = lost or (on and fate(seed, fault, i, src, dst, channel, seq, attempt) < condition[A])
+    return lost
+
+
+@kernel
 def decide(conditions, lots, n, seed, src, dst, channel, seq, number, stamp, now, retry, struck):
     """`outcome` for the n-th of the messages that were drawn for together."""
     delay, later = 0.0, 0.0
-    copies = 1
+    copies, lost = 1, False
     for i in range(conditions.shape[0]):
         condition = row_at(conditions, i)
         if condition[KIND] >= NOISE:
@@ -134,17 +147,8 @@ def decide(conditions, lots, n, seed, src, dst, channel, seq, number, stamp, now
                 lot = fate(seed, fault, i, src, dst, channel, as_drawn, 0)
         hit = True
         if code == LOSS:
-            tries, lost = 0, lot < a
-            hit = lost
-            while lost:
-                tries += 1
-                if retry < 0:
-                    break
-                delay += retry
-                still = fault < 0 or when.on(times, seed, fault, 0, now + np.int64(np.round(delay)), stamp)
-                lost = tries < TRIES and still and fate(seed, fault, i, src, dst, channel, seq, tries) < a
-            if tries == TRIES or (tries > 0 and retry < 0):
-                copies = 0
+            hit = lot < a
+            lost = lost or hit
         elif code == CONSTANT:
             delay += a
         elif code == UNIFORM:
@@ -170,7 +174,13 @@ def decide(conditions, lots, n, seed, src, dst, channel, seq, number, stamp, now
             delay = max(delay, np.float64(when.over(times, seed, fault, 0, now, stamp) - now))
         if hit and fault >= 0:
             struck[fault] += 1
-    if copies == 0:
+    if lost and retry >= 0:  # it is sent again and again, each time some ticks later
+        tries = 1
+        while tries < TRIES and lost_again(conditions, seed, src, dst, channel, seq, stamp, now + np.int64(np.round(tries * retry)), tries):
+            tries += 1
+        delay += tries * retry
+        lost = tries == TRIES
+    if copies == 0 or lost:
         return np.int64(LOST), np.int64(ONCE)
     took = np.int64(np.round(delay))
     again = took + max(np.int64(1), np.int64(np.round(later))) if later > 0.0 else np.int64(ONCE)

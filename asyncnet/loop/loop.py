@@ -73,6 +73,8 @@ class Loop:
             heappush(self.agenda, (0, TURN, 0, 0, 0, 0, None, 0))
         for i, row in self.clocks.items():
             first = int(clock.first_tick(row, self.seed, self.nodes[i].identity))
+            if first < NEVER and i in self.mishaps:
+                first = self.mishaps[i].due(self.seed, -1, first, self.struck)
             if first < NEVER:
                 heappush(self.agenda, (first, TICK, i, i, 0, 0, None, 0))
 

@@ -128,8 +128,8 @@ def put(loop: Loop, whole: Checkpoint, *, at_once: bool = False) -> None:
     for node in loop.nodes.values():
         node.state[:] = arrays[f"node/{node.name}"]
     loop.books.restore(owned(arrays["ledger"], plan, loop.nodes))
-    if loop.struck.size and 0 in loop.nodes:  # what was counted before is one loop's to tell
-        loop.struck[:] = arrays["struck"]
+    if loop.struck.size:  # what was counted before is one loop's to tell
+        loop.struck[:] = arrays["struck"] if 0 in loop.nodes else 0
     for i, seen, missed in arrays["mishaps"].tolist() if loop.mishaps else ():
         if i in loop.mishaps:
             loop.mishaps[i].record[[SEEN, MISSED]] = seen, missed
