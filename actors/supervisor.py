@@ -11,12 +11,15 @@ How often: at most MOST times within WITHIN seconds (as supervisors of Erlang/OT
 
 from __future__ import annotations
 
+import os
 import time as clock_time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
+import psutil
 
 from asyncnet.loop import ledger
 from asyncnet.loop.message import LIFE, TICK
@@ -26,6 +29,7 @@ from asyncnet.team import network
 from asyncnet.team.network import Plan
 
 from .hosts import SILENT, STARTING, Hosts
+from .ray_internals import ACTOR
 from .recordings import Recordings
 from .results import total
 
@@ -56,6 +60,7 @@ class Supervisor:
         self._states: dict[str, Checkpoint] = {}
         self._recorded: dict[str, int] = {}  # how many events each host had written down by then
         self._lives = dict.fromkeys(parts, 0)
+        self._pids: dict[str, int] = {}
         self._lately: deque[float] = deque()
         self._due = 0.0
         self.restarts: list[dict[str, Any]] = []
@@ -66,6 +71,7 @@ class Supervisor:
         if self._recordings is not None:
             self._recordings.watch(list(self._hosts))
         self._note(self._hosts.all("begins"))
+        self._pids = self._hosts.all("pid")
         numbers = {name: state.arrays["counts"][:, 3 : 3 + TICK].max() for name, state in self._states.items()}
         self._lives = {name: int(most) // LIFE for name, most in numbers.items()}  # a run that goes on may have had others
 
@@ -108,7 +114,8 @@ class Supervisor:
         hosts, began, why = self._hosts, clock_time.monotonic(), {name: self._hosts.gone[name] for name in lost}
         others = [name for name in hosts if name not in lost]
         for name in lost:
-            hosts.ray.kill(hosts[name])  # whoever is silent shall not speak again
+            hosts.ray.kill(hosts[name])
+            _end(self._pids.pop(name, None))
             if self._recordings is not None:
                 self._recordings.lost(name)
         since, books = self._stand(others)
@@ -181,6 +188,7 @@ class Supervisor:
         """Have all know those who have come back, and these all."""
         hosts = self._hosts
         for name, pid in hosts.answers("pid", of=lost, timeout=STARTING).items():
+            self._pids[name] = pid
             self._tell("actor", pid, ", ".join(hosts.names[name]), [])
         addresses = hosts.answers("address")
         everybody = {name: handle for name, handle in hosts.items() if name in addresses}
@@ -195,3 +203,10 @@ class Supervisor:
         memories |= hosts.answers("meet_again", lambda name: (lost, without(name, addresses), without(name, everybody)), of=others)
         hosts.answers("share", lambda name: ({other: memory for other, memory in without(name, memories).items() if other in lost or name in lost},))
         hosts.answers("join_again", lambda _: ({name: self._lives[name] for name in lost},), of=others)
+
+
+def _end(pid: int | None) -> None:
+    """End an actor's process if it is one of this machine: Ray asks it to end itself, which one that is frozen does not."""
+    with suppress(psutil.Error):
+        if pid is not None and pid != os.getpid() and (process := psutil.Process(pid)).cmdline()[:1] and process.cmdline()[0].startswith(ACTOR):
+            process.kill()

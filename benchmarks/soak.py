@@ -67,7 +67,8 @@ def main(minutes: float = 60.0, under: str = "chaos", kills: int = 0, scenario: 
             actors = {name: process for process in driver.children(recursive=True) if (name := _name(process))}
             for name, process in {"driver": driver, **actors}.items():
                 try:
-                    noted.setdefault(f"{name} {process.pid}", []).append((at, process.memory_info().rss))
+                    if held := process.memory_info().rss:  # else it has just ended
+                        noted.setdefault(f"{name} {process.pid}", []).append((at, held))
                 except psutil.Error:
                     continue
             if killed < kills and actors and at > (killed + 1) * 60.0 * minutes / (kills + 2):

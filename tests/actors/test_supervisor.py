@@ -35,7 +35,7 @@ from asyncnet.team.network import payload_size
 from support.pretended_ray import PretendedRay
 from support.teams import multiplexer
 
-FREE = {"task.decisions": 2500, "task.world": {"waits": False, "interval": 8.0}, "tick": 500, "links": {"default": {"delay": 0.5}}}
+FREE = {"task.decisions": 1500, "task.world": {"waits": False, "interval": 8.0}, "tick": 500, "links": {"default": {"delay": 0.5}}}
 SCENARIO = multiplexer("weight-max", FREE)
 
 
@@ -75,15 +75,15 @@ def run(blows, tmp_path=None, *, scenario=SCENARIO, wire="memory", pack=1, reall
 
 @pytest.mark.parametrize(("blows", "wire", "pack"), [
     ([(500, "2")], "memory", 1),
-    ([(500, "0"), (1200, "0")], "memory", 1),
+    ([(500, "0"), (950, "0")], "memory", 1),
     ([(500, "1"), (900, "3"), (900, "2")], "memory", 1),
-    ([(500, "1"), (1100, "0")], "zmq", 2),
+    ([(500, "1"), (850, "0")], "zmq", 2),
     ([(600, "2")], "ray", 1),
 ])  # fmt: skip
 def test_lost_hosts_come_back_the_books_balance_and_every_life_replays(pretended, tmp_path, blows, wire, pack):
     record, watched, notes, folder = run(blows, tmp_path, wire=wire, pack=pack)
     assert record.stopped == "finished", notes
-    assert record.score["decisions"] == 2500
+    assert record.score["decisions"] == 1500
     assert len(watched.restarts) == len(blows) == len(pretended.killed)
     assert sum("is back after" in note for note in notes) == len(blows)
     assert record.measured["restarts"] == watched.restarts
@@ -115,7 +115,7 @@ def test_what_one_that_was_given_up_still_says_is_refused_and_counted(pretended,
         rows = np.array([[host.loop.now, as_python(who)(ACTIVITY, 3, 2), 10**6 + n, 10**6, len(numbers)] for n in range(30)])
         host._gateway.have(lambda: host.courier.send("3", rows, np.tile(numbers, len(rows))))
 
-    team = ray_team.Team(SCENARIO, Striking((500, give_up), (1500, speak)), private=True, wire=wire, restart="intensity")
+    team = ray_team.Team(SCENARIO, Striking((500, give_up), (1000, speak)), private=True, wire=wire, restart="intensity")
     record = team.run()
     assert record.stopped == "finished"
     assert len(team.supervisor.restarts) == 1
@@ -134,7 +134,7 @@ def test_a_world_that_waits_does_not_come_back_alone(pretended):
 
 def test_too_many_losses_are_not_made_good(pretended, monkeypatch):
     monkeypatch.setattr(supervisor, "MOST", 2)
-    record, watched, *_ = run([(300, "1"), (700, "2"), (1100, "3")])
+    record, watched, *_ = run([(300, "1"), (700, "2"), (850, "3")])
     assert len(watched.restarts) == 2
     assert record.stopped == "an actor was lost: actor.3 (its process has ended)"
     assert record.lost
@@ -159,13 +159,13 @@ def test_a_checkpoint_is_written_when_the_lost_cannot_come_back(pretended, tmp_p
     record = team.run()
     assert record.lost
     state, _ = api.load_checkpoint(kept.path / "checkpoints")
-    assert 300 < state.about["decisions"] < 2500
+    assert 300 < state.about["decisions"] < 1500
     snapshot.prove(SCENARIO, state, at_once=False)
     balanced = snapshot.balanced(state, plan(SCENARIO))
     rest = CompiledLoop(SCENARIO, Virtual())
     snapshot.put(rest, balanced)
     rest.run()
-    assert (rest.stopped, rest.score.decisions) == ("finished", 2500)
+    assert (rest.stopped, rest.score.decisions) == ("finished", 1500)
 
 
 @pytest.mark.parametrize("kind", [Loop, CompiledLoop])
@@ -203,14 +203,14 @@ def test_both_loops_go_on_alike_after_going_back():
 
 
 def test_a_recording_whose_other_life_is_missing_is_refused(pretended, tmp_path):
-    *_, folder = run([(500, "1"), (1200, "1")], tmp_path)
+    *_, folder = run([(500, "1"), (950, "1")], tmp_path)
     (folder / "1-1.anr").unlink()
     with pytest.raises(asyncnet.ScenarioError, match=r"1-1\.anr: it is missing"):
         replay(SCENARIO, folder)
 
 
 def test_a_life_that_does_not_begin_as_it_is_recorded_is_found(pretended, tmp_path):
-    *_, folder = run([(500, "1"), (1200, "2")], tmp_path)
+    *_, folder = run([(500, "1"), (950, "2")], tmp_path)
     (folder / "1-1.anr").rename(folder / "x")
     report = replay(SCENARIO, folder)
     assert report.damage or report.difference is not None, "what actor.1 said in its other life is not there"
