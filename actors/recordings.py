@@ -12,6 +12,8 @@ from asyncnet.runs.record import Keeper
 from .hosts import Hosts
 from .strip import Strip
 
+Fetched = dict[str, list[tuple[int, bytes]]]  # by host: segments, and after which event each ends
+
 
 class Recordings:
     """Which life of each host is being recorded, and how far that has been fetched."""
@@ -26,16 +28,26 @@ class Recordings:
         """What the recording of a host is called."""
         return f"{name}-{self._lives[name]}" if name in self._lives else name
 
-    def took(self, name: str, until: int) -> None:
-        """Note a segment that was fetched, and after which event it ends."""
-        self._taken[name] = self._taken.get(name, (0, 0))[0] + 1, until
+    def collect(self) -> None:
+        """Fetch and keep what all have recorded."""
+        self.keep(self.fetched())
+
+    def fetched(self, of: list[str] | None = None) -> Fetched:
+        """What these hosts (all, if None) have recorded since the last time."""
+        return self._hosts.answers("segments", of=of)
+
+    def keep(self, found: Fetched) -> None:
+        """Keep it."""
+        for name, segments in found.items():
+            for until, segment in segments:
+                self._kept.segment(self.called(name), segment)
+                self._taken[name] = self._taken.get(name, (0, 0))[0] + 1, until
 
     def watch(self, names: list[str]) -> None:
         """Hold what these hosts write down last, as far as it can be reached from here."""
         for name, address in self._hosts.answers("outliving", of=names).items():
             with suppress(OSError, ValueError, OverflowError):
-                self._strips[name] = strip = Strip(address)
-                self._taken[name] = 0, strip.written
+                self._strips[name] = Strip(address)
 
     def lost(self, name: str) -> None:
         """A host is gone: end its recording with what it had written down, if that is to be had, and have the next be that of another life."""

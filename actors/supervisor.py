@@ -53,13 +53,12 @@ class Supervisor:
         say: Callable[[str], None],
         tell: Callable[..., None],
         recordings: Recordings | None,
-        collect: Callable[[list[str]], None],
     ) -> None:
-        self._hosts, self._plan, self._parts, self._made, self._say, self._tell = hosts, plan, parts, made, say, tell
-        self._recordings, self._collect = recordings, collect
+        self._hosts, self._plan, self._parts, self._made, self._say, self._tell, self._recordings = hosts, plan, parts, made, say, tell, recordings
         self._states: dict[str, Checkpoint] = {}
         self._recorded: dict[str, int] = {}  # how many events each host had written down by then
         self._lives = dict.fromkeys(parts, 0)
+        self._unborn: set[str] = set()  # those whose successor was lost before it began
         self._pids: dict[str, int] = {}
         self._lately: deque[float] = deque()
         self._due = 0.0
@@ -116,8 +115,9 @@ class Supervisor:
         for name in lost:
             hosts.ray.kill(hosts[name])
             _end(self._pids.pop(name, None))
-            if self._recordings is not None:
+            if self._recordings is not None and name not in self._unborn:
                 self._recordings.lost(name)
+        self._unborn.update(lost)
         since, books = self._stand(others)
         if since is None:
             return
@@ -125,14 +125,12 @@ class Supervisor:
         whole, owed = self._mended(lost, books)
         for name in lost:
             state, mine = self._states[name], self._parts[name]
-            self._lives[name] += 1
-            begin = snapshot.reborn(snapshot.part(whole, self._plan, mine), mine, now=since, life=self._lives[name], reached=reached)
-            more = {"life": self._lives[name], "owed": owed[name].tobytes(), "since": self._recorded[name]}
+            life = self._lives[name] + 1
+            begin = snapshot.reborn(snapshot.part(whole, self._plan, mine), mine, now=since, life=life, reached=reached)
+            more = {"life": life, "owed": owed[name].tobytes(), "since": self._recorded[name]}
             hosts.back(name, self._made(name, begin._replace(arrays=begin.arrays | self._struck(state)), **more))
         self._meet(lost, others)
-        if self._recordings is not None:
-            self._recordings.watch(lost)
-            self._collect(lost)
+        first = {} if self._recordings is None else self._recordings.fetched(lost)
         at = clock_time.time_ns() + int(LEAD * 1e9)
         if not hosts.gone:
             hosts.answers("start", lambda _: (at,), of=lost)
@@ -140,6 +138,12 @@ class Supervisor:
             hosts.gone |= {name: why[name] for name in lost if name not in hosts.gone}
             return
         hosts.answers("go_on", lambda _: (since, at), of=others)
+        self._unborn.difference_update(lost)
+        for name in lost:
+            self._lives[name] += 1
+        if self._recordings is not None:
+            self._recordings.watch(lost)
+            self._recordings.keep(first)
         took = clock_time.monotonic() - began
         for name in lost:
             nodes, behind = ", ".join(hosts.names[name]), (since - self._states[name].about["now"]) / 1e6
@@ -161,7 +165,8 @@ class Supervisor:
                 if now == before:
                     return max(since for since, _ in stands), total(now)
                 before = now
-        hosts.gone |= {name: "it does not stand still" for name in others if name not in hosts.gone}
+        still = [name for name, one in hosts.answers("stands", of=others).items() if one is not None]
+        hosts.gone |= {name: "it does not stand still" for name in others if name not in hosts.gone and (name not in still or len(still) == len(others))}
         return None, np.zeros(0)
 
     def _mended(self, lost: list[str], books: np.ndarray) -> tuple[Checkpoint, dict[str, np.ndarray]]:
@@ -202,7 +207,7 @@ class Supervisor:
         memories = hosts.answers("connect", lambda name: (without(name, addresses), where, without(name, everybody)), of=lost)
         memories |= hosts.answers("meet_again", lambda name: (lost, without(name, addresses), without(name, everybody)), of=others)
         hosts.answers("share", lambda name: ({other: memory for other, memory in without(name, memories).items() if other in lost or name in lost},))
-        hosts.answers("join_again", lambda _: ({name: self._lives[name] for name in lost},), of=others)
+        hosts.answers("join_again", lambda _: ({name: self._lives[name] + 1 for name in lost},), of=others)
 
 
 def _end(pid: int | None) -> None:

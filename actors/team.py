@@ -145,7 +145,7 @@ class Team:
             self.hosts[name] = made(name, begin)
         self.supervisor = None
         if returns:
-            self.supervisor = Supervisor(self.hosts, self.plan, parts, made, reporter.note, self._tell, self._recordings, self._collect)
+            self.supervisor = Supervisor(self.hosts, self.plan, parts, made, reporter.note, self._tell, self._recordings)
 
     def _can_return(self, scenario: Scenario) -> bool:
         """Whether a host of this team can come back while the others go on: in simulated time all would have to go back with it, and a world that waits may
@@ -263,13 +263,10 @@ class Team:
         last = min(stamps, key=stamps.get)
         return f"the world is at {decisions}, and {last} is the farthest behind, at {stamps[last]}"
 
-    def _collect(self, of: list[str] | None = None) -> None:
-        """Fetch what was recorded, by all or by these."""
-        if self.recording:
-            for name, segments in self.hosts.answers("segments", of=of).items():
-                for until, segment in segments:
-                    self.kept.segment(self._recordings.called(name), segment)
-                    self._recordings.took(name, until)
+    def _collect(self) -> None:
+        """Fetch what was recorded."""
+        if self._recordings is not None:
+            self._recordings.collect()
 
     def _save(self, last: bool = False) -> None:
         """Write a checkpoint: in virtual time of the instant at which all met last, else of one at which all stand still and nothing is under way."""
@@ -291,7 +288,7 @@ class Team:
         at, until = clock_time.time_ns() + int(AGAIN * 1e9), clock_time.monotonic() + AGAIN + SILENT
         self.hosts.answers("stand", lambda _: (at,))
         since = 0
-        while clock_time.monotonic() < until:
+        while clock_time.monotonic() < until and not self.hosts.gone:
             clock_time.sleep(0.02)
             stands = [one for one in self.hosts.answers("stands").values() if one is not None]
             since = max([since, *(now for now, _ in stands)])

@@ -100,6 +100,25 @@ def test_lost_hosts_come_back_the_books_balance_and_every_life_replays(pretended
     assert len(lives) == len(blows)
 
 
+def test_one_whose_successor_is_lost_before_it_begins_has_another(pretended, tmp_path):
+    def blow():
+        pretended.stillborn = 2
+        team.hosts["2"].die()
+
+    kept = RunDirectory(tmp_path, SCENARIO, "ray", {}, recording=True)
+    team = ray_team.Team(SCENARIO, Striking((400, blow), (800, lambda: team.hosts["2"].die(really=True))), private=True, restart="intensity", kept=kept)
+    record = team.run()
+    assert record.stopped == "finished"
+    assert len(team.supervisor.restarts) == 2
+    assert len(pretended.started) == 4 + 2 + 2
+    assert not ledger.unexplained(record.ledger).any()
+    folder = recordings(kept.path, 0)
+    assert sorted(path.stem for path in folder.glob("2*.anr")) == ["2", "2-1", "2-2"]
+    report = replay(SCENARIO, folder)
+    assert report.line.startswith("identical")
+    assert not report.damage
+
+
 @pytest.mark.parametrize("wire", ["zmq", "ray"])
 def test_what_one_that_was_given_up_still_says_is_refused_and_counted(pretended, wire):
     team_plan, given_up = plan(SCENARIO), []
@@ -143,7 +162,7 @@ def test_too_many_losses_are_not_made_good(pretended, monkeypatch):
 def test_so_many_restarts_within_so_long_are_allowed(monkeypatch):
     now = [1000.0]
     monkeypatch.setattr(supervisor.clock_time, "monotonic", lambda: now[0])
-    watched = supervisor.Supervisor(Hosts(None, {}, lambda: None), plan(SCENARIO), {}, None, None, None, None, None)
+    watched = supervisor.Supervisor(Hosts(None, {}, lambda: None), plan(SCENARIO), {}, None, None, None, None)
     said = []
     for seconds in (0, 1, 2, 3, 4, 5, 26, 40):
         now[0] = 1000.0 + seconds

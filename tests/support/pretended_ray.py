@@ -45,12 +45,12 @@ class Hand:
 
 
 class PretendedRay:
-    """Stands in for the module; `killed` are the handles that were to be ended, in their order."""
+    """Stands in for the module; `killed` are the handles that were to be ended, in their order; the next `stillborn` actors die as they start."""
 
     exceptions = SimpleNamespace(RayActorError=RayActorError, GetTimeoutError=GetTimeoutError)
 
     def __init__(self):
-        self.killed, self.started = [], []
+        self.killed, self.started, self.stillborn = [], [], 0
 
     def nodes(self):
         return ["this machine"]
@@ -58,6 +58,9 @@ class PretendedRay:
     def remote(self, kind):
         def made(*arguments, **options):
             self.started.append(Hand(kind, arguments, options))
+            if self.stillborn:
+                self.stillborn -= 1
+                self.started[-1]._dead = True
             return self.started[-1]
 
         return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=made))
@@ -74,5 +77,7 @@ class PretendedRay:
 
     def close(self):
         for hand in self.started:
-            hand.die()
+            hand._dead = True
+            hand.actor.stop("closed")
+            hand.actor.await_end(10.0)
             hand.actor.close()
