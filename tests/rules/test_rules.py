@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from asyncnet.kernels import layout
 from asyncnet.kernels.plain import as_python
 from asyncnet.loop.loop import Loop
-from asyncnet.loop.message import ACTIVITY, REWARD
+from asyncnet.loop.message import ACTIVITY, FEEDBACK, REWARD
 from asyncnet.loop.timekeeper import Virtual
 from asyncnet.machines.hearing import COUNT_NAMES
 from asyncnet.rules import RULES, coagent, contract
@@ -197,6 +197,25 @@ def test_credit_for_a_sample_that_was_evicted_or_overtaken_is_counted_and_change
     assert np.array_equal(weights(node), before)
     node.hear(104, REWARD, 0, 4, 9, np.ones(2))
     assert not np.array_equal(weights(node), before)
+
+
+def test_a_part_of_credit_that_comes_too_late_is_added_to_no_newer_credit():
+    found = []
+    for late in (False, True):
+        node, _ = one(team("weight-max", "stamped", {"rule.archive": 4, "network.split": "unit"}), "actor.1.0")
+        above, size = node.view.pending_from.shape[1], node.view.pending_credit[0].size // node.view.pending_from.shape[1]
+        assert above > 2
+        for s in range(9):
+            say(node, 10 * s, s, s, 1.0)
+        before = weights(node)
+        for port in range(above):
+            node.hear(100 + port, FEEDBACK, port, 1, 8, np.full(size, 0.5 + port))
+            if late and port < above - 1:
+                node.hear(100 + port, FEEDBACK, above - 1, 2 + port, 4, np.full(size, 9.0))
+        assert counts(node)["late"] == late * (above - 1)
+        assert not np.array_equal(weights(node), before)
+        found.append(weights(node).tobytes())
+    assert found[0] == found[1]
 
 
 @every_sampler

@@ -25,7 +25,7 @@ from asyncnet.runs.checkpoint import Checkpoint
 from asyncnet.scenario.reading import shipped
 from asyncnet.scenario.schema import ScenarioError, check, read
 from asyncnet.team.draw import plan
-from support.teams import LOOPS, brief, multiplexer, runnable
+from support.teams import FREE, LOOPS, brief, multiplexer, runnable
 from support.thinkable import scenarios
 
 CUTS = 5
@@ -65,6 +65,21 @@ def assert_same(made, expected):
     assert made.score.summary() == expected.score.summary()
     assert made.score.rows == expected.score.rows
     assert account(made).tolist() == account(expected).tolist()
+    assert made.struck.tolist() == expected.struck.tolist()
+
+
+@pytest.mark.parametrize("kind", LOOPS.values(), ids=LOOPS)
+def test_a_state_knows_how_many_ticks_were_skipped_and_how_often_each_fault_has_struck(kind):
+    scenario = multiplexer("weight-max", FREE | {"faults": [{"kind": "duplicate", "share": 0.3}, {"kind": "skip", "share": 0.2}]})
+    made, again = (kind(scenario, Virtual()) for _ in range(2))
+    made.run(until=200_000)
+    made.skipped[1:] = 5, 6, 7  # as on real clocks, where a node may be late for its tick
+    snapshot.put(again, snapshot.take(made))
+    assert (made.struck > 0).all()
+    assert again.struck.tolist() == made.struck.tolist()
+    assert again.skipped.tolist() == made.skipped.tolist()
+    assert again.ticks.tolist() == made.ticks.tolist()
+    assert again.sequence.tolist() == made.sequence.tolist()
 
 
 @pytest.mark.parametrize("name", runnable())

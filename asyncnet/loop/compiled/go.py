@@ -67,7 +67,8 @@ def bring_up(d, seed, node, now):
     row = row_at(t.nodes, node)
     record, size = view(t.real, row[p.MISHAPS], (mishaps.RECORD,)), row[p.STATE_SIZE]
     rows = rows_of(t, record)
-    kept = view(t.real, np.int64(record[mishaps.KEPT]), (rows.shape[0] * size,))  # no more are crashes
+    first = np.int64(record[mishaps.KEPT])
+    kept = view(t.real, first, (min(rows.shape[0] * size, t.real.shape[0] - first),))  # a copy for each crash: no more than rows
     mishaps.bring_up(record, rows, seed, row[p.IDENTITY], view(t.real, row[p.STATE], (size,)), kept, now, t.struck)
 
 
