@@ -64,6 +64,7 @@ class Supervisor:
         self._due = 0.0
         self.restarts: list[dict[str, Any]] = []
         self.lost: dict[str, int] = {}  # microseconds of the run, by node, of which nothing is left
+        self.unread = 0  # messages that found no room because nobody read any more
 
     def begin(self) -> None:
         """Fetch the states from which all will start."""
@@ -177,9 +178,12 @@ class Supervisor:
         for number, name in enumerate(lost):
             place[self._parts[name]] = number
             table += snapshot.owned(self._states[name].arrays["ledger"], self._plan, self._parts[name])
+        before = sum(state.arrays["ledger"][ledger.REFUSED] for name, state in self._states.items() if name not in lost)
+        refused = books[ledger.REFUSED] - before
         books = books + table
         src, dst = place[links[:, network.SRC]], place[links[:, network.DST]]
         gap = ledger.unexplained(books)
+        self.unread += int(refused[dst >= 0].sum())
         whose = np.where(src >= 0, src, dst)
         owed = np.stack((np.maximum(gap, 0), np.maximum(-gap, 0)))
         return whole._replace(arrays=whole.arrays | {"ledger": table}), {name: owed * (whose == number) for number, name in enumerate(lost)}

@@ -334,7 +334,7 @@ class Team:
         if not self.virtual:
             measured["slow_answers"] = {named[name]: took for name, took in self.hosts.slow.items()}
         if self.supervisor is not None and self.supervisor.restarts:
-            measured["restarts"] = self.supervisor.restarts
+            measured |= {"restarts": self.supervisor.restarts, "unread": self.supervisor.unread}
         if self.failures:
             measured["failures"] = {named[name]: report for name, report in self.failures.items()}
         lost = {} if self.supervisor is None else self.supervisor.lost

@@ -31,6 +31,7 @@ import json  # noqa: E402  (the threads are set before NumPy is loaded)
 import math  # noqa: E402
 import platform  # noqa: E402
 import random  # noqa: E402
+import re  # noqa: E402
 import subprocess  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
@@ -267,11 +268,10 @@ def killed(folder: Path, chance: random.Random, kills: int, decisions: int) -> t
     names: list[str] = []
     while driver.poll() is None and len(names) < kills:
         time.sleep(chance.uniform(6.0, 9.0))
-        actors = [process for process in psutil.Process(driver.pid).children(recursive=True) if _named(process).startswith(("ray::world", "ray::actor."))]
+        actors = {name: process for process in psutil.Process(driver.pid).children(recursive=True) if (name := _host(process))}
         if actors and any(folder.glob("*/traffic.jsonl")):
-            victim = chance.choice(sorted(actors, key=_named))
-            names.append(_named(victim).split()[0].removeprefix("ray::"))
-            victim.kill()
+            names.append(chance.choice(sorted(actors)))
+            actors[names[-1]].kill()
     return names, json.loads(driver.communicate()[0])
 
 
@@ -296,11 +296,13 @@ def _kills(chance: random.Random) -> Tried:
     return len(names), len(names) if wrong else 0, "; ".join(wrong)
 
 
-def _named(process: psutil.Process) -> str:
+def _host(process: psutil.Process) -> str:
+    """Which host an actor's process is; "" if it is none. Ray adds what it is being asked."""
     try:
-        return " ".join(process.cmdline())
+        found = re.match(r"ray::(world|actor\.[0-9]+)", " ".join(process.cmdline()))
     except psutil.Error:
         return ""
+    return found[1] if found else ""
 
 
 def _left(chance: random.Random) -> Tried:
