@@ -1,4 +1,4 @@
-"""What comes to a host's socket from somebody else: bytes that are no handshake, and what is no frame from one who has a key. It is counted and costs nothing."""
+"""What comes to a host's socket from somebody else, bytes that are no handshake, or from one who has a key, what is no frame: it is counted and costs nothing."""
 
 import os
 import random
