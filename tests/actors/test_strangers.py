@@ -1,4 +1,4 @@
-"""What comes to a host's socket from somebody else, bytes that are no handshake, or from one who has a key, what is no frame: it is counted and costs nothing."""
+"""Bytes from strangers at a host's socket, and what is no frame from one who has a key: both are counted or turned away, and cost nothing."""
 
 import os
 import random
