@@ -65,6 +65,7 @@ LONG = 0.1  # seconds that a frame may take
 MOST_REFUSED = 1000  # scenarios in a row: about half are
 GONE = 10.0  # seconds after which nothing is left
 KILLS = 5  # in a run
+BEHIND = 10.0  # seconds of learning that a host may lose
 
 Tried = tuple[int, int, str]  # how many were tried in a trial, how many failed, and how the first did
 
@@ -277,12 +278,14 @@ def killed(folder: Path, chance: random.Random, kills: int, decisions: int) -> t
 
 def not_as_promised(names: list[str], summary: dict[str, Any]) -> list[str]:
     """What is wrong with a run whose actors were killed."""
-    back = [row["host"] for row in summary.get("measured", {}).get("restarts", [])]
+    restarts = summary.get("measured", {}).get("restarts", [])
+    back, behind = [row["host"] for row in restarts], max((row["lost_s"] for row in restarts), default=0.0)
     table = np.array([list(row.values()) for row in summary["ledger"].values()]).T
     same, line = asyncnet.replay(summary["run_dir"])
     found = {
         f"killed were {', '.join(names)}, back are {', '.join(back)}": names != back,
         summary["stopped"]: summary["stopped"] != "finished",
+        f"one went back by {behind:.1f} s": behind > BEHIND,
         "the books do not balance": not table.size or unexplained(table).any(),
         line: not same,
     }
