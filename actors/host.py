@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -55,6 +56,11 @@ def _address() -> str:
     import ray
 
     return ray.util.get_node_ip_address()
+
+
+def machine() -> str:
+    """Of which machine, since it was started, and of which view of it the numbers of processes are."""
+    return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
 
 
 class Host:
@@ -117,6 +123,10 @@ class Host:
     def pid(self) -> int:
         """The number of its process."""
         return os.getpid()
+
+    def place(self) -> tuple[int, str]:
+        """The same, and whose number that is."""
+        return os.getpid(), machine()
 
     def size(self) -> int:
         """How many bytes its state has."""
@@ -314,7 +324,7 @@ class Host:
 
     def reached(self) -> int:
         """While it stands: the latest decision of which its nodes have heard, or are about to hear."""
-        stamps = [int(node.view.stamp[0]) for node in self.loop.nodes.values()]
+        stamps = [int(node.view.stamp[0]) for node in self.loop.nodes.values() if any(field.name == "stamp" for field in node.bound.fields)]
         return self._between(lambda: max([*stamps, *self.loop.under_way().rows[:, STAMP].tolist()])) or 0
 
     def go_on(self, now: int, at: int) -> None:

@@ -36,7 +36,7 @@ class StandingLoop(CompiledLoop):
     def stand(self, at: int) -> None:
         """Stand still from `at` on, nanoseconds of the time of day, until `go_on`; from any thread."""
         self._going_on = None
-        since = self.keeper.now + (at - time.time_ns()) // 1000
+        since = self.keeper.now + (at - time.time_ns()) // 1000 if self.stands is None else self.stands[0]
         timer = threading.Timer((at - time.time_ns()) / 1e9, self._order, (since,))
         timer.daemon = True
         timer.start()

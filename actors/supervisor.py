@@ -28,6 +28,7 @@ from asyncnet.runs.checkpoint import Checkpoint
 from asyncnet.team import network
 from asyncnet.team.network import Plan
 
+from .host import machine
 from .hosts import SILENT, STARTING, Hosts
 from .ray_internals import ACTOR
 from .recordings import Recordings
@@ -59,7 +60,7 @@ class Supervisor:
         self._recorded: dict[str, int] = {}  # how many events each host had written down by then
         self._lives = dict.fromkeys(parts, 0)
         self._unborn: set[str] = set()  # those whose successor was lost before it began
-        self._pids: dict[str, int] = {}
+        self._places: dict[str, tuple[int, str]] = {}  # the number of each host's process, and whose number that is
         self._lately: deque[float] = deque()
         self._due = 0.0
         self.restarts: list[dict[str, Any]] = []
@@ -71,7 +72,7 @@ class Supervisor:
         if self._recordings is not None:
             self._recordings.watch(list(self._hosts))
         self._note(self._hosts.all("begins"))
-        self._pids = self._hosts.all("pid")
+        self._places = self._hosts.all("place")
         numbers = {name: state.arrays["counts"][:, 3 : 3 + TICK].max() for name, state in self._states.items()}
         self._lives = {name: int(most) // LIFE for name, most in numbers.items()}  # a run that goes on may have had others
 
@@ -97,10 +98,16 @@ class Supervisor:
         """Have other hosts take the places of those that are gone; returns whether all are there and go on."""
         while self._hosts.gone:
             lost = [name for name in self._hosts if name in self._hosts.gone]
-            if len(lost) == len(self._hosts) or not self._may():
-                return False
+            if len(lost) == len(self._hosts) or any("task" in self._states[name].about for name in lost) or not self._may():
+                return False  # what a step of a task in Python led to is in no memory that outlives its process
             self._bring_back(lost)
         return True
+
+    def give_up(self) -> None:
+        """End the recordings of those that are gone."""
+        for name in self._hosts.gone if self._recordings is not None else ():
+            if name not in self._unborn:
+                self._recordings.lost(name)
 
     def _may(self) -> bool:
         """Whether one more time is within the limit, for one host or for all of a machine that is gone."""
@@ -115,7 +122,7 @@ class Supervisor:
         others = [name for name in hosts if name not in lost]
         for name in lost:
             hosts.ray.kill(hosts[name])
-            _end(self._pids.pop(name, None))
+            _end(self._places.pop(name, None))
             if self._recordings is not None and name not in self._unborn:
                 self._recordings.lost(name)
         self._unborn.update(lost)
@@ -134,17 +141,17 @@ class Supervisor:
         first = {} if self._recordings is None else self._recordings.fetched(lost)
         at = clock_time.time_ns() + int(LEAD * 1e9)
         if not hosts.gone:
+            self._unborn.difference_update(lost)  # from here on they may say something
+            for name in lost:
+                self._lives[name] += 1
+            if self._recordings is not None:
+                self._recordings.watch(lost)
+                self._recordings.keep(first)
             hosts.answers("start", lambda _: (at,), of=lost)
         if hosts.gone:  # somebody else meanwhile: once more, with all of them
             hosts.gone |= {name: why[name] for name in lost if name not in hosts.gone}
             return
         hosts.answers("go_on", lambda _: (since, at), of=others)
-        self._unborn.difference_update(lost)
-        for name in lost:
-            self._lives[name] += 1
-        if self._recordings is not None:
-            self._recordings.watch(lost)
-            self._recordings.keep(first)
         took = clock_time.monotonic() - began
         for name in lost:
             nodes, behind = ", ".join(hosts.names[name]), (since - self._states[name].about["now"]) / 1e6
@@ -166,6 +173,8 @@ class Supervisor:
                 if now == before:
                     return max(since for since, _ in stands), total(now)
                 before = now
+        if set(others) & set(hosts.gone):
+            return None, np.zeros(0)
         still = [name for name, one in hosts.answers("stands", of=others).items() if one is not None]
         hosts.gone |= {name: "it does not stand still" for name in others if name not in hosts.gone and (name not in still or len(still) == len(others))}
         return None, np.zeros(0)
@@ -196,9 +205,9 @@ class Supervisor:
     def _meet(self, lost: list[str], others: list[str]) -> None:
         """Have all know those who have come back, and these all."""
         hosts = self._hosts
-        for name, pid in hosts.answers("pid", of=lost, timeout=STARTING).items():
-            self._pids[name] = pid
-            self._tell("actor", pid, ", ".join(hosts.names[name]), [])
+        for name, place in hosts.answers("place", of=lost, timeout=STARTING).items():
+            self._places[name] = place
+            self._tell("actor", place[0], ", ".join(hosts.names[name]), [])
         addresses = hosts.answers("address")
         everybody = {name: handle for name, handle in hosts.items() if name in addresses}
 
@@ -214,8 +223,9 @@ class Supervisor:
         hosts.answers("join_again", lambda _: ({name: self._lives[name] + 1 for name in lost},), of=others)
 
 
-def _end(pid: int | None) -> None:
+def _end(place: tuple[int, str] | None) -> None:
     """End an actor's process if it is one of this machine: Ray asks it to end itself, which one that is frozen does not."""
-    with suppress(psutil.Error):
-        if pid is not None and pid != os.getpid() and (process := psutil.Process(pid)).cmdline()[:1] and process.cmdline()[0].startswith(ACTOR):
-            process.kill()
+    if place is not None and place[1] == machine() and place[0] != os.getpid():
+        with suppress(psutil.Error):
+            if "".join(psutil.Process(place[0]).cmdline()[:1]).startswith(ACTOR):
+                psutil.Process(place[0]).kill()

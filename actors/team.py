@@ -312,8 +312,11 @@ class Team:
 
     def _save_what_is_left(self) -> None:
         """Have a checkpoint of the states that were fetched last, of those who are lost, too: no more is lost with them than since then."""
-        if self.supervisor is not None and self.kept is not None and self.kept.every:
-            self.kept.checkpoint(snapshot.merge(self.supervisor.states()))
+        if self.supervisor is None:
+            return
+        self.supervisor.give_up()
+        if self.kept is not None and self.kept.every and len(states := self.supervisor.states()) == len(self.hosts):
+            self.kept.checkpoint(snapshot.merge(states))
 
     def _gather(self, stopped: str, seconds: float) -> Record:
         if stopped == "interrupted":
@@ -328,6 +331,9 @@ class Team:
         handed = list(self.hosts.answers("result", of=ended, timeout=self._carrying).values())
         self._collect()
         if self.hosts.gone and stopped in ("finished", "interrupted"):
+            if stopped == "finished":
+                self._lost = True
+                self._save_what_is_left()
             stopped = f"{self.hosts.who()}, when the run had {'ended' if stopped == 'finished' else 'been interrupted'}"
         named = {name: ", ".join(nodes) for name, nodes in self.hosts.names.items()}
         measured: dict[str, Any] = {"actors": len(self.hosts)}

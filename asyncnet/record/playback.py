@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -105,8 +106,9 @@ def replay(
             raise ScenarioError(str(path), "", f"a team of {len(loop.nodes)} has no loop of that name")
         lives.setdefault(name, {})[life] = path
     for name, found in lives.items():
-        if missing := [folder / f"{name}{f'-{n}' * (n > 0)}{SUFFIX}" for n in range(max(found)) if n not in found]:
-            raise ScenarioError(str(missing[0]), "", "it is missing, and there are recordings of what came after it")
+        if max(found) >= len(found):
+            n = next(n for n in count() if n not in found)
+            raise ScenarioError(str(folder / f"{name}{f'-{n}' * (n > 0)}{SUFFIX}"), "", "it is missing, and there are recordings of what came after it")
     streams = [_Stream([found[life] for life in sorted(found)], loop) for found in lives.values()]
     loop.reset()
     watch(loop)
@@ -329,7 +331,7 @@ class _Stream:
         self._segments = iter(self._reader)
         world = loop.nodes[0].view
         self._width = world.observation.size + world.reward.size + world.ended.size
-        self._life, self._back, self._next, self._kept = 0, 0, set[int](), None
+        self._back, self._next, self._kept, self._broken = -1, set[int](), None, ""
         self._look_for_another_life()
         self._advance()
         self._live_on()
@@ -352,22 +354,24 @@ class _Stream:
     def _look_for_another_life(self) -> None:
         """Find out after which event the next life begins, and of which nodes that is, if there is one."""
         if self._later:
-            first = next(iter(Reader(self._later[0])), None)
-            if first is None:
-                self._later.clear()
-            else:
-                self._back, self._next = first.first, {digest.node for digest in first.digests if digest.node in self.loop.nodes}
+            reader = Reader(self._later[0])
+            first = next(iter(reader), None)
+            self._back, self._next = (-1, set()) if first is None else (first.first, {one.node for one in first.digests if one.node in self.loop.nodes})
+            self._broken = "" if self._next else reader.damage or f"{self._later[0]}: does not say how its life begins"
 
     def _live_on(self) -> None:
         """At the end of one life: go on with the next, if that is known to be its end."""
         while self.row is None and self._later and not self.damage:
+            if self._broken:
+                self.damage = self._broken
+                return
             if self._done == self._back:
                 self._kept = self.loop.states_of(self._next)
             if self._kept is None:
                 self.damage = f"{self._later[0]}: it begins after event {self._back}, which is none of the life before"
                 return
-            self._life += 1
-            self.loop.go_back(self._kept, self._next, self._life)
+            life = int(self.loop.sequence[sorted(self._next)].max(initial=0)) // LIFE + 1
+            self.loop.go_back(self._kept, self._next, life)
             self.path, self._done, self._kept = self._later.popleft(), self._back, None
             self._reader = Reader(self.path, self.loop.room)
             self._segments = iter(self._reader)

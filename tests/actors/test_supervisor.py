@@ -7,6 +7,8 @@ import random
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -115,6 +117,100 @@ def test_one_whose_successor_is_lost_before_it_begins_has_another(pretended, tmp
     folder = recordings(kept.path, 0)
     assert sorted(path.stem for path in folder.glob("2*.anr")) == ["2", "2-1", "2-2"]
     report = replay(SCENARIO, folder)
+    assert report.line.startswith("identical")
+    assert not report.damage
+
+
+def test_teams_with_critics_and_dopamine_come_back_too(pretended, tmp_path):
+    scenario = asyncnet.load("cartpole-free").replace({"task.episodes": 30, "tick": 200})
+    record, watched, _, folder = run([(150, "1"), (350, "0")], tmp_path, scenario=scenario)
+    assert record.stopped == "finished"
+    assert len(watched.restarts) == 2
+    assert not ledger.unexplained(record.ledger).any()
+    assert replay(scenario, folder).line.startswith("identical")
+
+
+def test_a_world_whose_task_lives_in_python_does_not_come_back_alone(pretended, tmp_path):
+    scenario = asyncnet.load("acrobot-map-async").replace({"task.episodes": 2})
+    record, watched, _, folder = run([(20, "0")], tmp_path, scenario=scenario)
+    assert record.stopped == "an actor was lost: world (its process has ended)"
+    assert record.lost
+    assert watched.restarts == []
+    report = replay(scenario, folder)
+    assert report.difference is None or "does not hold" in report.difference.why
+
+
+@pytest.mark.parametrize("moment", ["stand", "stands", "connect", "share", "start"])
+def test_another_that_is_lost_meanwhile_comes_back_as_well(pretended, tmp_path, monkeypatch, moment):
+    answers, struck = Hosts.answers, []
+
+    def asked(hosts, method, *arguments, **how):
+        if method == moment and pretended.killed and not struck:
+            struck.append(method)
+            hosts["1"].die()
+        return answers(hosts, method, *arguments, **how)
+
+    monkeypatch.setattr(Hosts, "answers", asked)
+    record, watched, _, folder = run([(500, "2")], tmp_path)
+    assert struck == [moment]
+    assert record.stopped == "finished"
+    assert {row["host"] for row in watched.restarts} == {"actor.1", "actor.2"}
+    assert not ledger.unexplained(record.ledger).any()
+    report = replay(SCENARIO, folder)
+    assert report.line.startswith("identical")
+    assert not report.damage
+
+
+def test_the_time_of_the_run_stands_still_however_often_it_takes(pretended, monkeypatch):
+    made, waited = ray_team.Host.address, []
+
+    def slow(host):
+        if len(pretended.killed) and not waited:
+            waited.append(True)
+            time.sleep(1.5)
+            team.hosts["3"].die(really=True)
+        return made(host)
+
+    monkeypatch.setattr(ray_team.Host, "address", slow)
+    team = ray_team.Team(SCENARIO, Striking((500, lambda: team.hosts["2"].die(really=True))), private=True, restart="intensity")
+    record = team.run()
+    assert (record.stopped, waited) == ("finished", [True])
+    assert record.elapsed < 1500 * 8 * 500 + 2_500_000, "the second and a half is no time of the run"
+
+
+def test_one_that_is_lost_at_the_end_is_a_loss(pretended, tmp_path):
+    scenario = SCENARIO.replace({"task.decisions": 400})
+    kept = RunDirectory(tmp_path, scenario, "ray", {}, every=1000.0)
+    team = ray_team.Team(scenario, Striking((400, lambda: team.hosts["2"].die(really=True))), private=True, restart="intensity", kept=kept)
+    record = team.run()
+    assert record.lost, "it goes on from what was fetched last, and ends whole"
+    assert record.stopped.endswith("when the run had ended")
+
+
+@pytest.mark.parametrize("spoil", [b"", b"garbage", None])
+def test_a_later_life_that_cannot_be_read_is_damage(pretended, tmp_path, spoil):
+    *_, folder = run([(500, "1")], tmp_path)
+    path = folder / "1-1.anr"
+    path.write_bytes(path.read_bytes()[:-10][:60] if spoil is None else spoil)
+    report = replay(SCENARIO, folder)
+    assert report.difference is None
+    assert any("1-1.anr" in line for line in report.damage)
+
+
+def test_lives_go_on_after_a_resume_and_replay(pretended, tmp_path):
+    longer = SCENARIO.replace({"task.decisions": 3000})
+    kept = RunDirectory(tmp_path / "a", longer, "ray", {}, every=1000.0, recording=True)
+    stop = threading.Event()
+    reporter = Striking((500, lambda: team.hosts["2"].die(really=True)), (1000, stop.set))
+    team = ray_team.Team(longer, reporter, private=True, restart="intensity", kept=kept, interrupted=stop)
+    assert team.run().stopped == "interrupted"
+    state, _ = api.load_checkpoint(kept.path / "checkpoints")
+    begin = snapshot.balanced(state, plan(longer))
+    again = RunDirectory(tmp_path / "b", longer, "ray", {}, recording=True)
+    reporter = Striking((state.about["decisions"] + 500, lambda: team.hosts["2"].die(really=True)))
+    team = ray_team.Team(longer, reporter, private=True, restart="intensity", kept=again, begin=begin)
+    assert team.run().stopped == "finished"
+    report = replay(longer, recordings(again.path, 0), begin)
     assert report.line.startswith("identical")
     assert not report.damage
 
