@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent import futures
 from types import SimpleNamespace
 
@@ -14,12 +15,20 @@ class GetTimeoutError(Exception):
     pass
 
 
+BUILDING = threading.Lock()  # Python 3.11 counts how deep its parser is for all threads together, and a host that is built may compile
+
+
 class Hand:
     """A handle of an actor; once it has died, whoever calls it is told so."""
 
     def __init__(self, kind, arguments, options):
         self._pool, self._dead = futures.ThreadPoolExecutor(1), False
-        self._actor = self._pool.submit(lambda: kind(*arguments, **options))
+        self._actor = self._pool.submit(self._made, kind, arguments, options)
+
+    @staticmethod
+    def _made(kind, arguments, options):
+        with BUILDING:
+            return kind(*arguments, **options)
 
     @property
     def actor(self):
