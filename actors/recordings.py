@@ -9,7 +9,7 @@ import numpy as np
 from asyncnet.record.journal import Segment, encode
 from asyncnet.runs.record import Keeper
 
-from .hosts import Hosts
+from .hosts import STARTING, Hosts
 from .strip import Strip
 
 Fetched = dict[str, list[tuple[int, bytes]]]  # by host: segments, and after which event each ends
@@ -45,7 +45,7 @@ class Recordings:
 
     def watch(self, names: list[str]) -> None:
         """Hold what these hosts write down last, as far as it can be reached from here."""
-        for name, address in self._hosts.answers("outliving", of=names).items():
+        for name, address in self._hosts.answers("outliving", of=names, timeout=STARTING).items():
             with suppress(OSError, ValueError, OverflowError):
                 self._strips[name] = Strip(address)
 

@@ -71,8 +71,8 @@ class Supervisor:
         """Fetch the states from which all will start."""
         if self._recordings is not None:
             self._recordings.watch(list(self._hosts))
-        self._note(self._hosts.all("begins"))
-        self._places = self._hosts.all("place")
+        self._note(self._hosts.all("begins", timeout=STARTING))
+        self._places = self._hosts.all("place", timeout=STARTING)
         numbers = {name: state.arrays["counts"][:, 3 : 3 + TICK].max() for name, state in self._states.items()}
         self._lives = {name: int(most) // LIFE for name, most in numbers.items()}  # a run that goes on may have had others
 

@@ -187,7 +187,9 @@ class Team:
         if self.supervisor is not None:
             self.supervisor.begin()
         if self._keeps_its_beginning:
-            self.kept.checkpoint(snapshot.merge(Checkpoint(*state[:2]) for state in self.hosts.all("begins").values()))  # so that there is always one
+            self.kept.checkpoint(
+                snapshot.merge(Checkpoint(*state[:2]) for state in self.hosts.all("begins", timeout=STARTING).values())
+            )  # so that there is always one
         at = clock_time.time_ns() + int(LEAD * 1e9)
         self.hosts.all("start", lambda _: (at,))
         self.reporter.note("running")
