@@ -167,7 +167,7 @@ def test_the_time_of_the_run_stands_still_however_often_it_takes(pretended, monk
     def slow(host):
         if len(pretended.killed) and not waited:
             waited.append(True)
-            time.sleep(1.5)
+            time.sleep(6.0)
             team.hosts["3"].die(really=True)
         return made(host)
 
@@ -175,7 +175,7 @@ def test_the_time_of_the_run_stands_still_however_often_it_takes(pretended, monk
     team = ray_team.Team(SCENARIO, Striking((500, lambda: team.hosts["2"].die(really=True))), private=True, restart="intensity")
     record = team.run()
     assert (record.stopped, waited) == ("finished", [True])
-    assert record.elapsed < 1500 * 8 * 500 + 2_500_000, "the second and a half is no time of the run"
+    assert record.elapsed < 1500 * 8 * 500 + 5_500_000, "the six seconds are no time of the run"
 
 
 def test_one_that_is_lost_at_the_end_is_a_loss(pretended, tmp_path):
