@@ -95,7 +95,7 @@ class Host:
         self.loop = kind(check(scenario, "scenario"), keeper, numbers, reverse=reverse)
         if begin is not None:
             snapshot.put(self.loop, Checkpoint(*begin))
-        self._life, self._returns = life, returns
+        self._returns = returns
         if life:
             self.loop.books.mend(*np.frombuffer(owed, dtype=np.int64).reshape(2, -1))
             if self.loop.struck.size:
@@ -324,7 +324,7 @@ class Host:
 
     def reached(self) -> int:
         """While it stands: the latest decision of which its nodes have heard, or are about to hear."""
-        stamps = [int(node.view.stamp[0]) for node in self.loop.nodes.values() if any(field.name == "stamp" for field in node.bound.fields)]
+        stamps = [int(node.view.stamp[0]) for node in self.loop.nodes.values() if "stamp" in node.places]
         return self._between(lambda: max([*stamps, *self.loop.under_way().rows[:, STAMP].tolist()])) or 0
 
     def go_on(self, now: int, at: int) -> None:
@@ -382,6 +382,8 @@ class Host:
 
     def _settle(self) -> None:
         """Take in what was on its way when all loops had ended."""
+        if self._thread.ident is None:  # it has never run: nothing can have come, and its tables know of no bell
+            return
         before = -1
         while self._gateway is not None and self._gateway.moved > before and self._gateway.opened:
             before = self._gateway.moved

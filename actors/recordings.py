@@ -49,9 +49,12 @@ class Recordings:
             with suppress(OSError, ValueError, OverflowError):
                 self._strips[name] = Strip(address)
 
-    def lost(self, name: str) -> None:
-        """A host is gone: end its recording with what it had written down, if that is to be had, and have the next be that of another life."""
+    def lost(self, name: str, *, all_is_there: bool) -> None:
+        """A host is gone: end its recording with what it had written down, if all of that is to be had, and have the next be that of another life.
+
+        What the steps of a task in Python led to is not on the strip: `all_is_there` is False for a world that has one.
+        """
         strip, (number, first) = self._strips.pop(name, None), self._taken.pop(name, (0, 0))
-        if strip is not None and (rows := strip.since(first)) is not None:
+        if all_is_there and strip is not None and (rows := strip.since(first)) is not None:
             self._kept.segment(self.called(name), encode(Segment(self.called(name), number, first, rows, np.zeros((0, 0)), (), True)))
         self._lives[name] = self._lives.get(name, 0) + 1

@@ -106,8 +106,8 @@ class Supervisor:
     def give_up(self) -> None:
         """End the recordings of those that are gone."""
         for name in self._hosts.gone if self._recordings is not None else ():
-            if name not in self._unborn:
-                self._recordings.lost(name)
+            if name in self._states and name not in self._unborn:
+                self._recordings.lost(name, all_is_there="task" not in self._states[name].about)
 
     def _may(self) -> bool:
         """Whether one more time is within the limit, for one host or for all of a machine that is gone."""
@@ -124,7 +124,7 @@ class Supervisor:
             hosts.ray.kill(hosts[name])
             _end(self._places.pop(name, None))
             if self._recordings is not None and name not in self._unborn:
-                self._recordings.lost(name)
+                self._recordings.lost(name, all_is_there=True)
         self._unborn.update(lost)
         since, books = self._stand(others)
         if since is None:

@@ -131,8 +131,9 @@ class Team:
 
         def made(name: str, begin: Checkpoint | None, life: int = 0, **more: Any) -> Any:
             more |= {key: value for key, value in twisted[name].items() if key != "options"}
-            whom, again = _in_short(names[name]), f"-{life}" if life else ""
+            whom, again = _in_short(names[name]), f"-{life}-{uuid.uuid4().hex[:6]}" if life else ""
             kind = type(whom, (Host,), {"__module__": Host.__module__})  # Ray names an actor's process after its class
+            # A name is free again some time after its actor has ended, so none is used twice.
             remote = ray.remote(kind).options(name=f"{whom} {run}{again}", **options, **twisted[name].get("options", {}))
             state = None if begin is None else tuple(snapshot.part(begin, self.plan, parts[name]))
             record = self._recordings.called(name) if self.recording else None
