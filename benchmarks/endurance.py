@@ -121,6 +121,7 @@ def _fault(chance: random.Random) -> dict[str, Any]:
             {"kind": "loss", "share": 0.2, "burst": 3.0},
             {"kind": "corrupt", "share": 0.1},
             {"kind": "delay", "delay": {"kind": "exponential", "mean": 1.0}, "alike": 0.5},
+            {"kind": "delay", "delay": {"kind": "measured", "quantiles": [[0.0, 0.3], [0.9, 1.0], [1.0, 9.0]]}},
             {"kind": "reorder", "share": 0.2, "by": 2.0},
             {"kind": "cut", "nodes": "actor.1"},
             {"kind": "hold", "channel": "reward"},

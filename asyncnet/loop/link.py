@@ -4,6 +4,7 @@
     constant     delay + value              uniform      delay + U(low, high)
     exponential  delay + Exponential(mean)  lognormal    delay + Lognormal with that mean; sigma is the spread of its logarithm
     normal       delay + N(mean, sigma), at least 0
+    knot         delay + what rises in straight lines through points (share of the messages, value), from row to row; the first has the share 0
     late         delay + value with probability p, so that later messages overtake it
     cut          the message is lost, however reliable the link
     held         it waits until the condition is over
@@ -31,7 +32,7 @@ from asyncnet.kernels.chance import AS_BEFORE, BLUR, FATE, HOP, normal, uniform
 from asyncnet.kernels.kernel import entry, inlined, kernel, row_at, view
 from asyncnet.loop import when
 
-LOSS, CONSTANT, UNIFORM, EXPONENTIAL, LOGNORMAL, NORMAL, LATE, CUT, HELD, TWICE, NOISE, QUANTISED, FLIPPED, MISDATED, AWAY, WAITS = range(16)
+LOSS, CONSTANT, UNIFORM, EXPONENTIAL, LOGNORMAL, NORMAL, KNOT, LATE, CUT, HELD, TWICE, NOISE, QUANTISED, FLIPPED, MISDATED, AWAY, WAITS = range(17)
 LOST, ONCE = -1, -1  # instead of a time: it never comes; it does not come again
 # Columns of a condition: its kind and two numbers; the fault that it is of, or -1 for one that the scenario's links have; what `alike` is; and when it is on.
 KIND, A, B, FAULT, ALIKE, WHEN = range(6)
@@ -88,7 +89,8 @@ def draw(conditions, seed, src, dst, channel, seq, lots):
     """Each condition's first uniform number for a message to nodes of the identities dst (n,), into lots (conditions, n or more), by vectors."""
     for i in range(conditions.shape[0]):
         code, fault = conditions[i, KIND], conditions[i, FAULT]
-        if code in (LOSS, UNIFORM, EXPONENTIAL, LATE, TWICE) and conditions[i, ALIKE] == 0.0:
+        first = code == KNOT and conditions[i, B] == 0.0
+        if (first or code in (LOSS, UNIFORM, EXPONENTIAL, LATE, TWICE)) and conditions[i, ALIKE] == 0.0:
             lot = row_at(lots, i)
             purpose, key = (HOP, key_of(seq, channel, i)) if fault < 0 else (FATE, of_fault(seq, channel, fault) * TRIES)
             for n in range(dst.shape[0]):
@@ -131,16 +133,20 @@ def lost_again(conditions, seed, src, dst, channel, seq, stamp, now, attempt):
 @kernel
 def decide(conditions, lots, n, seed, src, dst, channel, seq, number, stamp, now, retry, struck):
     """`outcome` for the n-th of the messages that were drawn for together."""
-    delay, later = 0.0, 0.0
+    delay, later, lot = 0.0, 0.0, 0.0
     copies, lost = 1, False
     for i in range(conditions.shape[0]):
         condition = row_at(conditions, i)
         if condition[KIND] >= NOISE:
             break
         code, a, b, fault = condition[KIND], condition[A], condition[B], np.int64(condition[FAULT])
-        times, as_drawn, lot = view(condition, WHEN, (when.COLUMNS,)), seq, lots[i, n]
-        if fault >= 0:
+        times, as_drawn = view(condition, WHEN, (when.COLUMNS,)), seq
+        follows = code == KNOT and b > 0.0  # its draw is that of the first knot
+        if not follows:
+            lot = lots[i, n]
+        if fault >= 0 and not follows:
             if not when.on(times, seed, fault, 0, now, stamp):
+                lot = 2.0  # beyond all knots
                 continue
             if condition[ALIKE] > 0.0:
                 as_drawn = drawn_as(condition, seed, src, dst, channel, number)
@@ -160,6 +166,11 @@ def decide(conditions, lots, n, seed, src, dst, channel, seq, number, stamp, now
             delay += exp(min(max(power, -LONGEST), LONGEST))
         elif code == NORMAL:
             delay += max(0.0, a + b * bell(seed, fault, i, src, dst, channel, as_drawn))
+        elif code == KNOT:
+            hit = follows and conditions[i - 1, B] <= lot < b
+            if hit:
+                before, share = conditions[i - 1, A], conditions[i - 1, B]
+                delay += before + (a - before) * (lot - share) / (b - share)
         elif code == LATE:
             hit = lot < a
             if hit:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import importlib
+from itertools import pairwise
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from asyncnet.kernels.reach import called
 from asyncnet.rules import CRITICS, RULES
-from asyncnet.scenario.faults import OVERLAP
+from asyncnet.scenario.faults import OVERLAP, OfNodes
 from asyncnet.scenario.mistakes import ScenarioError, short
 from asyncnet.tasks import TASKS
 
@@ -95,16 +96,25 @@ def _check_faults(scenario: Scenario, where: str) -> None:
             raise ScenarioError(where, f"{key}.count", "give either fraction or count")
         if fault.kind == "hold" and fault.decisions:
             raise ScenarioError(where, f"{key}.decisions", "nobody knows when that is over, so nothing can be held until then; give start and stop")
-        if fault.kind in ("hold", "pause") and fault.stop is None and not fault.lasting:
+        if isinstance(fault, OfNodes) and fault.decisions and scenario.task.world.waits:
+            why = "the world waits for its team, so nobody knows beforehand when a decision is open; give start and stop"
+            raise ScenarioError(where, f"{key}.decisions", why)
+        if fault.kind in ("hold", "pause") and fault.stop is None and not fault.lasting and not fault.decisions:
             raise ScenarioError(where, f"{key}.stop", f"missing: {_UNTIL[fault.kind]} when the fault is over")
         if fault.kind in ("hold", "pause") and fault.for_good(scenario.tick):
             raise ScenarioError(where, f"{key}.lasting", "is not less than every, so the fault is never over")
-        if fault.kind == "shift" and not fault.start and not again:
-            raise ScenarioError(where, f"{key}.start", "missing: a shift happens when it comes; give start, or every or poisson with lasting")
+        if fault.kind == "shift" and not (fault.start or again or (fault.decisions and fault.decisions[0])):
+            raise ScenarioError(where, f"{key}.start", "missing: a shift happens when it comes; give start or decisions, or every or poisson with lasting")
         if fault.kind == "skip" and fault.share == 1.0 and fault.for_good(scenario.tick):
             raise ScenarioError(where, f"{key}.share", "who misses every tick for good does nothing at all: that is a crash")
         if fault.kind == "delay" and fault.delay.kind == "uniform" and fault.delay.high < fault.delay.low:
             raise ScenarioError(where, f"{key}.delay.high", f"{fault.delay.high} is below low = {fault.delay.low}")
+        if fault.kind == "delay" and fault.delay.kind == "measured":
+            shares, delays = zip(*fault.delay.quantiles, strict=True)
+            if (shares[0], shares[-1]) != (0.0, 1.0) or any(one >= other for one, other in pairwise(shares)):
+                raise ScenarioError(where, f"{key}.delay.quantiles", "shares are to rise from 0 to 1")
+            if any(one > other for one, other in pairwise(delays)):
+                raise ScenarioError(where, f"{key}.delay.quantiles", "ticks are not to fall from one share to the next")
 
 
 def _check_learner(scenario: Scenario, table: str, learner: Any, where: str) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from asyncnet.scenario.links import AnyDelay
+from asyncnet.scenario.links import AnyDelayOfFault
 from asyncnet.scenario.model import Count, Model, Positive, Share, Ticks
 
 
@@ -33,9 +33,16 @@ class Fault(Model):
     every: Positive | None = Field(None, description="it comes again so many ticks after it came")
     poisson: Positive | None = Field(None, description="it comes at random, so many ticks apart on average")
     lasting: Positive | None = Field(None, description="for how many ticks it stays each time (every, poisson)")
+    decisions: tuple[Annotated[int, Field(ge=0)], Count] | None = Field(
+        None, description="from the first of these decisions to before the second: for messages that belong to them; of a node while they are open"
+    )
     nodes: Names | None = Field(None, description="nodes that it is about: by name, by layer, or actor, critic, world, dopamine; absent: all learning nodes")
     fraction: Annotated[float, Field(gt=0.0, le=1.0)] | None = Field(None, description="the share of these nodes that are drawn, one at least")
     count: Count | None = Field(None, description="how many of these nodes are drawn")
+
+    def span(self, tick: int, interval: float) -> tuple[float, float | None]:
+        """From when until when it may be on, in microseconds (None: without end); `interval`: ticks between decisions."""
+        return self.start * tick, None if self.stop is None else self.stop * tick
 
     def again(self, tick: int) -> tuple[int, int]:
         """After how many microseconds it comes again, and how many it lasts then; 0, 0: it does not."""
@@ -58,9 +65,6 @@ class OfLinks(Fault):
         None, description="links between one of these nodes and one that is none of them; absent: all learning nodes, if some are drawn"
     )
     way: Literal["in", "out", "both"] = Field("both", description="whether links lead into these nodes, out of them, or both")
-    decisions: tuple[Annotated[int, Field(ge=0)], Count] | None = Field(
-        None, description="only for messages that belong to decisions from the first to before the second"
-    )
 
     own: ClassVar[bool] = False  # all links have it at the same times
 
@@ -93,7 +97,7 @@ class Corrupt(InBursts):
 
 class Delayed(OfLinks):
     kind: Literal["delay"]
-    delay: AnyDelay = Field(description="ticks that a message takes longer; a number is a constant")
+    delay: AnyDelayOfFault = Field(description="ticks that a message takes longer; a number is a constant")
     alike: Alike = Field(0.0, description="correlation from each message of a link to the next")
 
 
@@ -149,7 +153,6 @@ class OfNodes(Fault):
     """What happens to nodes."""
 
     channel: ClassVar[None] = None
-    decisions: ClassVar[None] = None
     together: bool = Field(False, description="whether all of these nodes have it at the same times; else with every or poisson each at its own")
 
     def touches(self, channel: str) -> bool:
@@ -160,6 +163,18 @@ class OfNodes(Fault):
     def own(self) -> bool:
         """Whether each node has it at times of its own."""
         return not self.together
+
+    def for_good(self, tick: int) -> bool:
+        """Whether it is never over, once some time has passed."""
+        return self.decisions is None and super().for_good(tick)
+
+    def span(self, tick: int, interval: float) -> tuple[float, float | None]:
+        """From when until when it may be on, in microseconds (None: without end); `interval`: ticks between decisions."""
+        start, stop = super().span(tick, interval)
+        if self.decisions is None:
+            return start, stop
+        first, last = (decision * interval * tick for decision in self.decisions)
+        return max(start, first), last if stop is None else min(stop, last)
 
     def ends_all(self, tick: int) -> bool:
         """Whether nothing is heard where it strikes, and it is not over when some time has passed."""

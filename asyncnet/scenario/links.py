@@ -41,8 +41,18 @@ def _plain_delay(value: object) -> object:
     return {"kind": "constant", "value": value} if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
+class Measured(Model):
+    kind: Literal["measured"]
+    quantiles: Annotated[tuple[tuple[Share, Ticks], ...], Field(min_length=2, max_length=32)] = Field(
+        description="pairs of a share and the ticks that this share of the messages takes at most, from 0 to 1; straight lines in between. Or file = "
+        '"delays.csv": what was measured, a number a line, beside the file that says so; and scale, ticks for each unit of its numbers'
+    )
+
+
 Delay = Annotated[Constant | Uniform | Exponential | Lognormal | Normal, Field(discriminator="kind")]
 AnyDelay = Annotated[Delay, BeforeValidator(_plain_delay, json_schema_input_type=Ticks | Delay)]
+DelayOfFault = Annotated[Constant | Uniform | Exponential | Lognormal | Normal | Measured, Field(discriminator="kind")]
+AnyDelayOfFault = Annotated[DelayOfFault, BeforeValidator(_plain_delay, json_schema_input_type=Ticks | DelayOfFault)]
 
 
 class Condition(Model):

@@ -137,7 +137,8 @@ def _wanted(kinds: list[Any]) -> str:
             words.append(" | ".join(map(str, inside)))
         elif origin is tuple:
             items = _kinds(inside[0])
-            words.append(f"a list of {'names' if get_origin(items[0]) is Literal else _PLURAL.get(items[0], 'tables')}")
+            listed = {Literal: "names", tuple: "pairs"}.get(get_origin(items[0])) or _PLURAL.get(items[0], "tables")
+            words.append(f"a list of {listed}")
         elif kind in _ONE:
             words.append(_ONE[kind])
         elif not _tag(kind):

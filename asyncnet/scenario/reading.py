@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from asyncnet.scenario.measured import looked_up
 from asyncnet.scenario.mistakes import ScenarioError, near, short
 from asyncnet.scenario.registry import offers
 from asyncnet.text import in_a_line
@@ -43,7 +44,7 @@ def read_toml(path: Path) -> dict[str, Any]:
             text = file.read(LARGEST_FILE + 1)
         if len(text) > LARGEST_FILE:
             raise ScenarioError(str(path), "", f"larger than {LARGEST_FILE} bytes")
-        return tomllib.loads(text.decode("utf-8"))
+        return looked_up(tomllib.loads(text.decode("utf-8")), path.parent, str(path))
     except OSError as error:
         raise ScenarioError(str(path), "", error.strerror or str(error)) from None
     except UnicodeDecodeError as error:
@@ -131,7 +132,7 @@ def setting(text: str) -> Layer:
         except (ValueError, RecursionError):
             continue
         if len(found) == 1:
-            return change(where, key, found["value"])
+            return change(where, key, looked_up(found["value"], Path(), where, tuple(key.split("."))))
     raise ScenarioError(where, "", "neither the value nor its quoted text is TOML")
 
 

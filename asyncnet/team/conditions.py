@@ -19,6 +19,7 @@ from asyncnet.loop.link import (
     FLIPPED,
     HELD,
     KIND,
+    KNOT,
     LATE,
     LOGNORMAL,
     LOSS,
@@ -32,6 +33,7 @@ from asyncnet.loop.link import (
     row,
 )
 from asyncnet.loop.message import CHANNEL_NAMES
+from asyncnet.scenario.faults import OfNodes
 from asyncnet.team.lateness import least_delay
 from asyncnet.team.network import CHANNEL, Plan
 from asyncnet.team.targets import drawn, links_of
@@ -100,7 +102,7 @@ def model(scenario: Scenario, channel: str, faults: list[int]) -> LinkModel:
     """What a link of that channel does which these faults strike."""
     links, tick = scenario.links, scenario.tick
     rows, least = always(links, channel, tick)
-    rows += sorted((fault_row(scenario.faults[number], number, tick) for number in faults), key=_phase)
+    rows += sorted((one for number in faults for one in fault_rows(scenario, number)), key=_phase)
     retry = links.retry * tick if links.reliable(channel) else -1.0
     return LinkModel(channel, tuple(faults), np.array(rows, dtype=np.float64).reshape(-1, COLUMNS), links.stale(channel), retry, least)
 
@@ -127,40 +129,47 @@ def _delay(delay: Any, tick: int) -> tuple[float, ...]:
     return (_DELAYS[delay.kind], *numbers, *[0.0] * (2 - len(numbers)))
 
 
-def fault_row(fault: AnyFault, number: int, tick: int) -> tuple[float, ...]:
-    """A fault as a condition of the links that it strikes."""
+def fault_rows(scenario: Scenario, number: int) -> list[tuple[float, ...]]:
+    """A fault as conditions of the links that it strikes: one, but for a delay that was measured."""
+    fault, tick = scenario.faults[number], scenario.tick
+    said, alike = _said(fault, tick)
+    return [row(*one, fault=number, alike=alike, times=times(fault, scenario)) for one in said]
+
+
+def _said(fault: AnyFault, tick: int) -> tuple[list[tuple[float, ...]], float]:
+    """The kinds and numbers of these, and how alike their draws are from message to message."""
     if fault.kind in ("loss", "corrupt"):
         # Of a chain that stays as it is with the chance x and is drawn anew else, a run of losses ends with the chance (1 - x) (1 - share).
         alike = max(0.0, 1.0 - 1.0 / (fault.burst * (1.0 - fault.share))) if fault.burst is not None and fault.share < 1.0 else 0.0
-        said = LOSS, fault.share, 0.0
-    elif fault.kind == "delay":
-        said, alike = _delay(fault.delay, tick), fault.alike
-    elif fault.kind == "reorder":
-        said, alike = (LATE, fault.share, fault.by * tick), fault.alike
-    elif fault.kind in ("duplicate", "misdate"):
-        said, alike = (TWICE, fault.share, fault.by * tick) if fault.kind == "duplicate" else (MISDATED, fault.share, fault.by), 0.0
-    elif fault.kind in _ALTERS:
+        return [(LOSS, fault.share)], alike
+    if fault.kind == "delay" and fault.delay.kind == "measured":
+        return [(KNOT, delay * tick, share) for share, delay in fault.delay.quantiles], fault.alike
+    if fault.kind == "delay":
+        return [_delay(fault.delay, tick)], fault.alike
+    if fault.kind == "reorder":
+        return [(LATE, fault.share, fault.by * tick)], fault.alike
+    if fault.kind in ("duplicate", "misdate"):
+        return [(TWICE, fault.share, fault.by * tick) if fault.kind == "duplicate" else (MISDATED, fault.share, fault.by)], 0.0
+    if fault.kind in _ALTERS:
         code, number_of = _ALTERS[fault.kind]
-        said, alike = (code, getattr(fault, number_of), 0.0), 0.0
-    else:
-        said, alike = (_TOTAL[fault.kind], float(fault.own), 0.0), 0.0
-    return row(*said, fault=number, alike=alike, times=times(fault, tick))
+        return [(code, getattr(fault, number_of))], 0.0
+    return [(_TOTAL[fault.kind], float(fault.own))], 0.0
 
 
-def times(fault: AnyFault, tick: int) -> tuple[float, ...]:
+def times(fault: AnyFault, scenario: Scenario) -> tuple[float, ...]:
     """When a fault is on, as when.py reads it."""
-    start, stop, _, _, _, first, last = when.ALWAYS
-    start = float(round(fault.start * tick))
-    stop = stop if fault.stop is None else float(round(fault.stop * tick))
+    tick, own = scenario.tick, isinstance(fault, OfNodes)
+    start, stop = fault.span(tick, scenario.task.world.interval)
+    start, stop = float(round(start)), when.ALWAYS[when.STOP] if stop is None else float(round(stop))
     every, lasting = fault.again(tick)
-    first, last = map(float, fault.decisions) if fault.decisions else (first, last)
+    first, last = map(float, (not own and fault.decisions) or when.ALWAYS[when.FIRST :])
     random = when.AT_RANDOM if fault.poisson is not None else when.ITS_OWN if fault.own and fault.every else when.REGULAR
     return start, stop, float(every), float(lasting), float(random), first, last
 
 
 def mishaps_of(scenario: Scenario, plan: Plan) -> dict[int, np.ndarray]:
     """What befalls the nodes that any fault strikes, as mishaps.py reads it (n, mishaps.COLUMNS); nodes that have the same share it."""
-    rows = {n: mishap(fault, n, scenario.tick) for n, fault in enumerate(scenario.faults) if fault.kind in _MISHAPS}
+    rows = {n: mishap(scenario, n) for n, fault in enumerate(scenario.faults) if fault.kind in _MISHAPS}
     struck: dict[int, tuple[int, ...]] = {}
     for number in rows:
         for node in np.flatnonzero(drawn(scenario, plan, number)).tolist():
@@ -169,11 +178,12 @@ def mishaps_of(scenario: Scenario, plan: Plan) -> dict[int, np.ndarray]:
     return {node: tables[numbers] for node, numbers in sorted(struck.items())}
 
 
-def mishap(fault: AnyFault, number: int, tick: int) -> tuple[float, ...]:
+def mishap(scenario: Scenario, number: int) -> tuple[float, ...]:
     """A fault of nodes as their row."""
+    fault, tick = scenario.faults[number], scenario.tick
     value = fault.share if fault.kind == "skip" else fault.by if fault.kind == "slow" else 0.0
     if fault.kind == "shift":
         value = max(1, round(fault.by * tick))
     if fault.kind == "crash" and fault.snapshot is not None:
         value = max(1, round(fault.snapshot * tick))
-    return mishaps.row(_MISHAPS[fault.kind], value, number, fault.own, times(fault, tick))
+    return mishaps.row(_MISHAPS[fault.kind], value, number, fault.own, times(fault, scenario))

@@ -18,6 +18,8 @@ from collections.abc import Iterable
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.team.network import OBSERVATION, Plan, reach_of
 
@@ -62,11 +64,15 @@ def longest_delay(delay: Any) -> float:
         return _RARE * delay.mean
     if delay.kind == "normal":
         return delay.mean + _SIGMAS * delay.sigma
+    if delay.kind == "measured":
+        return float(np.interp(QUANTILE, *zip(*delay.quantiles, strict=True)))
     return delay.mean * math.exp(delay.sigma * _SIGMAS - 0.5 * delay.sigma**2)
 
 
 def least_delay(delay: Any) -> float:
     """Ticks that a delay takes, at least."""
+    if delay.kind == "measured":
+        return delay.quantiles[0][1]
     return delay.value if delay.kind == "constant" else delay.low if delay.kind == "uniform" else 0.0
 
 

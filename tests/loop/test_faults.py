@@ -7,6 +7,7 @@ from typing import Any
 import hypothesis.strategies as st
 import numpy as np
 import pytest
+import tomli_w
 from hypothesis import given
 
 import asyncnet
@@ -118,6 +119,72 @@ def test_what_is_held_comes_when_the_fault_is_over_and_not_before():
     assert struck.tolist() == [on.sum()]
 
 
+MEASURED = {"kind": "measured", "quantiles": [[0.0, 1.0], [0.5, 1.5], [0.9, 4.0], [0.99, 20.0], [1.0, 50.0]]}
+
+
+def test_delays_that_were_measured_have_the_quantiles_that_were_measured():
+    delays, copies, struck = fates({"kind": "loss", "share": 0.1}, {"kind": "delay", "delay": MEASURED}, {"kind": "reorder", "share": 0.2, "by": 0.0001})
+    came = delays[copies == 1] / TICK
+    assert came.min() >= 1.0
+    assert came.max() <= 50.001
+    for share, most in MEASURED["quantiles"][1:-1]:
+        assert within_99_percent((came <= most).mean(), share, len(came))
+    mean = 0.5 * 1.25 + 0.4 * 2.75 + 0.09 * 12.0 + 0.01 * 35.0
+    assert abs(came.mean() - mean) <= 2.576 * came.std() / math.sqrt(len(came))
+    assert struck[1] == MANY
+
+
+def test_delays_that_were_measured_can_be_alike_and_be_for_a_while():
+    delays, _, struck = fates({"kind": "delay", "delay": MEASURED, "alike": 0.9, "stop": 50_000.0})
+    on = delays[: 50_000 - 1]
+    assert (delays[50_000 - 1 :] == 0).all()
+    assert struck.tolist() == [len(on)]
+    ranks = np.argsort(np.argsort(on))
+    assert 0.85 < np.corrcoef(ranks[:-1], ranks[1:])[0, 1] < 0.95
+
+
+def test_a_file_of_delays_becomes_the_quantiles_of_its_numbers(tmp_path):
+    chance = np.random.default_rng(1)
+    numbers = chance.lognormal(0.0, 1.0, 50_000)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "ms.txt").write_text("# milliseconds\n\n" + "\n".join(f"{number:.6f}" for number in numbers))
+    (tmp_path / "slow.toml").write_text('[[faults]]\nkind = "delay"\ndelay = { kind = "measured", file = "sub/ms.txt", scale = 2.0 }\n')
+    made = asyncnet.load("multiplexer3-weight-max", under=str(tmp_path / "slow.toml"))
+    found = made.faults[0].delay.quantiles
+    assert found[0][0] == 0.0
+    assert found[-1] == (1.0, pytest.approx(2.0 * numbers.max(), rel=1e-6))
+    for share, most in found:
+        assert most == pytest.approx(2.0 * np.quantile(numbers, share), rel=1e-5)
+    delays = fates(made.faults[0].model_dump())[0] / TICK
+    assert abs(delays.mean() - 2.0 * numbers.mean()) < 0.05 * numbers.mean()
+    assert check(made.data(), "again") == made  # which says all of it without the file
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "why"),
+    [
+        (None, {}, "No such file"),
+        ("1.0\n", {}, "at least two"),
+        ("1.0\nlong\n", {}, "line 2 is no delay: 'long'"),
+        ("1.0\n-2\n", {}, "line 2 is no delay"),
+        ("1.0\nnan\n", {}, "line 2 is no delay"),
+        ("1\n2\n", {"file": "../delays.txt"}, "no name of a file in this folder"),
+        ("1\n2\n", {"file": "/etc/hostname"}, "no name of a file in this folder"),
+        ("1\n2\n", {"scale": 0}, "for each unit of the file's numbers"),
+        ("\xff", {}, "line 1 is no delay"),
+    ],
+)
+def test_a_file_that_holds_no_delays_is_refused_by_key(tmp_path, text, said, why):
+    if text is not None:
+        (tmp_path / "delays.txt").write_text(text)
+    delay = {"kind": "measured", "file": "delays.txt"} | said
+    (tmp_path / "hard.toml").write_text(tomli_w.dumps({"faults": [{"kind": "delay", "delay": delay}]}))
+    with pytest.raises(ScenarioError) as caught:
+        asyncnet.load("multiplexer3-weight-max", under=str(tmp_path / "hard.toml"))
+    assert caught.value.key.startswith("faults.0.delay.")
+    assert why in caught.value.why
+
+
 @pytest.mark.parametrize("p", [0.001, 0.01, 0.1, 0.5])
 def test_the_share_asked_for_comes_twice(p):
     delays, copies, struck = fates({"kind": "duplicate", "share": p})
@@ -172,7 +239,8 @@ def test_outside_its_time_and_its_decisions_a_fault_does_exactly_nothing():
 
 
 def clock_row(**said: Any) -> tuple[float, ...]:
-    return times(scenario({"kind": "cut", **said}).faults[0], TICK)
+    made = scenario({"kind": "cut", **said})
+    return times(made.faults[0], made)
 
 
 def test_stretches_at_random_are_those_of_a_poisson_process():
@@ -278,6 +346,9 @@ def test_as_many_nodes_are_drawn_as_asked_by_seed_and_fault_alone():
         ({"kind": "lose"}, "faults.0", ""),
         ({"kind": "noise", "sigma": 0.1, "channel": "activity"}, "faults.0.channel", ""),
         ({"kind": "misdate", "by": 0}, "faults.0.by", ""),
+        ({"kind": "delay", "delay": {"kind": "measured", "file": "delays.txt"}}, "faults.0.delay.quantiles", "missing"),
+        ({"kind": "delay", "delay": {"kind": "measured", "quantiles": [[0.1, 1.0], [1.0, 2.0]]}}, "faults.0.delay.quantiles", "rise from 0 to 1"),
+        ({"kind": "delay", "delay": {"kind": "measured", "quantiles": [[0.0, 2.0], [1.0, 1.0]]}}, "faults.0.delay.quantiles", "not to fall"),
     ],
 )
 def test_a_fault_that_cannot_be_meant_is_refused_by_key(said, key, why):

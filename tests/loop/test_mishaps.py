@@ -46,7 +46,8 @@ def ran(made, kind=CompiledLoop, until: int | None = None, **how: Any):
 
 
 def rows_of(*faults: dict[str, Any]) -> np.ndarray:
-    return np.array([mishap(fault, n, TICK) for n, fault in enumerate(scenario(*faults).faults)])
+    made = scenario(*faults)
+    return np.array([mishap(made, n) for n in range(len(faults))])
 
 
 def test_what_a_crash_loses_is_everything_but_what_the_node_counts():
@@ -152,7 +153,8 @@ def test_a_shift_moves_all_later_ticks_by_its_length():
     more=st.integers(1, 30 * TICK),
 )
 def test_the_next_beginning_is_the_first_instant_at_which_it_is_on_and_was_not(said, start, stop, seed, since, more):
-    row = np.array(times(scenario({"kind": "cut", "start": start, **said, **({} if stop is None else {"stop": stop})}).faults[0], TICK))
+    made = scenario({"kind": "cut", "start": start, **said, **({} if stop is None else {"stop": stop})})
+    row = np.array(times(made.faults[0], made))
     begin = when.begins(row, seed, 3, 0, since, since + more)
     if begin < when.NEVER:
         assert since < begin <= since + more
@@ -182,6 +184,18 @@ EVERY_KIND = [
     {"kind": "shift", "nodes": "actor.1", "by": 0.7, "poisson": 20.0, "lasting": 1.0},
     {"kind": "loss", "channel": "reward", "share": 0.1},
 ]
+
+
+def test_decisions_are_the_time_in_which_they_are_open():
+    interval = scenario().task.world.interval
+    for fault in ({"kind": "pause", "nodes": "actor.1"}, {"kind": "crash", "snapshot": 3.0}, {"kind": "slow", "by": 3.0}, {"kind": "shift", "by": 0.4}):
+        during, timed = (scenario(fault | when, **LONG) for when in ({"decisions": [20, 30]}, {"start": 20 * interval, "stop": 30 * interval}))
+        struck = ran(during).struck.tolist()
+        assert struck[0] > 0
+        assert (struck, ran(during).digest()) == (ran(timed).struck.tolist(), ran(timed).digest())
+    both = scenario({"kind": "pause", "decisions": [20, 30], "start": 25 * interval, "stop": 99 * interval}, **LONG)
+    half = scenario({"kind": "pause", "start": 25 * interval, "stop": 30 * interval}, **LONG)
+    assert ran(both).digest() == ran(half).digest()
 
 
 def test_both_loops_do_the_same():
@@ -334,7 +348,7 @@ def test_nodes_that_the_same_befalls_share_their_rows():
     [
         ({"kind": "crash", "nodes": "world"}, {}, "faults.0.nodes", "the world holds the task"),
         ({"kind": "crash", "nodes": "actor.9"}, {}, "faults.0.nodes", "no node, layer or team"),
-        ({"kind": "crash", "decisions": [1, 5]}, {}, "faults.0.decisions", ""),
+        ({"kind": "crash", "decisions": [1, 5]}, WAITS, "faults.0.decisions", "nobody knows beforehand when a decision is open"),
         ({"kind": "crash", "channel": "activity"}, {}, "faults.0.channel", ""),
         ({"kind": "pause"}, {}, "faults.0.stop", "a node goes on when the fault is over"),
         ({"kind": "pause", "every": 5.0, "lasting": 5.0}, {}, "faults.0.lasting", "never over"),

@@ -23,9 +23,10 @@ def faults(names):
         },
     )
     delay = {"kind": "normal", "mean": 2.0, "sigma": 1.5}
+    measured = {"kind": "measured", "quantiles": [[0.0, 0.2], [0.7, 1.0], [1.0, 6.0]]}
     what = st.one_of(
         st.fixed_dictionaries({"kind": few(["loss", "corrupt"]), "share": few([0.1, 0.6]), "burst": few([1.0, 4.0])}),
-        st.fixed_dictionaries({"kind": st.just("delay"), "delay": few([1.5, delay, {"kind": "exponential", "mean": 1.0}]), "alike": few([0.0, 0.8])}),
+        st.fixed_dictionaries({"kind": st.just("delay"), "delay": few([1.5, delay, measured, {"kind": "exponential", "mean": 1.0}]), "alike": few([0.0, 0.8])}),
         st.fixed_dictionaries({"kind": st.just("reorder"), "share": few([0.1, 0.6]), "by": few([1.0, 7.0])}),
         st.fixed_dictionaries({"kind": st.just("cut")}),
         st.fixed_dictionaries({"kind": st.just("hold"), "stop": st.just(2000.0)}),
@@ -43,7 +44,7 @@ def faults(names):
         st.fixed_dictionaries({"kind": st.just("shift"), "by": st.floats(0.1, 9.0)}),
     )
     whom = st.fixed_dictionaries({}, optional={"nodes": few(["actor", *names[1:]]), "count": st.just(1), "together": st.booleans()})
-    of_nodes = st.tuples(befalls, times.filter(lambda said: "decisions" not in said), whom).map(lambda parts: parts[0] | parts[1] | parts[2])
+    of_nodes = st.tuples(befalls, times, whom).map(lambda parts: parts[0] | parts[1] | parts[2])
     return st.one_of(of_links, of_nodes)
 
 
