@@ -134,6 +134,8 @@ def _fault(chance: random.Random) -> dict[str, Any]:
             {"kind": "slow", "by": 2.5},
             {"kind": "skip", "share": 0.2},
             {"kind": "shift", "by": 0.7},
+            {"kind": "mailbox", "policy": "newest-wins"},
+            {"kind": "mailbox", "policy": chance.choice(("block", "drop-oldest", "drop-newest")), "room": 2},
         )
     )
     when = chance.choice(({"poisson": 60.0, "lasting": 8.0}, {"every": 70.0, "lasting": 10.0}, {"start": 50.0, "stop": 150.0}))

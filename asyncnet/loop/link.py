@@ -134,6 +134,7 @@ def lost_again(conditions, seed, src, dst, channel, seq, stamp, now, attempt):
 def decide(conditions, lots, n, seed, src, dst, channel, seq, number, stamp, now, retry, struck):
     """`outcome` for the n-th of the messages that were drawn for together."""
     delay, later, lot = 0.0, 0.0, 0.0
+    held = 0.0  # before which it does not come, however soon it gets through
     copies, lost = 1, False
     for i in range(conditions.shape[0]):
         condition = row_at(conditions, i)
@@ -151,30 +152,30 @@ def decide(conditions, lots, n, seed, src, dst, channel, seq, number, stamp, now
             if condition[ALIKE] > 0.0:
                 as_drawn = drawn_as(condition, seed, src, dst, channel, number)
                 lot = fate(seed, fault, i, src, dst, channel, as_drawn, 0)
-        hit = True
+        hit, more = True, 0.0
         if code == LOSS:
             hit = lot < a
             lost = lost or hit
         elif code == CONSTANT:
-            delay += a
+            more = a
         elif code == UNIFORM:
-            delay += a + (b - a) * lot
+            more = a + (b - a) * lot
         elif code == EXPONENTIAL:
-            delay -= a * log(1.0 - lot)
+            more = -a * log(1.0 - lot)
         elif code == LOGNORMAL:
             power = log(a) - 0.5 * b * b + b * bell(seed, fault, i, src, dst, channel, as_drawn)
-            delay += exp(min(max(power, -LONGEST), LONGEST))
+            more = exp(min(max(power, -LONGEST), LONGEST))
         elif code == NORMAL:
-            delay += max(0.0, a + b * bell(seed, fault, i, src, dst, channel, as_drawn))
+            more = max(0.0, a + b * bell(seed, fault, i, src, dst, channel, as_drawn))
         elif code == KNOT:
             hit = follows and conditions[i - 1, B] <= lot < b
             if hit:
                 before, share = conditions[i - 1, A], conditions[i - 1, B]
-                delay += before + (a - before) * (lot - share) / (b - share)
+                more = before + (a - before) * (lot - share) / (b - share)
         elif code == LATE:
             hit = lot < a
             if hit:
-                delay += b
+                more = b
         elif code == CUT:
             copies = 0
         elif code == TWICE:
@@ -182,7 +183,9 @@ def decide(conditions, lots, n, seed, src, dst, channel, seq, number, stamp, now
             if hit:
                 later = b
         else:
-            delay = max(delay, np.float64(when.over(times, seed, fault, 0, now, stamp) - now))
+            held = max(held, np.float64(when.over(times, seed, fault, 0, now, stamp) - now))
+        delay += more
+        held += more
         if hit and fault >= 0:
             struck[fault] += 1
     if lost and retry >= 0:  # it is sent again and again, each time some ticks later
@@ -193,7 +196,7 @@ def decide(conditions, lots, n, seed, src, dst, channel, seq, number, stamp, now
         lost = tries == TRIES
     if copies == 0 or lost:
         return np.int64(LOST), np.int64(ONCE)
-    took = np.int64(np.round(delay))
+    took = np.int64(np.round(max(delay, held)))
     again = took + max(np.int64(1), np.int64(np.round(later))) if later > 0.0 else np.int64(ONCE)
     if conditions.shape[0] > 0 and conditions[conditions.shape[0] - 1, KIND] >= AWAY:
         took = received(conditions, seed, dst, now, took, struck)

@@ -13,15 +13,16 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from asyncnet.kernels.plain import as_python
-from asyncnet.loop import clock, ledger, mishaps, underway, when
+from asyncnet.loop import clock, ledger, mailbox, mishaps, underway, when
 from asyncnet.loop.compiled.agenda import who
 from asyncnet.loop.link import COLUMNS, LOST, ONCE, altered, outcome
-from asyncnet.loop.message import CHANNEL_NAMES, TICK, TURN, Message
+from asyncnet.loop.message import CHANNEL_NAMES, DROP, TICK, TURN, Message
 from asyncnet.loop.timekeeper import NEVER
 from asyncnet.loop.underway import KIND, SRC, UnderWay
 from asyncnet.nodes.node import Node
@@ -67,6 +68,7 @@ class Loop:
         self._asked: deque[Callable[[], None]] = deque()
         self._noted: list[tuple[int, int, int]] = []
         self.most_events = most_events(scenario, self.plan)
+        self.boxes: dict[int, list[tuple]] = {i: [] for i, befalls in self.mishaps.items() if befalls.has_mailbox}  # heaps of what waits there
         self._agenda: list[tuple] = []
         self._coming: UnderWay | None = None  # the agenda, if it is not that list
         if 0 in self.nodes:
@@ -87,11 +89,13 @@ class Loop:
 
     def under_way(self) -> UnderWay:
         """The agenda as arrays."""
-        return underway.gathered(self._agenda) if self._coming is None else self._coming
+        return underway.gathered([*self._agenda, *chain(*self.boxes.values())]) if self._coming is None else self._coming
 
     def expect(self, what: UnderWay) -> None:
         """Have this as the agenda."""
         self._agenda, self._coming = [], what
+        for waiting in self.boxes.values():
+            waiting.clear()
 
     def prepare(self) -> None:
         """Compile what the run will need, or find it compiled, so that no clock waits for it."""
@@ -110,7 +114,7 @@ class Loop:
             self._run(progress, until)
             self._answer()  # not after an exception, which may have come in the middle of an event
         except TaskFailed as error:
-            self._asked.clear()  # the event under link will never be over, and between two events nobody comes any more
+            self._asked.clear()  # the event under way will never be over, and between two events nobody comes any more
             self.stop(str(error))
         finally:
             if not self.paused:  # else looking now would be one look more than without the pause
@@ -136,6 +140,11 @@ class Loop:
                 continue
             at, kind, dst, src, seq, stamp, payload, port = heappop(agenda)
             node = nodes[dst]
+            if dst in self.boxes and kind not in (TICK, TURN):
+                heappush(self.boxes[dst], (at, kind, dst, src, seq, stamp, payload, port))
+                if len(self.boxes[dst]) > self.most_events:
+                    self._give_up()
+                continue
             if dst in self.mishaps and self._passed_over(at, kind, dst, src, seq, stamp, payload, port):
                 continue
             if self.tape is not None:
@@ -159,6 +168,8 @@ class Loop:
         """Whether what befalls its node keeps an event from being heard; else the node is brought up to date."""
         until = self.mishaps[dst].passes_over(self.seed, self.ticks_by_itself(dst), kind, seq, self.now, self.struck)
         if until == 0:
+            if kind == TICK and dst in self.boxes:
+                self._read_mailbox(dst)
             self.mishaps[dst].bring_up(self.seed, self.now, self.struck)
         elif kind == TICK:
             self._next_tick(self.nodes[dst], dst, at, self.now, missed=True)
@@ -169,6 +180,25 @@ class Loop:
             if self.tape is not None:
                 self._note(self.now, kind, dst, src, seq)
         return until != 0
+
+    def _read_mailbox(self, dst: int) -> None:
+        befalls, node = self.mishaps[dst], self.nodes[dst]
+        waiting = [heappop(self.boxes[dst]) for _ in range(len(self.boxes[dst]))]
+        seen = int(befalls.record[mishaps.SEEN])
+        named = [(at, kind, port, seq) for at, kind, _, _, seq, _, _, port in waiting]
+        verdicts = mailbox.sorted_out(befalls.rows, self.seed, node.identity, seen, self.now, named, self.struck)
+        for event, verdict in zip(waiting, verdicts, strict=True):
+            at, kind, _, src, seq, stamp, payload, port = event
+            if verdict == mailbox.WAITS:
+                heappush(self.boxes[dst], event)
+                continue
+            at = max(at, seen)
+            self.books.came[self.plan.incoming(dst, kind).start + port] += 1
+            if self.tape is not None:
+                self._note(at, kind + DROP * (verdict == mailbox.DROPPED), dst, src, seq)
+            if verdict == mailbox.HEARD:
+                befalls.bring_up(self.seed, at, self.struck)
+                node.hear(at, kind, port, seq, stamp, payload)
 
     def missed(self, index: int) -> dict[str, int]:
         """How many ticks a node has missed by what befalls it; nothing if nothing can."""
@@ -198,11 +228,11 @@ class Loop:
         self.stop(f"stalled: nobody had anything to do after {self.now / 1e6:.3f} s; the world waited for decision {int(self.nodes[0].view.stamp[0])}")
 
     def _give_up(self) -> None:
-        """End the run, for more messages are under link than there is room for."""
+        """End the run, for more messages are under way than there is room for."""
         named, counts = np.unique(self.under_way().rows[:, KIND : SRC + 1], axis=0, return_counts=True)
         (kind, dst, src), most = named[counts.argmax()].tolist(), counts.max()
         link = f"{CHANNEL_NAMES.get(kind, 'a tick')} {self.plan.nodes[src].name} -> {self.plan.nodes[dst].name}"
-        self.stop(f"out of room: {counts.sum():,} messages are under link, at most {self.most_events:,} may be; {most:,} of them are {link}")
+        self.stop(f"out of room: {counts.sum():,} messages are under way, at most {self.most_events:,} may be; {most:,} of them are {link}")
 
     def ask(self, what: Callable[[], None]) -> None:
         """Have the loop call `what` between two events, when all that it holds is up to date; from any thread."""
@@ -307,8 +337,13 @@ class Mishaps:
     def __init__(self, node: Node, rows: np.ndarray) -> None:
         self._node, self.rows = node, rows
         first, last, _ = node.places["counts"]
-        self.record = np.array([-1.0, 0.0, first, last, 0.0, 0.0, len(rows)])
+        self.record = np.array([-1.0, 0.0, first, last, 0.0, 0.0, len(rows), mishaps.NO_BOX, mishaps.NO_BOX])
         self.kept = np.tile(node.state, int((rows[:, mishaps.KIND] == mishaps.CRASH).sum()))
+
+    @property
+    def has_mailbox(self) -> bool:
+        """Whether messages that wait for the node may find no room."""
+        return bool((self.rows[:, mishaps.KIND] >= mishaps.BLOCK).any())
 
     def move_to(self, numbers: np.ndarray, first: int) -> None:
         """Live in this array from now on, the record from `first` on and the copies where that says."""

@@ -20,6 +20,7 @@ import numpy as np
 TURN, REWARD, TRANSITION, FEEDBACK, ACTIVITY, TICK = range(6)
 CHANNELS = {"reward": REWARD, "transition": TRANSITION, "feedback": FEEDBACK, "activity": ACTIVITY}
 LIFE = 2**40  # the sequence numbers of a node whose process was lost go on from so many times the number of its life
+DROP = 8  # added to the kind of a message on the tape: its node had no room for it (mailbox.py)
 CHANNEL_NAMES = {code: name for name, code in CHANNELS.items()}
 
 

@@ -5,6 +5,8 @@
     slow    a tick that begins while it is on takes `value` times as long to the next
     skip    a tick is missed with probability p
     shift   when it comes, the node's next tick, and so all after it, is `value` later
+    block, drop-oldest, drop-newest, newest-wins
+            messages that wait for a tick at which it is on have room for `value` of them (mailbox.py)
 
 Nothing happens at the time itself: a node that has been down is brought up to date when it next hears something or acts, so a fault costs no event, and what
 it does is a function of the node's own times. What a crash loses and a pause delays on the way to the node is its links' to do (link.py: AWAY, WAITS).
@@ -18,15 +20,16 @@ from asyncnet.kernels.kernel import entry, kernel, row_at, view
 from asyncnet.loop import when
 from asyncnet.loop.message import TICK, TURN
 
-CRASH, PAUSE, SLOW, SKIP, SHIFT = range(5)
+CRASH, PAUSE, SLOW, SKIP, SHIFT, BLOCK, DROP_OLDEST, DROP_NEWEST, NEWEST_WINS = range(9)
 # Columns of a row: its kind, its number (of a crash: microseconds between snapshots, 0: there are none), the fault that it is of, whether the node has times of
 # its own, and when it is on.
 KIND, VALUE, FAULT, OWN, WHEN = range(5)
 COLUMNS = WHEN + when.COLUMNS
 # What is kept of a node: when it was last brought up to date, in microseconds, how many ticks it has missed, and where in its state it counts. In the tables of
-# the compiled loop also where the copies of its state are, its rows, and how many.
-SEEN, MISSED, COUNTS, COUNTS_END, KEPT, ROWS, ROW_COUNT = range(7)
-RECORD = 7
+# the compiled loop also where the copies of its state are, its rows, and how many, and the first and the last item of its mailbox (NO_BOX: it has none).
+SEEN, MISSED, COUNTS, COUNTS_END, KEPT, ROWS, ROW_COUNT, BOX, BOX_LAST = range(9)
+RECORD = 9
+NO_BOX = -2
 LOST = -1
 FARTHEST = 2.0**50  # microseconds, 35 years: nothing that befalls a clock moves its next tick any farther
 MOST_SHIFTS = 64  # between two ticks

@@ -22,7 +22,7 @@ from asyncnet.kernels.plain import as_python
 from asyncnet.loop import ledger
 from asyncnet.loop.compiled.agenda import of_who, who
 from asyncnet.loop.loop import Loop
-from asyncnet.loop.message import CHANNEL_NAMES, LIFE, TICK, TURN
+from asyncnet.loop.message import CHANNEL_NAMES, DROP, LIFE, TICK, TURN
 from asyncnet.loop.mishaps import MISSED, SEEN
 from asyncnet.loop.timekeeper import Virtual
 from asyncnet.nodes.node import Node
@@ -53,7 +53,8 @@ class Event(NamedTuple):
     seq: int
 
     def __str__(self) -> str:
-        what = "its turn" if self.kind == TURN else "a tick" if self.kind == TICK else f"{CHANNEL_NAMES[self.kind]} {abs(self.seq)} from {self.sender}"
+        what = "its turn" if self.kind == TURN else "a tick" if self.kind == TICK else f"{CHANNEL_NAMES[self.kind % DROP]} {abs(self.seq)} from {self.sender}"
+        what += ", for which its mailbox had no room" * (self.kind >= DROP)
         return f"event {self.number} of {self.node}, at {self.now / 1e6:.6f} s: {what}"
 
 
@@ -165,6 +166,7 @@ class Replayed(Loop):
         self.messages = as_python(who)(links[:, CHANNEL], links[:, DST], links[:, SRC])
         asking = [i for i, node in self.nodes.items() if node.turns]
         own = [*((TICK, i) for i in self.nodes if i), *((TURN, i) for i in asking)]
+        self.dropped = as_python(who)(links[:, CHANNEL] + DROP, links[:, DST], links[:, SRC])[np.isin(links[:, DST], list(self.boxes))]
         self.turns = np.array([as_python(who)(kind, i, i) for kind, i in own])
         self.transitions: _Transitions | None = None
         world = self.nodes[0]
@@ -187,7 +189,7 @@ class Replayed(Loop):
 
     def possible(self, now: int, kind: int, dst: int, src: int, seq: int) -> bool:
         """Whether an event can take place: a message can when it has been sent."""
-        return kind in (TICK, TURN) or (kind, dst, src, seq) in self.mail
+        return kind in (TICK, TURN) or (kind % DROP, dst, src, seq) in self.mail
 
     def do(self, now: int, kind: int, dst: int, src: int, seq: int) -> None:
         """Have it take place; raises _NoOutcome."""
@@ -195,8 +197,8 @@ class Replayed(Loop):
         self.last[dst] = now, kind, dst, src, seq
         self.numbers[dst] += 1
         self.gone = []
-        turned_away = False
-        if dst in self.mishaps:  # a tick that it misses is not recorded, a message that comes too late to one that has crashed is
+        turned_away, kind = kind >= DROP, kind % DROP
+        if not turned_away and dst in self.mishaps:  # a tick that it misses is not recorded, a message that comes too late to one that has crashed is
             turned_away = kind not in (TICK, TURN) and self.mishaps[dst].passes_over(self.seed, self.ticks_by_itself(dst), kind, seq, now, self.struck) != 0
             if not turned_away:
                 self.mishaps[dst].bring_up(self.seed, now, self.struck)
@@ -433,7 +435,7 @@ class _Stream:
         """What cannot be of this team in a segment, or nothing; notes of whom it tells."""
         loop, lost = self.loop, segment.events[:, 2] < 0
         heard, gone = (np.unique(segment.events[which, 1]) for which in (~lost, lost))
-        if not (np.isin(heard, np.concatenate((loop.messages, loop.turns))).all() and np.isin(gone, loop.messages).all()):
+        if not (np.isin(heard, np.concatenate((loop.messages, loop.turns, loop.dropped))).all() and np.isin(gone, loop.messages).all()):
             return "an event that this team cannot have"
         if len(segment.transitions) and (segment.transitions.shape[1] != self._width or loop.transitions is None):
             return "transitions that its task cannot have"

@@ -138,7 +138,8 @@ def put(loop: Loop, whole: Checkpoint, *, at_once: bool = False) -> None:
     if isinstance(loop.keeper, Virtual):
         loop.keeper.now = loop.now
     rows = arrays["agenda"].copy()
-    rows[:, AT] = np.maximum(rows[:, AT], loop.now)  # what was late on real clocks is due now
+    late = (rows[:, AT] < loop.now) & ~(np.isin(rows[:, underway.DST], list(loop.boxes)) & (rows[:, underway.SIZE] >= 0))
+    rows[late, AT] = loop.now  # what was late on real clocks is due now; what waits in a mailbox goes on waiting in its order
     loop.expect(underway.of(underway.ordered(UnderWay(rows, arrays["agenda/values"])), loop.nodes))
     for (link, seq, stamp, _), payload in zip(arrays["held"].tolist(), _cut(arrays["held/values"], arrays["held"][:, 3]), strict=True):
         if plan.links[link, SRC] in loop.nodes:

@@ -189,7 +189,8 @@ class _Check:
 
     def _agenda(self, rows: np.ndarray) -> None:
         name, nodes, links = "agenda", len(self.plan.nodes), self.plan.links.astype(np.int64)
-        self._within(name, rows[:, AT], self.now if self.at_once else 0, NEVER - 1, "a time")
+        waits = np.isin(rows[:, TO], list(self.loop.boxes)) & (rows[:, SIZE] >= 0)  # in a mailbox
+        self._within(name, rows[:, AT], np.where(waits, 0, self.now if self.at_once else 0), NEVER - 1, "a time")
         for column, last, what in ((KIND, TICK, "a kind"), (TO, nodes - 1, "a receiver"), (FROM, nodes - 1, "a sender"), (SEQ, MOST, "a sequence number")):
             self._within(name, rows[:, column], 0, last, what)
         self._within(name, rows[:, STAMP], 0, max(0, self.decision), "a stamp")

@@ -105,6 +105,9 @@ def _check_faults(scenario: Scenario, where: str) -> None:
             raise ScenarioError(where, f"{key}.lasting", "is not less than every, so the fault is never over")
         if fault.kind == "shift" and not (fault.start or again or (fault.decisions and fault.decisions[0])):
             raise ScenarioError(where, f"{key}.start", "missing: a shift happens when it comes; give start or decisions, or every or poisson with lasting")
+        if fault.kind == "mailbox" and (fault.room is None) != (fault.policy == "newest-wins"):
+            why = "missing: how many messages it has room for" if fault.room is None else "newest-wins has room for one of each link"
+            raise ScenarioError(where, f"{key}.room", why)
         if fault.kind == "skip" and fault.share == 1.0 and fault.for_good(scenario.tick):
             raise ScenarioError(where, f"{key}.share", "who misses every tick for good does nothing at all: that is a crash")
         if fault.kind == "delay" and fault.delay.kind == "uniform" and fault.delay.high < fault.delay.low:

@@ -157,7 +157,7 @@ class OfNodes(Fault):
 
     def touches(self, channel: str) -> bool:
         """Whether messages of that channel may be lost or late by it."""
-        return self.kind in ("crash", "pause")
+        return self.kind in ("crash", "pause", "mailbox")
 
     @property
     def own(self) -> bool:
@@ -207,8 +207,16 @@ class Shift(OfNodes):
     by: Positive = Field(description="ticks by which its next tick comes later, and so all after it")
 
 
+class Mailbox(OfNodes):
+    kind: Literal["mailbox"]
+    policy: Literal["block", "drop-oldest", "drop-newest", "newest-wins"] = Field(
+        description="what becomes of messages that find no room when the node reads its mailbox, at its tick: they wait, or are gone"
+    )
+    room: Annotated[int, Field(ge=1, le=10**6)] | None = Field(None, description="messages that it has room for; newest-wins: one of each link")
+
+
 AnyFault = Annotated[
-    Loss | Corrupt | Delayed | Reorder | Cut | Hold | Duplicate | Noise | Quantise | Flip | Misdate | Crash | Pause | Slow | Skip | Shift,
+    Loss | Corrupt | Delayed | Reorder | Cut | Hold | Duplicate | Noise | Quantise | Flip | Misdate | Crash | Pause | Slow | Skip | Shift | Mailbox,
     Field(discriminator="kind"),
 ]
 Faults = Annotated[tuple[AnyFault, ...], Field(max_length=MOST)]
@@ -221,6 +229,8 @@ def words(fault: AnyFault) -> str:
         said.append(f"{fault.share:.3g}")
     if fault.kind in ("slow", "shift"):
         said.append(f"by {fault.by:g}")
+    if fault.kind == "mailbox":
+        said.append(fault.policy if fault.room is None else f"{fault.policy} {fault.room}")
     if isinstance(fault, OfNodes):
         said.append(f"of {' '.join(fault.nodes or ('all that learn',))}")
     else:

@@ -47,7 +47,17 @@ _DELAYS = {"constant": CONSTANT, "uniform": UNIFORM, "exponential": EXPONENTIAL,
 
 _TOTAL = {"cut": CUT, "hold": HELD, "crash": AWAY, "pause": WAITS}
 _ALTERS = {"noise": (NOISE, "sigma"), "quantise": (QUANTISED, "step"), "flip": (FLIPPED, "share")}  # and the setting that is its number
-_MISHAPS = {"crash": mishaps.CRASH, "pause": mishaps.PAUSE, "slow": mishaps.SLOW, "skip": mishaps.SKIP, "shift": mishaps.SHIFT}
+_MISHAPS = {
+    "crash": mishaps.CRASH,
+    "pause": mishaps.PAUSE,
+    "slow": mishaps.SLOW,
+    "skip": mishaps.SKIP,
+    "shift": mishaps.SHIFT,
+    "block": mishaps.BLOCK,
+    "drop-oldest": mishaps.DROP_OLDEST,
+    "drop-newest": mishaps.DROP_NEWEST,
+    "newest-wins": mishaps.NEWEST_WINS,
+}
 
 
 class LinkModel(NamedTuple):
@@ -169,7 +179,7 @@ def times(fault: AnyFault, scenario: Scenario) -> tuple[float, ...]:
 
 def mishaps_of(scenario: Scenario, plan: Plan) -> dict[int, np.ndarray]:
     """What befalls the nodes that any fault strikes, as mishaps.py reads it (n, mishaps.COLUMNS); nodes that have the same share it."""
-    rows = {n: mishap(scenario, n) for n, fault in enumerate(scenario.faults) if fault.kind in _MISHAPS}
+    rows = {n: mishap(scenario, n) for n, fault in enumerate(scenario.faults) if isinstance(fault, OfNodes)}
     struck: dict[int, tuple[int, ...]] = {}
     for number in rows:
         for node in np.flatnonzero(drawn(scenario, plan, number)).tolist():
@@ -186,4 +196,6 @@ def mishap(scenario: Scenario, number: int) -> tuple[float, ...]:
         value = max(1, round(fault.by * tick))
     if fault.kind == "crash" and fault.snapshot is not None:
         value = max(1, round(fault.snapshot * tick))
-    return mishaps.row(_MISHAPS[fault.kind], value, number, fault.own, times(fault, scenario))
+    if fault.kind == "mailbox":
+        value = fault.room or 1
+    return mishaps.row(_MISHAPS[fault.policy if fault.kind == "mailbox" else fault.kind], value, number, fault.own, times(fault, scenario))

@@ -67,11 +67,13 @@ def drawn(scenario: Scenario, plan: Plan, number: int) -> np.ndarray:
 def _able(scenario: Scenario, plan: Plan, fault: AnyFault, inside: np.ndarray, key: str) -> np.ndarray:
     """Those of these nodes to which that can happen; raises ScenarioError for one that is named and is none of them."""
     if inside[0]:
-        raise ScenarioError("", key, f"the world holds the task and cannot {fault.kind}; what it says and hears can be cut, lost or held")
-    if fault.kind in ("slow", "skip", "shift"):
+        cannot = "has no mailbox" if fault.kind == "mailbox" else f"cannot {fault.kind}"
+        raise ScenarioError("", key, f"the world holds the task and {cannot}; what it says and hears can be cut, lost or held")
+    if fault.kind in ("slow", "skip", "shift", "mailbox"):
         acts = [i for i in np.flatnonzero(inside).tolist() if longest_tick(clock_of(scenario, plan.nodes[i].name)[1]) == 0.0]
         if acts and fault.nodes is not None:
-            raise ScenarioError("", key, f"{plan.nodes[acts[0]].name} acts on arrival: it has no ticks to {fault.kind}")
+            why = "nothing waits for it" if fault.kind == "mailbox" else f"it has no ticks to {fault.kind}"
+            raise ScenarioError("", key, f"{plan.nodes[acts[0]].name} acts on arrival: {why}")
         inside[acts] = False
     return inside
 

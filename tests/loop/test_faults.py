@@ -110,6 +110,14 @@ def test_a_try_after_the_fault_is_over_gets_through():
     assert delays.tolist() == (1000 * there).astype(int).tolist()
 
 
+def test_what_is_held_and_got_through_at_a_later_try_comes_when_the_fault_is_over():
+    faults = {"kind": "loss", "share": 1.0, "start": 100.0, "stop": 105.0}, {"kind": "hold", "start": 100.0, "stop": 130.0}
+    delays, copies, _ = fates(*faults, {"kind": "delay", "delay": 2.5}, activity={"reliable": True}, n=200)
+    sent = np.arange(1, 201)
+    assert (copies == 1).all()
+    assert (delays[(sent >= 100) & (sent < 130)] == 1000 * (130 - sent[(sent >= 100) & (sent < 130)]) + 2500).all()
+
+
 def test_what_is_held_comes_when_the_fault_is_over_and_not_before():
     delays, copies, struck = fates({"kind": "hold", "every": 50.0, "lasting": 20.0, "start": 100.0}, n=1000)
     sent = np.arange(1, 1001)

@@ -15,6 +15,7 @@ from asyncnet.kernels.plain import as_python
 from asyncnet.loop.compiled.agenda import of_who
 from asyncnet.loop.compiled.compiled_loop import CompiledLoop
 from asyncnet.loop.loop import Loop
+from asyncnet.loop.message import DROP
 from asyncnet.loop.timekeeper import Virtual
 from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.scenario.schema import Scenario, check
@@ -124,6 +125,10 @@ def _fault(chance: random.Random, layers: int) -> dict[str, Any]:
                 {"kind": "pause", "nodes": [layer]},
                 {"kind": "slow", "by": chance.choice((0.6, 2.5))},
                 {"kind": "skip", "share": 1.0},
+                {"kind": "mailbox", "policy": "newest-wins"},
+                {"kind": "mailbox", "policy": "block", "room": chance.choice((1, 3))},
+                {"kind": "mailbox", "policy": "drop-oldest", "room": chance.choice((1, 3))},
+                {"kind": "mailbox", "policy": "drop-newest", "room": chance.choice((1, 3))},
                 {"kind": "shift", "by": 0.7, "start": 10.0, "stop": 80.0},  # not before a first tick (below)
             )
         )
@@ -164,7 +169,7 @@ def told(scenario: Scenario, kind: type[Loop]) -> list[Row]:
     rows = []
     for now, code, number in np.concatenate(heard).tolist():
         what, dst, src = as_python(of_who)(code)
-        rows.append((now, KINDS[what], int(dst), int(src), number))
+        rows.append((now, ("dropped " if what >= DROP else "") + KINDS[what % DROP], int(dst), int(src), number))
     return rows
 
 
@@ -242,7 +247,8 @@ def test_the_scenarios_have_all_that_the_model_knows():
             rule.name,
             rule.credit,
         )
-        seen.update(said, stale, (clock.kind for clock in scenario.clocks.values()), (fault.kind for fault in scenario.faults))
+        faults = (fault.policy if fault.kind == "mailbox" else fault.kind for fault in scenario.faults)
+        seen.update(said, stale, (clock.kind for clock in scenario.clocks.values()), faults)
     worlds = {"waits True", "waits False", "use", "withhold", "grade-by-stamp"}
     teams = {
         "split layer",
@@ -260,7 +266,7 @@ def test_the_scenarios_have_all_that_the_model_knows():
         "trace",
     }
     links = {"stale activity", "stale feedback", "stale reward", "cut", "hold", "loss", "delay", "reorder", "duplicate"}
-    clocks = {"on-arrival", "periodic", "straggler", "pause", "slow", "skip", "shift"}
+    clocks = {"on-arrival", "periodic", "straggler", "pause", "slow", "skip", "shift", "block", "drop-oldest", "drop-newest", "newest-wins"}
     assert (worlds | teams | links | clocks) - seen == set()
 
 

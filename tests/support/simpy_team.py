@@ -156,7 +156,7 @@ class Team:
 
 
 OF_CLOCKS = ("slow", "skip", "shift")
-OF_NODES = (*OF_CLOCKS, "pause")
+OF_NODES = (*OF_CLOCKS, "pause", "mailbox")
 
 
 def conditions(data: dict[str, Any], channel: str) -> list[dict[str, Any]]:
@@ -376,8 +376,48 @@ class Agent(Node):
         clocks = team.data["clocks"]
         clock = next((clocks[key] for key in (self.seat.name, self.seat.layer, "default") if key in clocks), {"kind": "on-arrival"})
         self.clock = None if clock["kind"] == "on-arrival" else clock
+        self.mailbox = team.befalls(number, "mailbox") if self.clock is not None else []
+        self.letters: list[tuple[int, int, int, Message]] = []  # when they came, and what they are
+        self.acted = NOTHING  # when it last did
         if self.clock is not None:
             team.env.process(self.ticks())
+
+    def live(self) -> Process:
+        if not self.mailbox:
+            yield from super().live()
+        while True:
+            kind, src, message = yield self.inbox.get()
+            if kind != "tick":
+                self.letters.append((self.team.env.now, KINDS.index(kind), src, message))
+                continue
+            self.read()
+            self.acted = self.team.env.now
+            self.team.rows.append((self.acted, kind, self.number, src, message.number))
+            self.take(kind, src, message)
+
+    def read(self) -> None:
+        """Hear what has come since the last tick, as far as the mailbox had room."""
+        self.letters.sort()
+        left, lost = list(self.letters), []
+        kept = []
+        for fault, when in self.mailbox:
+            if not when.on(self.team.env.now):
+                continue
+            if fault["policy"] == "newest-wins":
+                newest = {letter[1:3]: letter for letter in sorted(left, key=lambda letter: (letter[3].number, -letter[0]))}
+                stays = [letter for letter in left if letter in newest.values()]
+            else:
+                stays = left[-fault["room"] :] if fault["policy"] == "drop-oldest" else left[: fault["room"]]
+            (kept if fault["policy"] == "block" else lost).extend(letter for letter in left if letter not in stays)
+            left = stays
+        for letter in self.letters:
+            came, kind, src, message = letter
+            if letter in left:
+                self.team.rows.append((max(came, self.acted), KINDS[kind], self.number, src, message.number))
+                self.take(KINDS[kind], src, message)
+            elif letter in lost:
+                self.team.rows.append((max(came, self.acted), f"dropped {KINDS[kind]}", self.number, src, message.number))
+        self.letters = kept
 
     def take(self, kind: str, src: int, message: Message) -> None:
         if kind != "tick":

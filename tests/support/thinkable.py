@@ -41,6 +41,8 @@ def faults(names):
         st.fixed_dictionaries({"kind": st.just("pause"), "stop": st.just(2000.0)}),
         st.fixed_dictionaries({"kind": st.just("slow"), "by": st.floats(0.3, 5.0)}),
         st.fixed_dictionaries({"kind": st.just("skip"), "share": few([0.1, 0.6])}),
+        st.fixed_dictionaries({"kind": st.just("mailbox"), "policy": few(["block", "drop-oldest", "drop-newest"]), "room": few([1, 2, 5])}),
+        st.just({"kind": "mailbox", "policy": "newest-wins"}),
         st.fixed_dictionaries({"kind": st.just("shift"), "by": st.floats(0.1, 9.0)}),
     )
     whom = st.fixed_dictionaries({}, optional={"nodes": few(["actor", *names[1:]]), "count": st.just(1), "together": st.booleans()})

@@ -30,7 +30,8 @@ from asyncnet.loop.compiled.agenda import (
     who,
 )
 from asyncnet.loop.compiled.arrivals import take_in_what_came, take_what_came
-from asyncnet.loop.compiled.inbox import ITEM_COLUMNS, NEVER_WAITS, of_item, take_first
+from asyncnet.loop.compiled.inbox import ITEM_COLUMNS, NEVER_WAITS, NEXT, NONE, free, of_item, take_first
+from asyncnet.loop.compiled.mailbox import hears_next, put_in, sort_out, strung
 from asyncnet.loop.compiled.ring import AWAKE, SLEEPS, UNTIL_ITS_TICK, hand_over
 from asyncnet.loop.compiled.sharing import AWAIT, GO_ON, LONGEST, MEET, NO_ROOM, STALL, asked, share, sleep_until_rung
 from asyncnet.loop.compiled.slots import SIZE, SLOT_COLUMNS, STAMP, leave_slot
@@ -73,15 +74,46 @@ def bring_up(d, seed, node, now):
 
 
 @kernel
+def read_mailbox(d, seed, node, now):
+    """Give a node whose tick has come what has waited for it, as far as there was room."""
+    t = p.opened(d)
+    control, queue, slots, row = t.control, t.queue, t.slots, row_at(t.nodes, node)
+    record = view(t.real, row[p.MISHAPS], (mishaps.RECORD,))
+    seen, head = np.int64(record[mishaps.SEEN]), strung(queue, np.int64(record[mishaps.BOX]))
+    record[mishaps.BOX] = NONE
+    sort_out(d, node, rows_of(t, record), seed, seen, now, head)
+    item = hears_next(d, node, head, seen)
+    while item != NONE:
+        at, code, seq = max(queue[item, AT], seen), queue[item, WHO], queue[item, SEQ]
+        kind, _dst, _src = of_who(code)
+        port, slot = of_which(queue[item, WHICH])
+        t.came[row[p.FIRST_IN + kind] + port] += 1
+        if p.taped(t):
+            p.note(t, at, code, seq)
+        bring_up(d, seed, node, at)
+        wake(t, row, at, kind, port, seq, slots[slot, STAMP], slot, slots[slot, SIZE])
+        leave_slot(control, slots, t.pool, slot)
+        following = queue[item, NEXT]
+        free(control, queue, item)
+        item = hears_next(d, node, following, seen)
+
+
+@kernel
 def passed_over(d, seed, at, now, code, seq):
     """Whether what befalls its node keeps the first event from being heard, and where it goes then."""
     t = p.opened(d)
     control, agenda, slots = t.control, t.agenda, t.slots
     kind, node, _src = of_who(code)
     row = row_at(t.nodes, node)
-    rows = rows_of(t, view(t.real, row[p.MISHAPS], (mishaps.RECORD,)))
-    until = mishaps.passes_over(rows, seed, row[p.IDENTITY], row[p.INBOX] != NEVER_WAITS, kind, seq, now, t.struck)
+    record = view(t.real, row[p.MISHAPS], (mishaps.RECORD,))
+    rows, boxed = rows_of(t, record), record[mishaps.BOX] != mishaps.NO_BOX
+    if boxed and kind not in (TICK, TURN):
+        put_in(t, record, at, code, seq)
+        return True
+    until = mishaps.passes_over(rows, seed, row[p.IDENTITY], boxed or row[p.INBOX] != NEVER_WAITS, kind, seq, now, t.struck)
     if until == 0:
+        if boxed and kind == TICK:
+            read_mailbox(d, seed, node, now)
         return False
     if kind == TICK:
         go_on_ticking(t, seed, at, now, node, 1)
@@ -273,7 +305,7 @@ def _go(d, seed, batch, limit, together):
                     continue
                 return (FULL if why == NO_ROOM else MEETS if why == MEET else STALLS if why == STALL else PAUSED), at
             at = agenda[0, AT]
-            now = limit if control[p.WALL] == 1 else at
+            now = limit if control[p.WALL] == 1 else max(at, control[p.NOW])  # what has waited in a mailbox is older, when a run goes on
             code, seq = agenda[0, WHO], agenda[0, SEQ]
             kind, node, _src = of_who(code)
             port, slot = of_which(agenda[0, WHICH])

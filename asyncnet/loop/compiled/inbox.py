@@ -75,13 +75,26 @@ def put_aside(control, queue, first, last, at, code, seq, what):
     return meld(queue, first, item), last
 
 
+@inlined
+def free(control, queue, item):
+    """Have an item that is in no heap be used for another message."""
+    queue[item, NEXT] = control[FREE_ITEM]
+    control[FREE_ITEM] = item
+    control[FREE_ITEMS] += 1
+
+
 @kernel
 def take_first(control, queue, first):
     """Free the first item of a heap, which the caller has read; returns the next (NONE: it is empty now)."""
+    rest = without_first(queue, first)
+    free(control, queue, first)
+    return rest
+
+
+@inlined
+def without_first(queue, first):
+    """Take the first item out of a heap; returns the next (NONE: it is empty now)."""
     rest, pairs = queue[first, CHILD], NONE
-    queue[first, NEXT] = control[FREE_ITEM]
-    control[FREE_ITEM] = first
-    control[FREE_ITEMS] += 1
     while rest != NONE:  # neighbours in pairs, then the pairs from the last to the first
         one, other = rest, queue[rest, NEXT]
         rest = NONE

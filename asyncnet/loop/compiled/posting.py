@@ -18,6 +18,7 @@ took    how long they took, by channel: a histogram (gauge.py), and last the sum
 late    in real time on Ray, how late the ticks of the nodes here began: a histogram, and last the most in nanoseconds
 reach   in simulated time that loops share, by loops: the least time from an event of one to what it causes in another; and what each promised (sharing.py)
 tape    if there is any: what the nodes heard, in order, as rows (now, WHO, SEQ), and what was lost on leaving here, its SEQ negative
+newest  if any mailbox asks for it, in the order of `came`: the number of the newest message of each link, while a mailbox is read (mailbox.py)
 strip   if there is any: the last of these rows in memory that outlives this process (actors/strip.py), behind one that begins with how many there were
 """
 
@@ -112,6 +113,7 @@ class Tables(NamedTuple):
     whom: np.ndarray
     lots: np.ndarray
     strip: np.ndarray
+    newest: np.ndarray
 
 
 @inlined
@@ -148,6 +150,7 @@ def opened(d):
         wholes_at(d[27, 0], (DRAWN,)),
         numbers_at(d[28, 0], (d[28, 1], DRAWN)),
         wholes_at(d[29, 0], (d[29, 1], 3)),
+        wholes_at(d[30, 0], (d[30, 1],)),
     )
 
 

@@ -92,6 +92,9 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
             row[p.CLOCK] = arena.share(loop.clocks[i])
             row[p.INBOX] = NONE if loop.clocks[i][0] != clock.ON_ARRIVAL else NEVER_WAITS
     for i, befalls in loop.mishaps.items():
+        if i in loop.boxes:  # its messages are events, which are put into its mailbox
+            nodes[i, p.INBOX] = NEVER_WAITS
+            befalls.record[mishaps.BOX] = NONE
         befalls.record[[mishaps.KEPT, mishaps.ROWS]] = arena.put(befalls.kept), arena.share(befalls.rows.ravel())
         nodes[i, p.MISHAPS] = arena.put(befalls.record)
     _count_in(loop, nodes)
@@ -175,6 +178,7 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
             *box,
             *lots,
             loop.strip,
+            np.zeros(len(links) if any(befalls.rows[:, mishaps.KIND].max() == mishaps.NEWEST_WINS for befalls in loop.mishaps.values()) else 0, dtype=np.int64),
         )
     )
 
