@@ -125,6 +125,7 @@ def _fault(chance: random.Random) -> dict[str, Any]:
             {"kind": "reorder", "share": 0.2, "by": 2.0},
             {"kind": "cut", "nodes": "actor.1"},
             {"kind": "hold", "channel": "reward"},
+            {"kind": "rate", "per_tick": 0.4, "room": 5},
             {"kind": "duplicate", "share": 0.3},
             {"kind": "noise", "sigma": 0.2},
             {"kind": "misdate", "share": 0.2},
@@ -226,8 +227,8 @@ def _calibration(chance: random.Random) -> Tried:
     made = asyncnet.load("multiplexer3-weight-max").replace({"faults": [fault], "links": {"default": []}})
     conditions, struck = model(made, "activity", [0]).conditions, np.zeros(1, dtype=np.int64)
     calm = model(made, "activity", []).conditions
-    times = np.array([outcome(conditions, seed, 1 << 20, 2 << 20, 1, k, k, 0, 0, -1.0, struck) for k in range(1, n + 1)])
-    still = [outcome(calm, seed, 1 << 20, 2 << 20, 1, k, k, 0, 0, -1.0, struck) for k in range(1, 101)]
+    times = np.array([outcome(conditions, seed, 1 << 20, 2 << 20, 1, k, k, 0, 0, -1.0, 0, struck) for k in range(1, n + 1)])
+    still = [outcome(calm, seed, 1 << 20, 2 << 20, 1, k, k, 0, 0, -1.0, 0, struck) for k in range(1, 101)]
     if any(one != (0, -1) for one in still):
         return _one("calm does something")
     if kind in delays:

@@ -8,6 +8,7 @@
     late         delay + value with probability p, so that later messages overtake it
     cut          the message is lost, however reliable the link
     held         it waits until the condition is over
+    rate         one message leaves every `value` microseconds, the others wait in line; there is room for so many, and what finds none is lost
     twice        it comes again with probability p, `value` after the first time
     noise        N(0, sigma) is added to each of its numbers
     quantised    each of its numbers is rounded to a multiple of `value`
@@ -19,7 +20,7 @@
 Conditions compose: delays add up, one loss is enough; what changes its numbers does so in their order. Each is on at some times only, if so asked (when.py):
 the time is the sender's, of the last two kinds, which stand last, the one at which the message would come; their first number says whether the hearer has times
 of its own. Each draw belongs to (source, target, channel, number of the message, condition), so a message's outcome is the same wherever and whenever it is
-drawn. Nodes never see conditions.
+drawn; but the line before a rate is a link's own, and its sender's to keep. Nodes never see conditions.
 
 A condition's draws may be alike from message to message: with the chance `alike` a message of a link has the draw of the one before it. Then draws k messages
 apart have the correlation alike^k, each by itself is distributed as ever, and losses come in bursts: a chain of good and bad states (Gilbert 1960).
@@ -32,7 +33,7 @@ from asyncnet.kernels.chance import AS_BEFORE, BLUR, FATE, HOP, normal, uniform
 from asyncnet.kernels.kernel import entry, inlined, kernel, row_at, view
 from asyncnet.loop import when
 
-LOSS, CONSTANT, UNIFORM, EXPONENTIAL, LOGNORMAL, NORMAL, KNOT, LATE, CUT, HELD, TWICE, NOISE, QUANTISED, FLIPPED, MISDATED, AWAY, WAITS = range(17)
+LOSS, CONSTANT, UNIFORM, EXPONENTIAL, LOGNORMAL, NORMAL, KNOT, LATE, CUT, HELD, RATE, TWICE, NOISE, QUANTISED, FLIPPED, MISDATED, AWAY, WAITS = range(18)
 LOST, ONCE = -1, -1  # instead of a time: it never comes; it does not come again
 # Columns of a condition: its kind and two numbers; the fault that it is of, or -1 for one that the scenario's links have; what `alike` is; and when it is on.
 KIND, A, B, FAULT, ALIKE, WHEN = range(6)
@@ -130,10 +131,35 @@ def lost_again(conditions, seed, src, dst, channel, seq, stamp, now, attempt):
     return lost
 
 
+@entry
+def in_line(conditions, seed, clears, n, stamp, now, struck):
+    """How long a message of link n waits until those before it have left, or LOST; clears (links,): when the last of each link's has.
+
+    Of several rates that are on at once the slowest counts, and the least room.
+    """
+    every, room = 0.0, np.float64(when.NEVER)
+    for i in range(conditions.shape[0]):
+        condition = row_at(conditions, i)
+        if condition[KIND] == RATE and when.on(view(condition, WHEN, (when.COLUMNS,)), seed, np.int64(condition[FAULT]), 0, now, stamp):
+            every, room = max(every, condition[A]), min(room, condition[B])
+    if every == 0.0:
+        return np.int64(0)
+    waits = max(np.int64(0), clears[n] - now)
+    fits = waits <= room * every
+    if fits:
+        clears[n] = now + waits + np.int64(every)
+    if waits > 0:
+        for i in range(conditions.shape[0]):
+            condition = row_at(conditions, i)
+            if condition[KIND] == RATE and when.on(view(condition, WHEN, (when.COLUMNS,)), seed, np.int64(condition[FAULT]), 0, now, stamp):
+                struck[np.int64(condition[FAULT])] += 1
+    return waits if fits else np.int64(LOST)
+
+
 @kernel
-def decide(conditions, lots, n, seed, src, dst, channel, seq, number, stamp, now, retry, struck):
+def decide(conditions, lots, n, seed, src, dst, channel, seq, number, stamp, now, retry, waited, struck):
     """`outcome` for the n-th of the messages that were drawn for together."""
-    delay, later, lot = 0.0, 0.0, 0.0
+    delay, later, lot = np.float64(waited), 0.0, 0.0
     held = 0.0  # before which it does not come, however soon it gets through
     copies, lost = 1, False
     for i in range(conditions.shape[0]):
@@ -182,6 +208,8 @@ def decide(conditions, lots, n, seed, src, dst, channel, seq, number, stamp, now
             hit = lot < a
             if hit:
                 later = b
+        elif code == RATE:
+            hit = False  # it has waited already
         else:
             held = max(held, np.float64(when.over(times, seed, fault, 0, now, stamp) - now))
         delay += more
@@ -233,12 +261,12 @@ def altered(conditions, seed, src, dst, channel, seq, stamp, now, numbers, struc
 
 
 @entry
-def outcome(conditions, seed, src, dst, channel, seq, number, stamp, now, retry, struck):
+def outcome(conditions, seed, src, dst, channel, seq, number, stamp, now, retry, waited, struck):
     """When a message comes that is sent at `now`, or LOST, and when it comes again, or ONCE; in microseconds from now.
 
-    It has `seq` among those of its sender's channel and `number` among those of its link.
+    It has `seq` among those of its sender's channel and `number` among those of its link, and has `waited` in line (in_line).
     conditions (n, COLUMNS); retry < 0: the link is not reliable; `struck` counts, fault by fault, what it did something to.
     """
     lots = np.empty((conditions.shape[0], 1))
     draw(conditions, seed, src, np.full(1, dst, np.int64), channel, seq, lots)
-    return decide(conditions, lots, 0, seed, src, dst, channel, seq, number, stamp, now, retry, struck)
+    return decide(conditions, lots, 0, seed, src, dst, channel, seq, number, stamp, now, retry, waited, struck)

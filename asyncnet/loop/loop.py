@@ -21,7 +21,7 @@ import numpy as np
 from asyncnet.kernels.plain import as_python
 from asyncnet.loop import clock, ledger, mailbox, mishaps, underway, when
 from asyncnet.loop.compiled.agenda import who
-from asyncnet.loop.link import COLUMNS, LOST, ONCE, altered, outcome
+from asyncnet.loop.link import COLUMNS, LOST, ONCE, altered, in_line, outcome
 from asyncnet.loop.message import CHANNEL_NAMES, DROP, TICK, TURN, Message
 from asyncnet.loop.timekeeper import NEVER
 from asyncnet.loop.underway import KIND, SRC, UnderWay
@@ -63,6 +63,8 @@ class Loop:
         self.ticks, self.skipped = np.zeros((2, len(self.plan.nodes)), dtype=np.int64)
         self.sequence = np.zeros((len(self.plan.nodes), TICK), dtype=np.int64)
         self.books = ledger.Books(self.plan, loses=any(model.fixed < 0 for model in self.models.models), doubles=self.models.doubles)
+        paced = any(model.paced for model in self.models.models)
+        self.clears = np.zeros(len(self.plan.links) if paced else 0, dtype=np.int64)  # when the last in each link's line has left
         self.held: dict[int, deque[tuple[int, Message]]] = {}
         self._found: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
         self._asked: deque[Callable[[], None]] = deque()
@@ -103,7 +105,7 @@ class Loop:
             node.prepare()
         row = clock.row("periodic", 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0)
         clock.next_tick(row, self.seed, 0, 1, 0)
-        outcome(np.zeros((0, COLUMNS)), self.seed, 0, 0, 0, 0, 0, 0, 0, -1.0, self.struck)
+        outcome(np.zeros((0, COLUMNS)), self.seed, 0, 0, 0, 0, 0, 0, 0, -1.0, 0, self.struck)
 
     def run(self, progress: Callable[[Loop], None] | None = None, until: int = NEVER) -> None:
         """Handle events until the world has finished, somebody calls `stop`, or nobody has anything left to do; or all those before the time `until`."""
@@ -305,7 +307,12 @@ class Loop:
         channel, delay = message.channel, model.fixed
         if delay < 0:
             ends, number = (self.plan.nodes[src].identity, self.plan.nodes[dst].identity), int(self.books.sent[link]) - model.stale
-            delay, again = outcome(model.conditions, self.seed, *ends, channel, seq, number, message.stamp, now, model.retry, self.struck)
+            waited = in_line(model.conditions, self.seed, self.clears, link, message.stamp, now, self.struck) if model.paced else 0
+            if waited == LOST:
+                delay, again = LOST, ONCE
+            else:
+                conditions, of_it = model.conditions, (channel, seq, number, message.stamp)
+                delay, again = outcome(conditions, self.seed, *ends, *of_it, now, model.retry, waited, self.struck)
             if delay == LOST:
                 self.books.lost[link] += 1
                 if self.tape is not None:

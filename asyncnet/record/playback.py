@@ -250,6 +250,8 @@ class Replayed(Loop):
                 self.mishaps[i].record[[SEEN, MISSED]] = arrays["mishaps"][arrays["mishaps"][:, 0] == i, 1:][0]
             self.sequence[i] = life * LIFE
         self.books.sent[mine] = arrays["ledger"][ledger.SENT, mine]
+        if self.clears.size:
+            self.clears[mine] = arrays["clears"][mine]
         for link in np.flatnonzero(mine).tolist():
             self.held.pop(link, None)
         if 0 in nodes:

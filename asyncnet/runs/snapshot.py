@@ -35,6 +35,8 @@ def take(loop: Loop) -> Checkpoint:
     arrays["ledger"] = loop.books.table()
     if loop.struck.size:
         arrays["struck"] = loop.struck.copy()
+    if loop.clears.size:
+        arrays["clears"] = loop.clears.copy()
     if loop.mishaps:
         arrays["mishaps"] = np.array([[i, *made.record[[SEEN, MISSED]]] for i, made in loop.mishaps.items()], dtype=np.int64)
         arrays |= {f"kept/{loop.nodes[i].name}": made.kept.copy() for i, made in loop.mishaps.items()}
@@ -62,7 +64,8 @@ def merge(parts: Iterable[Checkpoint]) -> Checkpoint:
         about |= part.about | {"now": max(part.about["now"], about.get("now", 0))}
         for name, array in part.arrays.items():
             found.setdefault(name, []).append(array)
-    return Checkpoint(about, {name: sum(arrays[1:], arrays[0]) if name in ("ledger", "struck") else np.concatenate(arrays) for name, arrays in found.items()})
+    added = ("ledger", "struck", "clears")  # each part has its own nodes and links there, and 0 for others
+    return Checkpoint(about, {name: sum(arrays[1:], arrays[0]) if name in added else np.concatenate(arrays) for name, arrays in found.items()})
 
 
 def part(whole: Checkpoint, plan: Plan, mine: Iterable[int]) -> Checkpoint:
@@ -130,6 +133,8 @@ def put(loop: Loop, whole: Checkpoint, *, at_once: bool = False) -> None:
     loop.books.restore(owned(arrays["ledger"], plan, loop.nodes))
     if loop.struck.size:  # what was counted before is one loop's to tell
         loop.struck[:] = arrays["struck"] if 0 in loop.nodes else 0
+    if loop.clears.size:  # a link's line is its sender's
+        loop.clears[:] = arrays["clears"] * np.isin(plan.links[:, SRC], list(loop.nodes))
     for i, seen, missed in arrays["mishaps"].tolist() if loop.mishaps else ():
         if i in loop.mishaps:
             loop.mishaps[i].record[[SEEN, MISSED]] = seen, missed

@@ -84,6 +84,8 @@ class _Check:
         self._within("ledger", self._array("ledger", np.int64, len(ledger.COLUMNS), len(self.plan.links)), 0, MOST_COUNTED)
         if self.loop.struck.size:
             self._within("struck", self._array("struck", np.int64, self.loop.struck.size), 0, MOST_COUNTED)
+        if self.loop.clears.size:
+            self._within("clears", self._array("clears", np.int64, self.loop.clears.size), 0, NEVER - 1)
         if self.loop.mishaps:
             self._mishaps(self._array("mishaps", np.int64, None, 3))
         self._agenda(self._array("agenda", np.int64, None, 8))

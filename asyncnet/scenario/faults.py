@@ -116,6 +116,12 @@ class Hold(OfLinks):
     kind: Literal["hold"]
 
 
+class Rate(OfLinks):
+    kind: Literal["rate"]
+    per_tick: Annotated[float, Field(ge=1e-6, le=1e6)] = Field(description="messages that leave each of these links in a tick; the others wait in line")
+    room: Annotated[int, Field(ge=0, le=10**6)] = Field(100, description="how many may wait; what finds no room is lost")
+
+
 class Duplicate(OfLinks):
     kind: Literal["duplicate"]
     share: Share = Field(description="of the messages, which come twice")
@@ -216,7 +222,7 @@ class Mailbox(OfNodes):
 
 
 AnyFault = Annotated[
-    Loss | Corrupt | Delayed | Reorder | Cut | Hold | Duplicate | Noise | Quantise | Flip | Misdate | Crash | Pause | Slow | Skip | Shift | Mailbox,
+    Loss | Corrupt | Delayed | Reorder | Cut | Hold | Rate | Duplicate | Noise | Quantise | Flip | Misdate | Crash | Pause | Slow | Skip | Shift | Mailbox,
     Field(discriminator="kind"),
 ]
 Faults = Annotated[tuple[AnyFault, ...], Field(max_length=MOST)]
@@ -227,6 +233,8 @@ def words(fault: AnyFault) -> str:
     said = [fault.kind, f"of {fault.channel}" if fault.channel else ""]
     if fault.kind in ("loss", "corrupt", "reorder", "skip"):
         said.append(f"{fault.share:.3g}")
+    if fault.kind == "rate":
+        said.append(f"{fault.per_tick:g} a tick")
     if fault.kind in ("slow", "shift"):
         said.append(f"by {fault.by:g}")
     if fault.kind == "mailbox":

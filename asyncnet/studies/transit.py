@@ -46,8 +46,8 @@ def outcomes(conditions, seed, src, dst, channel, first, step, retry, delays):
     struck, faults = 0, np.zeros(0, dtype=np.int64)
     for n in range(delays.size):
         seq = first + n * step
-        delays[n] = outcome(conditions, seed, src, dst, channel, seq, n + 1, 0, 0, retry, faults)[0]
-        if delays[n] == LOST or (retry >= 0.0 and outcome(conditions, seed, src, dst, channel, seq, n + 1, 0, 0, -1.0, faults)[0] == LOST):
+        delays[n] = outcome(conditions, seed, src, dst, channel, seq, n + 1, 0, 0, retry, 0, faults)[0]
+        if delays[n] == LOST or (retry >= 0.0 and outcome(conditions, seed, src, dst, channel, seq, n + 1, 0, 0, -1.0, 0, faults)[0] == LOST):
             struck += 1
     return struck
 

@@ -27,6 +27,7 @@ from asyncnet.loop.link import (
     NOISE,
     NORMAL,
     QUANTISED,
+    RATE,
     TWICE,
     UNIFORM,
     WAITS,
@@ -74,6 +75,11 @@ class LinkModel(NamedTuple):
     def alters(self) -> bool:
         """Whether it changes what messages carry, or to which decision they belong."""
         return bool(((self.conditions[:, KIND] >= NOISE) & (self.conditions[:, KIND] < AWAY)).any())
+
+    @property
+    def paced(self) -> bool:
+        """Whether its messages may have to wait in line."""
+        return bool((self.conditions[:, KIND] == RATE).any())
 
     @property
     def fixed(self) -> int:
@@ -158,6 +164,8 @@ def _said(fault: AnyFault, tick: int) -> tuple[list[tuple[float, ...]], float]:
         return [_delay(fault.delay, tick)], fault.alike
     if fault.kind == "reorder":
         return [(LATE, fault.share, fault.by * tick)], fault.alike
+    if fault.kind == "rate":
+        return [(RATE, max(1, round(tick / fault.per_tick)), fault.room)], 0.0
     if fault.kind in ("duplicate", "misdate"):
         return [(TWICE, fault.share, fault.by * tick) if fault.kind == "duplicate" else (MISDATED, fault.share, fault.by)], 0.0
     if fault.kind in _ALTERS:

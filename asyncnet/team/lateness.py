@@ -82,6 +82,8 @@ def longest_fault(fault: AnyFault) -> float:
         return longest_delay(fault.delay)
     if fault.kind == "reorder":
         return fault.by
+    if fault.kind == "rate":
+        return fault.room / fault.per_tick
     if fault.kind != "hold":  # a node that pauses or is down samples nothing meanwhile, so nobody keeps more for it
         return 0.0
     stretch = fault.stop - fault.start if fault.stop is not None else math.inf

@@ -171,7 +171,7 @@ for _ in range(20):
     step(C(0.9, 1e-8, 0.7), w, slots, rng.normal(size=40))
 said.append([w.tobytes().hex(), slots.tobytes().hex()])
 said.append([chance.uniform_of(2**53 - 1, 8, 2**32 - 1, k, 2**55 + k) for k in range(50)])
-said.append([int(outcome(np.array([row(LOGNORMAL, 3000.0, 0.7)]), 5, 1, 2, 3, k, 1, 0, 0, -1.0, np.zeros(0, np.int64))[0]) for k in range(300)])
+said.append([int(outcome(np.array([row(LOGNORMAL, 3000.0, 0.7)]), 5, 1, 2, 3, k, 1, 0, 0, -1.0, 0, np.zeros(0, np.int64))[0]) for k in range(300)])
 print(json.dumps(said))
 """
 

@@ -15,7 +15,7 @@ from asyncnet.loop import when
 from asyncnet.loop.compiled.compiled_loop import CompiledLoop
 from asyncnet.loop.ledger import DUPLICATED, LOST, account, unexplained
 from asyncnet.loop.link import LOST as LOST_ON_ITS_WAY
-from asyncnet.loop.link import ONCE, altered, outcome
+from asyncnet.loop.link import ONCE, altered, in_line, outcome
 from asyncnet.loop.loop import Loop
 from asyncnet.loop.message import CHANNEL_NAMES, REWARD
 from asyncnet.loop.timekeeper import Virtual
@@ -40,7 +40,7 @@ def scenario(*faults: dict[str, Any], **changes: Any):
 def fates(*faults: dict[str, Any], n: int = MANY, every: int = TICK, stamp: int = 0, **links: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Delays and copies of the first n messages of a link of activity, sent `every` microseconds, and how many each fault has struck."""
     made, struck = model(scenario(*faults, links={"default": [], **links}), "activity", list(range(len(faults)))), np.zeros(len(faults), dtype=np.int64)
-    both = [outcome(made.conditions, SEED, SRC_ID, DST_ID, 4, k, k, stamp, every * k, made.retry, struck) for k in range(1, n + 1)]
+    both = [outcome(made.conditions, SEED, SRC_ID, DST_ID, 4, k, k, stamp, every * k, made.retry, 0, struck) for k in range(1, n + 1)]
     delays, again = np.array(both).T
     return delays, (delays != LOST_ON_ITS_WAY).astype(int) + (again != ONCE), struck
 
@@ -108,6 +108,44 @@ def test_a_try_after_the_fault_is_over_gets_through():
     sent = np.arange(1, 301)
     there = np.where((sent >= 100) & (sent < 200), 2 * np.ceil((200 - sent) / 2), 0)
     assert delays.tolist() == (1000 * there).astype(int).tolist()
+
+
+def in_lines(*faults, sent, links=1):
+    """When each of so many messages of a link leaves its line, microseconds after it was said, or LOST; and how often each fault has struck."""
+    made, struck = model(scenario(*faults, links={"default": []}), "activity", list(range(len(faults)))), np.zeros(len(faults), dtype=np.int64)
+    clears = np.zeros(links, dtype=np.int64)
+    return [int(in_line(made.conditions, SEED, clears, 0, 0, now, struck)) for now in sent], struck.tolist()
+
+
+def test_a_link_passes_so_many_messages_a_tick_and_the_others_wait_in_line():
+    waits, struck = in_lines({"kind": "rate", "per_tick": 0.5}, sent=[0, 0, 0, 1000, 1000, 50_000])
+    assert waits == [0, 2000, 4000, 5000, 7000, 0]  # they leave at 0, 2, 4, ... milliseconds
+    assert struck == [4]
+
+
+def test_what_finds_no_room_in_the_line_is_lost_and_takes_no_place_in_it():
+    waits, struck = in_lines({"kind": "rate", "per_tick": 1.0, "room": 2}, sent=[0, 0, 0, 0, 0, 1500])
+    assert waits == [0, 1000, 2000, LOST_ON_ITS_WAY, LOST_ON_ITS_WAY, 1500]
+    assert struck == [5]
+    assert in_lines({"kind": "rate", "per_tick": 1.0, "room": 0}, sent=[0, 999, 1000])[0] == [0, LOST_ON_ITS_WAY, 0]
+
+
+def test_of_several_rates_the_slowest_counts_while_it_is_on():
+    slow, fast = {"kind": "rate", "per_tick": 0.1, "start": 5.0, "stop": 6.0}, {"kind": "rate", "per_tick": 1.0}
+    waits, _ = in_lines(slow, fast, sent=[0, 0, 5000, 5000, 6000, 40_000])
+    assert waits == [0, 1000, 0, 10_000, 19_000, 0]
+
+
+def test_over_time_a_link_passes_what_its_rate_allows_and_all_loses_are_counted():
+    loop = ran(scenario({"kind": "rate", "per_tick": 0.25, "room": 3, "channel": "activity"}, task={"decisions": 200}))
+    table, ticks = account(loop), loop.now / loop.tick
+    carries = loop.plan.links[:, CHANNEL] == 4
+    passed = table[0] - table[LOST]
+    assert (passed[carries] <= 0.25 * ticks + 4).all()
+    assert (passed[carries] >= 0.2 * ticks).any()
+    assert table[LOST][carries].sum() > 100
+    assert table[LOST][~carries].sum() == 0
+    assert not unexplained(table).any()
 
 
 def test_what_is_held_and_got_through_at_a_later_try_comes_when_the_fault_is_over():
@@ -446,6 +484,8 @@ CHANGED = (
     {"kind": "duplicate", "share": 0.3, "by": 2.0},
     {"kind": "noise", "sigma": 0.2},
     {"kind": "misdate", "share": 0.2, "by": 2, "every": 40.0, "lasting": 20.0},
+    {"kind": "rate", "per_tick": 0.4, "room": 6, "every": 50.0, "lasting": 30.0},
+    {"kind": "delay", "delay": MEASURED, "poisson": 60.0, "lasting": 30.0},
     {"kind": "flip", "share": 0.1, "to": "actor.3"},
 )
 

@@ -30,7 +30,7 @@ def link(channel: str = "activity", **links: Any) -> LinkModel:
 
 def fate(conditions: np.ndarray, seq: int, *, seed: int = SEED, src: int = SRC, dst: int = DST, channel: int = REWARD, retry: float = -1.0) -> tuple[int, int]:
     """(delay, copies) of one message under conditions that are always on."""
-    delay, again = outcome(conditions, seed, src, dst, channel, seq, 1, 0, 0, retry, np.zeros(0, dtype=np.int64))
+    delay, again = outcome(conditions, seed, src, dst, channel, seq, 1, 0, 0, retry, 0, np.zeros(0, dtype=np.int64))
     assert again == ONCE
     return max(0, int(delay)), int(delay != LOST)
 

@@ -140,6 +140,7 @@ def _fault(chance: random.Random, layers: int) -> dict[str, Any]:
             {"kind": "loss", "share": 1.0, "channel": "activity"},
             {"kind": "delay", "delay": chance.choice((1.5, 6.0))},
             {"kind": "reorder", "share": 1.0, "by": chance.choice((2.0, 9.0))},
+            {"kind": "rate", "per_tick": chance.choice((0.3, 0.6, 2.0)), "room": chance.choice((0, 1, 4))},
             {"kind": "duplicate", "share": 1.0, "by": chance.choice((0.5, 7.0))},
         )
     )
@@ -265,7 +266,7 @@ def test_the_scenarios_have_all_that_the_model_knows():
         "stamped",
         "trace",
     }
-    links = {"stale activity", "stale feedback", "stale reward", "cut", "hold", "loss", "delay", "reorder", "duplicate"}
+    links = {"stale activity", "stale feedback", "stale reward", "cut", "hold", "loss", "delay", "reorder", "duplicate", "rate"}
     clocks = {"on-arrival", "periodic", "straggler", "pause", "slow", "skip", "shift", "block", "drop-oldest", "drop-newest", "newest-wins"}
     assert (worlds | teams | links | clocks) - seen == set()
 

@@ -29,6 +29,7 @@ def faults(names):
         st.fixed_dictionaries({"kind": st.just("delay"), "delay": few([1.5, delay, measured, {"kind": "exponential", "mean": 1.0}]), "alike": few([0.0, 0.8])}),
         st.fixed_dictionaries({"kind": st.just("reorder"), "share": few([0.1, 0.6]), "by": few([1.0, 7.0])}),
         st.fixed_dictionaries({"kind": st.just("cut")}),
+        st.fixed_dictionaries({"kind": st.just("rate"), "per_tick": few([0.2, 0.7, 3.0]), "room": few([0, 2, 100])}),
         st.fixed_dictionaries({"kind": st.just("hold"), "stop": st.just(2000.0)}),
         st.fixed_dictionaries({"kind": st.just("duplicate"), "share": few([0.1, 0.6]), "by": few([0.001, 2.0])}),
         st.fixed_dictionaries({"kind": st.just("noise"), "channel": st.just("reward"), "sigma": st.just(0.3)}),

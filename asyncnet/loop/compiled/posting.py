@@ -5,6 +5,7 @@ queue   messages that wait for a node's tick (inbox.py)
 links   one row a link, all links of one sender and channel side by side in the order of their slots: its receiver, the port there, and its model
 models  one row a model: what its links do to messages (team/conditions.py)
 struck  one number a fault: how often it has done something
+clears  if any link has a rate, one number a link: when the last of those in its line has left (link.in_line)
 sent    the loop's own books (ledger.py), one number a link: how many messages were sent by it, `lost`, `doubled`, and `refused` for want of room (the last
         three empty where that cannot be); and `came`, in the order of receivers and ports, how many were delivered
 rings   one row a link that holds messages back, and which link that is: `held`, rings of (sequence number, slot)
@@ -43,7 +44,7 @@ from asyncnet.loop.compiled.agenda import (
 from asyncnet.loop.compiled.inbox import ITEM_COLUMNS, NEVER_WAITS, at_once, put_aside
 from asyncnet.loop.compiled.ring import DUE, PEER_COLUMNS, PREFIX, has_room, write
 from asyncnet.loop.compiled.slots import SIZE, SLOT_COLUMNS, STAMP, USERS, leave_slot, numbers_of, take_slot
-from asyncnet.loop.link import altered, decide, draw
+from asyncnet.loop.link import altered, decide, draw, in_line
 from asyncnet.loop.message import TICK, TURN
 from asyncnet.nodes import outbox
 
@@ -62,8 +63,8 @@ LINK_COLUMNS = 3
 RING, OLDEST, HELD_COUNT, LINK = range(4)  # columns of `rings`, which are in the order of their links: where in `held` it begins
 RING_COLUMNS = 4
 # Columns of `models`. CONDITIONS is the place of `retry`, which the rows follow.
-FIXED, CONDITIONS, CONDITION_COUNT, STALE, ALTERS = range(5)
-MODEL_COLUMNS = 5
+FIXED, CONDITIONS, CONDITION_COUNT, STALE, ALTERS, PACED = range(6)
+MODEL_COLUMNS = 6
 
 # Places in `control`, after those of agenda.py. MORE is the node that wants another turn at once (or -1), TICKED why; WALL says whether time is
 # real, TAPED how much of the tape is written, BY_CLOCK whether what is being handled is a tick. The LAST_s are the last event, in their order, among those
@@ -88,6 +89,7 @@ class Tables(NamedTuple):
     links: np.ndarray
     models: np.ndarray
     struck: np.ndarray
+    clears: np.ndarray
     sent: np.ndarray
     lost: np.ndarray
     doubled: np.ndarray
@@ -130,27 +132,28 @@ def opened(d):
         wholes_at(d[7, 0], (d[7, 1],)),
         wholes_at(d[8, 0], (d[8, 1],)),
         wholes_at(d[9, 0], (d[9, 1],)),
-        wholes_at(d[10, 0], (d[10, 1], RING_COLUMNS)),
-        wholes_at(d[11, 0], (d[11, 1], 2)),
-        numbers_at(d[12, 0], (d[12, 1],)),
-        wholes_at(d[13, 0], (d[13, 1], EVENT_COLUMNS)),
-        wholes_at(d[14, 0], (d[14, 1], SLOT_COLUMNS)),
-        numbers_at(d[15, 0], (d[15, 1], SLOT_COLUMNS)),
-        numbers_at(d[16, 0], (d[16, 1], d[16, 2])),
-        wholes_at(d[17, 0], (d[17, 1], PEER_COLUMNS)),
-        wholes_at(d[18, 0], (d[18, 1], 3)),
-        wholes_at(d[19, 0], (d[19, 1], d[19, 2])),
+        wholes_at(d[10, 0], (d[10, 1],)),
+        wholes_at(d[11, 0], (d[11, 1], RING_COLUMNS)),
+        wholes_at(d[12, 0], (d[12, 1], 2)),
+        numbers_at(d[13, 0], (d[13, 1],)),
+        wholes_at(d[14, 0], (d[14, 1], EVENT_COLUMNS)),
+        wholes_at(d[15, 0], (d[15, 1], SLOT_COLUMNS)),
+        numbers_at(d[16, 0], (d[16, 1], SLOT_COLUMNS)),
+        numbers_at(d[17, 0], (d[17, 1], d[17, 2])),
+        wholes_at(d[18, 0], (d[18, 1], PEER_COLUMNS)),
+        wholes_at(d[19, 0], (d[19, 1], 3)),
         wholes_at(d[20, 0], (d[20, 1], d[20, 2])),
         wholes_at(d[21, 0], (d[21, 1], d[21, 2])),
         wholes_at(d[22, 0], (d[22, 1], d[22, 2])),
-        wholes_at(d[23, 0], (d[23, 1], ITEM_COLUMNS)),
-        wholes_at(d[24, 0], (d[24, 1], 3)),
-        wholes_at(d[25, 0], (d[25, 1], outbox.COLUMNS)),
-        numbers_at(d[26, 0], (d[26, 1],)),
-        wholes_at(d[27, 0], (DRAWN,)),
-        numbers_at(d[28, 0], (d[28, 1], DRAWN)),
-        wholes_at(d[29, 0], (d[29, 1], 3)),
-        wholes_at(d[30, 0], (d[30, 1],)),
+        wholes_at(d[23, 0], (d[23, 1], d[23, 2])),
+        wholes_at(d[24, 0], (d[24, 1], ITEM_COLUMNS)),
+        wholes_at(d[25, 0], (d[25, 1], 3)),
+        wholes_at(d[26, 0], (d[26, 1], outbox.COLUMNS)),
+        numbers_at(d[27, 0], (d[27, 1],)),
+        wholes_at(d[28, 0], (DRAWN,)),
+        numbers_at(d[29, 0], (d[29, 1], DRAWN)),
+        wholes_at(d[30, 0], (d[30, 1], 3)),
+        wholes_at(d[31, 0], (d[31, 1],)),
     )
 
 
@@ -222,7 +225,11 @@ def carry(d, seed, now, src, channel, n, seq, slot, lot):
     if delay < 0:
         ends, retry, number = (t.nodes[src, IDENTITY], t.nodes[dst, IDENTITY]), t.real[model[CONDITIONS]], t.sent[n] - model[STALE]
         which = channel, seq, number, t.slots[slot, STAMP]
-        delay, again = decide(conditions_of(t, model), t.lots, lot, seed, *ends, *which, now, retry, t.struck)
+        conditions, delay, again = conditions_of(t, model), np.int64(0), np.int64(link.ONCE)
+        if model[PACED] == 1:
+            delay = in_line(conditions, seed, t.clears, n, which[3], now, t.struck)
+        if delay != link.LOST:
+            delay, again = decide(conditions, t.lots, lot, seed, *ends, *which, now, retry, delay, t.struck)
         if delay == link.LOST:
             t.lost[n] += 1
             if taped(t):

@@ -105,7 +105,7 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
     models = np.zeros((len(loop.models.models), p.MODEL_COLUMNS), dtype=np.int64)
     for number, model in enumerate(loop.models.models):
         conditions = arena.put(np.concatenate(([model.retry], model.conditions.ravel())))
-        models[number] = model.fixed, conditions, len(model.conditions), model.stale, model.alters
+        models[number] = model.fixed, conditions, len(model.conditions), model.stale, model.alters, model.paced
     stale = np.flatnonzero(models[loop.models.of, p.STALE]).tolist()
     sizes = [loop.models.at(n).stale + 1 for n in stale]
     rings = np.zeros((len(stale), p.RING_COLUMNS), dtype=np.int64)
@@ -164,6 +164,7 @@ def lay_out(loop: CompiledLoop) -> p.Tables:
             links,
             models,
             loop.struck,
+            loop.clears,
             *books,
             rings,
             held,
