@@ -177,22 +177,21 @@ class Team:
         self._tell("stage", "team")
         awaited = {name: ", ".join(nodes) for name, nodes in self.hosts.names.items()}
         self.hosts.all("pid", timeout=STARTING, heard=lambda name, pid: self._tell("actor", pid, awaited.pop(name), [*awaited.values()]))
-        addresses = self.hosts.all("address")
-        self._carrying = SILENT + max(self.hosts.all("size").values()) / RATE  # seconds
+        addresses = self.hosts.all("address", timeout=STARTING)  # many actors on few cores are long in coming up, all they do until they run
+        self._carrying = SILENT + max(self.hosts.all("size", timeout=STARTING).values()) / RATE  # seconds
 
         def others(name: str, found: dict[str, Any]) -> dict[str, Any]:
             return {other: what for other, what in found.items() if other != name}
 
-        memories = self.hosts.all("connect", lambda name: (others(name, addresses), self._where, others(name, self.hosts)))
-        self.hosts.all("share", lambda name: (others(name, memories),))
+        memories = self.hosts.all("connect", lambda name: (others(name, addresses), self._where, others(name, self.hosts)), timeout=STARTING)
+        self.hosts.all("share", lambda name: (others(name, memories),), timeout=STARTING)
         if self.supervisor is not None:
             self.supervisor.begin()
         if self._keeps_its_beginning:
-            self.kept.checkpoint(
-                snapshot.merge(Checkpoint(*state[:2]) for state in self.hosts.all("begins", timeout=STARTING).values())
-            )  # so that there is always one
+            parts = self.hosts.all("begins", timeout=STARTING).values()
+            self.kept.checkpoint(snapshot.merge(Checkpoint(*state[:2]) for state in parts))  # so that there is always one
         at = clock_time.time_ns() + int(LEAD * 1e9)
-        self.hosts.all("start", lambda _: (at,))
+        self.hosts.all("start", lambda _: (at,), timeout=STARTING)
         self.reporter.note("running")
 
     def _outlast(self) -> str:
