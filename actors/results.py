@@ -57,7 +57,7 @@ def whole(left: Record, plan: Plan, handed: list[dict[str, Any]], tick: int | No
     return replace(
         left,
         score=world["score"] if world else left.score,
-        seconds=world["seconds"] if world else left.seconds,
+        seconds=world["seconds"] if world and plan.nodes[0].name not in lost else left.seconds,  # a world that has come back knows those of its last life
         returns=world["returns"] if world else [],
         lengths=world["lengths"] if world else [],
         ends=world["ends"] if world else [],

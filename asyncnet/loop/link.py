@@ -133,7 +133,7 @@ def lost_again(conditions, seed, src, dst, channel, seq, stamp, now, attempt):
 
 @entry
 def in_line(conditions, seed, clears, n, stamp, now, struck):
-    """How long a message of link n waits until those before it have left, or LOST; clears (links,): when the last of each link's has.
+    """How long a message of link n waits until those before it have left, or LOST; clears (links,): when the next of each link's may, in microseconds.
 
     Of several rates that are on at once the slowest counts, and the least room.
     """
@@ -144,16 +144,16 @@ def in_line(conditions, seed, clears, n, stamp, now, struck):
             every, room = max(every, condition[A]), min(room, condition[B])
     if every == 0.0:
         return np.int64(0)
-    waits = max(np.int64(0), clears[n] - now)
+    waits = max(0.0, clears[n] - now)
     fits = waits <= room * every
     if fits:
-        clears[n] = now + waits + np.int64(every)
+        clears[n] = now + waits + every
     if waits > 0:
         for i in range(conditions.shape[0]):
             condition = row_at(conditions, i)
             if condition[KIND] == RATE and when.on(view(condition, WHEN, (when.COLUMNS,)), seed, np.int64(condition[FAULT]), 0, now, stamp):
                 struck[np.int64(condition[FAULT])] += 1
-    return waits if fits else np.int64(LOST)
+    return np.int64(np.round(waits)) if fits else np.int64(LOST)
 
 
 @kernel

@@ -64,7 +64,7 @@ class Loop:
         self.sequence = np.zeros((len(self.plan.nodes), TICK), dtype=np.int64)
         self.books = ledger.Books(self.plan, loses=any(model.fixed < 0 for model in self.models.models), doubles=self.models.doubles)
         paced = any(model.paced for model in self.models.models)
-        self.clears = np.zeros(len(self.plan.links) if paced else 0, dtype=np.int64)  # when the last in each link's line has left
+        self.clears = np.zeros(len(self.plan.links) if paced else 0)  # when the next message of each link may leave its line
         self.held: dict[int, deque[tuple[int, Message]]] = {}
         self._found: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
         self._asked: deque[Callable[[], None]] = deque()
@@ -188,7 +188,7 @@ class Loop:
         waiting = [heappop(self.boxes[dst]) for _ in range(len(self.boxes[dst]))]
         seen = int(befalls.record[mishaps.SEEN])
         named = [(at, kind, port, seq) for at, kind, _, _, seq, _, _, port in waiting]
-        verdicts = mailbox.sorted_out(befalls.rows, self.seed, node.identity, seen, self.now, named, self.struck)
+        verdicts = mailbox.sorted_out(befalls.rows, self.seed, node.identity, self.now, named, self.struck)
         for event, verdict in zip(waiting, verdicts, strict=True):
             at, kind, _, src, seq, stamp, payload, port = event
             if verdict == mailbox.WAITS:

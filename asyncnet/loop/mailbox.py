@@ -6,7 +6,7 @@
     newest-wins   of each link the message of the greatest number is heard, the others are gone
 
 A node with a mailbox reads it at its tick, and its messages are in the order of events (message.py). Several mailboxes that are on at once sort one after
-another. What has waited while its node crashed went with it. A message is heard as of the time at which it came, or of the node's last tick, if it waited on.
+another. What waited when its node crashed went with it. A message is heard as of the time at which it came, or of the node's last tick, if it waited on.
 """
 
 from __future__ import annotations
@@ -22,20 +22,26 @@ HEARD, DROPPED, WAITS = range(3)
 Waiting = tuple[int, int, int, int]  # when it came, its channel, its port, and its number
 
 
-def sorted_out(rows: np.ndarray, seed: int, who: int, seen: int, now: int, messages: Sequence[Waiting], struck: np.ndarray) -> list[int]:
-    """What becomes of each of the messages, oldest first, at a tick of node `who`, which was last brought up to date at `seen`: HEARD, DROPPED or WAITS.
+def sorted_out(rows: np.ndarray, seed: int, who: int, now: int, messages: Sequence[Waiting], struck: np.ndarray) -> list[int]:
+    """What becomes of each of the messages, oldest first, at a tick of node `who`: HEARD, DROPPED or WAITS.
 
     `struck` counts, fault by fault, messages that are dropped and ticks at which some have to wait.
     """
-    found = [HEARD] * len(messages)
-    for row in rows[rows[:, KIND] == CRASH]:
-        for n, (at, *_) in enumerate(messages):
-            if at < seen and when.begins(row[WHEN:], seed, int(row[FAULT]), who if row[OWN] else 0, at, seen) < when.NEVER:
-                found[n] = DROPPED
-    for row in rows[rows[:, KIND] >= BLOCK]:
+    crashes = rows[rows[:, KIND] == CRASH]
+    boxes = [row for row in rows[rows[:, KIND] >= BLOCK] if when.on(row[WHEN:], seed, int(row[FAULT]), who if row[OWN] else 0, now, 0)]
+    most = int(boxes[0][VALUE]) if boxes and boxes[0][KIND] == BLOCK else len(messages)
+    found: list[int] = []
+    count = 0
+    for at, *_ in messages:
+        if count == most:  # nobody looks any farther
+            found += [WAITS] * (len(messages) - len(found))
+            struck[int(boxes[0][FAULT])] += 1
+            break
+        begins = (when.begins(row[WHEN:], seed, int(row[FAULT]), who if row[OWN] else 0, at, now) for row in crashes)
+        found.append(DROPPED if any(begin <= now for begin in begins) else HEARD)
+        count += found[-1] == HEARD
+    for row in boxes:
         kind, room, fault = int(row[KIND]), int(row[VALUE]), int(row[FAULT])
-        if not when.on(row[WHEN:], seed, fault, who if row[OWN] else 0, now, 0):
-            continue
         left = [n for n, verdict in enumerate(found) if verdict == HEARD]
         if kind == NEWEST_WINS:
             newest: dict[tuple[int, int], int] = {}

@@ -85,7 +85,9 @@ class _Check:
         if self.loop.struck.size:
             self._within("struck", self._array("struck", np.int64, self.loop.struck.size), 0, MOST_COUNTED)
         if self.loop.clears.size:
-            self._within("clears", self._array("clears", np.int64, self.loop.clears.size), 0, NEVER - 1)
+            clears = self._array("clears", np.float64, self.loop.clears.size)
+            longest = np.array([model.longest_line for model in self.loop.models.models])[self.loop.models.of]
+            self._demand((clears >= 0.0).all() and (clears <= self.now + longest).all(), "clears", "a line is longer than any can be")
         if self.loop.mishaps:
             self._mishaps(self._array("mishaps", np.int64, None, 3))
         self._agenda(self._array("agenda", np.int64, None, 8))
@@ -206,6 +208,7 @@ class _Check:
         place = np.minimum(np.searchsorted(codes, wanted, sorter=order), max(0, len(codes) - 1))
         self._demand((codes[order[place]] == wanted).all(), name, "a message that nobody sends")
         self._messages(name, order[place], sent[:, SIZE], np.cumsum(np.maximum(rows[:, SIZE], 0))[~own])
+        self._demand(len(np.unique(sent[:, :STAMP], axis=0)) == len(sent), name, "the same message twice at one time")
         self._within(name, sent[:, AT_PORT], links[order[place], PORT], links[order[place], PORT], "a port")
 
     def _turns(self, rows: np.ndarray) -> None:

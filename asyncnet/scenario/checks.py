@@ -110,6 +110,9 @@ def _check_faults(scenario: Scenario, where: str) -> None:
             raise ScenarioError(where, f"{key}.room", why)
         if fault.kind == "skip" and fault.share == 1.0 and fault.for_good(scenario.tick):
             raise ScenarioError(where, f"{key}.share", "who misses every tick for good does nothing at all: that is a crash")
+        if fault.kind in ("loss", "corrupt") and fault.burst is not None and fault.share < 1.0 and fault.burst * (1.0 - fault.share) < 1.0 - 1e-9:
+            alone = 1.0 / (1.0 - fault.share)
+            raise ScenarioError(where, f"{key}.burst", f"of a share of {fault.share:g} {alone:.3g} are lost in a row by chance alone; at least that")
         if fault.kind == "delay" and fault.delay.kind == "uniform" and fault.delay.high < fault.delay.low:
             raise ScenarioError(where, f"{key}.delay.high", f"{fault.delay.high} is below low = {fault.delay.low}")
         if fault.kind == "delay" and fault.delay.kind == "measured":

@@ -231,6 +231,8 @@ Faults = Annotated[tuple[AnyFault, ...], Field(max_length=MOST)]
 def words(fault: AnyFault) -> str:
     """A fault in a few words."""
     said = [fault.kind, f"of {fault.channel}" if fault.channel else ""]
+    if fault.kind == "delay":
+        said.append(f"{fault.delay.value:g}" if fault.delay.kind == "constant" else fault.delay.kind)
     if fault.kind in ("loss", "corrupt", "reorder", "skip"):
         said.append(f"{fault.share:.3g}")
     if fault.kind == "rate":

@@ -16,11 +16,12 @@ SHARES = (
     *(0.985, 0.99, 0.9925, 0.995, 0.9975, 0.999, 0.9995, 0.9999, 1.0),
 )
 LARGEST = 1 << 24  # bytes
+LONGEST = 1e9  # ticks
 
 
 def looked_up(data: Any, folder: Path, where: str, path: tuple[str, ...] = ()) -> Any:
     """Plain data with the quantiles in the place of each file of delays that it names, in this folder or below; raises ScenarioError with the reason."""
-    if isinstance(data, list):
+    if isinstance(data, (list, tuple)):
         return [looked_up(value, folder, where, (*path, str(n))) for n, value in enumerate(data)]
     if not isinstance(data, dict):
         return data
@@ -32,7 +33,7 @@ def looked_up(data: Any, folder: Path, where: str, path: tuple[str, ...] = ()) -
     if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0.0 < scale < 1e12:
         raise ScenarioError(where, f"{key}.scale", f"the ticks for each unit of the file's numbers; got {short(repr(scale))}")
     try:
-        found = quantiles(_lines(folder / name), scale)
+        found = quantiles(_lines(folder, name), scale)
     except (OSError, ValueError) as error:
         raise ScenarioError(where, f"{key}.file", f"{name}: {getattr(error, 'strerror', None) or error}") from None
     return {**{key: value for key, value in data.items() if key not in ("file", "scale")}, "quantiles": found}
@@ -46,22 +47,25 @@ def quantiles(lines: Iterable[str], scale: float = 1.0) -> list[list[float]]:
         if not text or text.startswith("#"):
             continue
         try:
-            number = scale * float(text)
+            number = -1.0 if "_" in text else scale * float(text)
         except ValueError:
             number = -1.0
-        if not 0.0 <= number < 1e12:
-            raise ValueError(f"line {n} is no delay: {short(repr(text))}")
+        if not 0.0 <= number <= LONGEST:
+            raise ValueError(f"line {n} is no delay: {short(repr(text))}; a number a line, and lines that begin with #")
         numbers.append(number)
     if len(numbers) < 2:
         raise ValueError(f"{len(numbers)} numbers: at least two are needed")
     return [[share, float(delay)] for share, delay in zip(SHARES, np.quantile(numbers, SHARES), strict=True)]
 
 
-def _lines(path: Path) -> list[str]:
-    if path.is_fifo():
-        raise ValueError("a pipe, not a file")
+def _lines(folder: Path, name: str) -> list[str]:
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise ValueError("leads out of this folder")
+    if path.exists() and not path.is_file():  # a pipe might never end, nor begin
+        raise ValueError("no plain file")
     with path.open("rb") as file:
         text = file.read(LARGEST + 1)
     if len(text) > LARGEST:
         raise ValueError(f"larger than {LARGEST} bytes")
-    return text.decode("utf-8").splitlines()
+    return text.decode("utf-8-sig").split("\n")

@@ -44,6 +44,9 @@ def near(name: str, known: Iterable[str], there_are: str = "there are") -> str:
 def first(model: type[BaseModel], error: ValidationError, data: Any) -> tuple[str, str]:
     """(dotted key, reason) of the first mistake that a model found in plain data."""
     errors = error.errors(include_url=False)
+    if errors[0]["type"] == "missing":  # a key that is there and misspelt says more than the one that is not
+        beside = [other for other in errors if other["type"] == "extra_forbidden" and other["loc"][:-1] == errors[0]["loc"][:-1]]
+        errors = [*beside, *errors]
     # Of an alternative such as "layer | unit or a whole number", the number that is out of bounds says more than that it is no word.
     bounds = [other for other in errors if other["type"] in _BOUNDS and other["loc"][:-1] == errors[0]["loc"][:-1]]
     found = bounds[0] if bounds and errors[0]["type"] == "literal_error" else errors[0]
@@ -171,7 +174,9 @@ def _reason(error: Mapping[str, Any], at: Any, kinds: list[Any]) -> str:
     if what == "missing":
         return "missing"
     if what == "extra_forbidden":
-        known = [name for kind in kinds if _is_model(kind) for name in _fields(kind)]
+        known = [
+            name for kind in kinds if _is_model(kind) for name in sorted(_fields(kind), key=lambda name: name not in kind.__annotations__)
+        ]  # its own first
         return f"unknown key; {near(str(error['loc'][-1]), known)}"
     if what == "union_tag_not_found":
         number = next((part for part in at if str(part).isdigit()), "") if isinstance(at, dict) else ""
@@ -193,4 +198,6 @@ def _reason(error: Mapping[str, Any], at: Any, kinds: list[Any]) -> str:
     wanted = f"must be {_wanted(kinds)}{_got(value)}"
     literals = [str(name) for kind in kinds if get_origin(kind) is Literal for name in get_args(kind)]
     close = difflib.get_close_matches(value, literals, n=1) if isinstance(value, str) else []
+    if isinstance(value, dict) and wanted == "must be a list of tables":
+        return f"{wanted}, each of which begins with [[{error['loc'][-1]}]]"
     return wanted + (f"; did you mean {close[0]}?" if close else "")

@@ -33,6 +33,8 @@ class Layer(NamedTuple):
             return overlay(base, self.data, compose=self.compose)
         except RecursionError:
             raise ScenarioError(self.where, "", "nested too deeply") from None
+        except LookupError as error:
+            raise ScenarioError(self.where, *error.args) from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -132,7 +134,7 @@ def setting(text: str) -> Layer:
         except (ValueError, RecursionError):
             continue
         if len(found) == 1:
-            return change(where, key, looked_up(found["value"], Path(), where, tuple(key.split("."))))
+            return change(where, key, found["value"])
     raise ScenarioError(where, "", "neither the value nor its quoted text is TOML")
 
 
@@ -156,6 +158,7 @@ def change(where: str, key: str, value: Any) -> Layer:
 def overlay(base: Any, over: Any, path: tuple[str, ...] = (), *, compose: bool = False) -> Any:
     """`over` laid over `base`: tables merge, and one that names its kind, or another optimiser, replaces.
 
+    A number as a key stands for one of a list.
     Conditions of links replace their like or, if `compose`, join them. A run's length in decisions replaces one in episodes, and the other way round.
     """
     if len(path) == 2 and path[0] == "links" and path[1] != "retry":
@@ -163,6 +166,11 @@ def overlay(base: Any, over: Any, path: tuple[str, ...] = (), *, compose: bool =
         if not compose and isinstance(over, dict):
             entries = [{key: value for key, value in entry.items() if key not in over} if isinstance(entry, dict) else entry for entry in entries]
         return [entry for entry in entries if entry != {}] + _listed(over) if compose or isinstance(over, dict) else over
+    if isinstance(base, (list, tuple)) and isinstance(over, dict) and over and all(key.isdigit() for key in over):  # faults.0.share
+        for key in over:
+            if int(key) >= len(base):
+                raise LookupError(".".join((*path, key)), f"there are {len(base)} of them, from 0 on")
+        return [overlay(one, over[str(n)], (*path, str(n)), compose=compose) if str(n) in over else one for n, one in enumerate(base)]
     if path == ("under",) or (path == ("faults",) and compose):
         return [*_listed(base), *_listed(over)]
     if path == ("task",) and isinstance(base, dict) and isinstance(over, dict) and len(LENGTHS & over.keys()) == 1:

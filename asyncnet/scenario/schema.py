@@ -25,6 +25,7 @@ from asyncnet.scenario.clocks import Clock, OnArrival
 from asyncnet.scenario.faults import Faults
 from asyncnet.scenario.invariants import Checks
 from asyncnet.scenario.links import Links
+from asyncnet.scenario.measured import looked_up
 from asyncnet.scenario.mistakes import ScenarioError, first
 from asyncnet.scenario.model import Model, as_lists, as_tuples
 from asyncnet.scenario.network import Network
@@ -121,17 +122,27 @@ class Scenario(Model):
         return hashlib.sha256(json.dumps(self.data(), sort_keys=True).encode()).hexdigest()
 
 
+CONDITIONS = {"faults", "links", "clocks", "line", "checks"}  # tables that a scenario may be without
+
+
 def read(path: str | Path, under: Iterable[str] = (), settings: Iterable[Layer] = ()) -> Scenario:
     """The scenario in a TOML file, under the named conditions, with `settings` put in; raises ScenarioError."""
     path = Path(path)
-    data = {"name": path.stem, **read_toml(path)}
+    said = read_toml(path)
+    if said and not said.keys() - CONDITIONS:
+        raise ScenarioError(str(path), "", "these are conditions, to be laid over a scenario: --under FILE, beside its name")
+    data = {"name": path.stem, **said}
     return laid(Layer(str(path), data), [*map(condition, several(under)), *settings])
 
 
 def laid(base: Layer, over: Iterable[Layer]) -> Scenario:
     """The scenario that layers make; a mistake is blamed on the layer that brought it: the first with which it is there, and stays."""
-    layers, stages = [base, *over], [base.data]
+    layers, stages, hard = [base, *over], [base.data], ""
     for layer in layers[1:]:
+        listed = isinstance(layer.data.get("faults"), (list, tuple))
+        if listed and hard and not layer.compose:  # a run that says what it was under and was not
+            raise ScenarioError(layer.where, "faults", f"would take the place of those of {hard}; to add some, give them as a condition, too (--under FILE)")
+        hard = layer.where if listed and layer.compose else hard
         stages.append(layer.over(stages[-1]))
     try:
         return check(stages.pop(), "")
@@ -214,7 +225,7 @@ def check(data: Mapping[str, Any], where: str) -> Scenario:
     """The scenario in plain data; raises ScenarioError naming the first key that is wrong."""
     _look_up(data)
     try:
-        frozen = as_tuples(data)
+        frozen = as_tuples(looked_up(data, Path(), where))
         scenario = Scenario.model_validate(frozen)
     except ValidationError as error:
         raise ScenarioError(where, *first(Scenario, error, frozen)) from None

@@ -164,6 +164,7 @@ def _of(study: Study, values: Mapping[str, Any], beside: Path | None) -> Iterato
     levels = [values[column] for column in study.named()]
     labels = {column: shown(values[column]) for column in study.columns()}
     under = [*study.under, *(names(values["under"]) if "under" in values else ()), *itertools.chain.from_iterable(level.under for level in levels)]
+    under = [str(beside / name) if beside is not None and name.endswith(".toml") and (beside / name).is_file() else name for name in under]
     layers = [change(f"set {short(key)}", key, value) for settings in (study, *levels) for key, value in settings.set.items()]
     layers += [change(f"vary {short(key)}={short(str(values[key]))}", key, values[key]) for key in study.settings()]
     start = next((level.scenario for level in reversed(levels) if level.scenario), values.get("scenario", study.scenario))

@@ -31,6 +31,8 @@ from asyncnet.loop.link import (
     TWICE,
     UNIFORM,
     WAITS,
+    A,
+    B,
     row,
 )
 from asyncnet.loop.message import CHANNEL_NAMES
@@ -80,6 +82,12 @@ class LinkModel(NamedTuple):
     def paced(self) -> bool:
         """Whether its messages may have to wait in line."""
         return bool((self.conditions[:, KIND] == RATE).any())
+
+    @property
+    def longest_line(self) -> float:
+        """Microseconds until the last of those that may wait in its line has left, and the next may."""
+        rates = self.conditions[self.conditions[:, KIND] == RATE]
+        return float(rates[:, A].max() * (rates[:, B].max() + 1.0)) if len(rates) else 0.0
 
     @property
     def fixed(self) -> int:
@@ -165,7 +173,7 @@ def _said(fault: AnyFault, tick: int) -> tuple[list[tuple[float, ...]], float]:
     if fault.kind == "reorder":
         return [(LATE, fault.share, fault.by * tick)], fault.alike
     if fault.kind == "rate":
-        return [(RATE, max(1, round(tick / fault.per_tick)), fault.room)], 0.0
+        return [(RATE, tick / fault.per_tick, fault.room)], 0.0
     if fault.kind in ("duplicate", "misdate"):
         return [(TWICE, fault.share, fault.by * tick) if fault.kind == "duplicate" else (MISDATED, fault.share, fault.by)], 0.0
     if fault.kind in _ALTERS:
@@ -178,7 +186,7 @@ def times(fault: AnyFault, scenario: Scenario) -> tuple[float, ...]:
     """When a fault is on, as when.py reads it."""
     tick, own = scenario.tick, isinstance(fault, OfNodes)
     start, stop = fault.span(tick, scenario.task.world.interval)
-    start, stop = float(round(start)), when.ALWAYS[when.STOP] if stop is None else float(round(stop))
+    start, stop = (float(min(round(at), when.NEVER)) for at in (start, when.NEVER if stop is None else stop))
     every, lasting = fault.again(tick)
     first, last = map(float, (not own and fault.decisions) or when.ALWAYS[when.FIRST :])
     random = when.AT_RANDOM if fault.poisson is not None else when.ITS_OWN if fault.own and fault.every else when.REGULAR

@@ -20,7 +20,8 @@ from asyncnet.loop.loop import Loop
 from asyncnet.loop.message import CHANNEL_NAMES, REWARD
 from asyncnet.loop.timekeeper import Virtual
 from asyncnet.runs import snapshot
-from asyncnet.scenario.schema import ScenarioError, check
+from asyncnet.scenario.reading import Layer, condition, setting
+from asyncnet.scenario.schema import ScenarioError, check, laid
 from asyncnet.team.conditions import model, models_of, times
 from asyncnet.team.draw import plan
 from asyncnet.team.network import CHANNEL, DST, SRC
@@ -113,7 +114,7 @@ def test_a_try_after_the_fault_is_over_gets_through():
 def in_lines(*faults, sent, links=1):
     """When each of so many messages of a link leaves its line, microseconds after it was said, or LOST; and how often each fault has struck."""
     made, struck = model(scenario(*faults, links={"default": []}), "activity", list(range(len(faults)))), np.zeros(len(faults), dtype=np.int64)
-    clears = np.zeros(links, dtype=np.int64)
+    clears = np.zeros(links)
     return [int(in_line(made.conditions, SEED, clears, 0, 0, now, struck)) for now in sent], struck.tolist()
 
 
@@ -134,6 +135,19 @@ def test_of_several_rates_the_slowest_counts_while_it_is_on():
     slow, fast = {"kind": "rate", "per_tick": 0.1, "start": 5.0, "stop": 6.0}, {"kind": "rate", "per_tick": 1.0}
     waits, _ = in_lines(slow, fast, sent=[0, 0, 5000, 5000, 6000, 40_000])
     assert waits == [0, 1000, 0, 10_000, 19_000, 0]
+
+
+def test_a_rate_that_is_no_whole_number_of_microseconds_is_kept_all_the_same():
+    waits, _ = in_lines({"kind": "rate", "per_tick": 700.0, "room": 10**6}, sent=[0] * 7001)
+    assert waits[-1] == 10_000
+    assert waits[:4] == [0, 1, 3, 4]
+
+
+@pytest.mark.parametrize("when_again", [{"poisson": 30.0, "lasting": 10.0}, {"every": 30.0, "lasting": 10.0}, {}])
+@pytest.mark.parametrize("kind", [{"kind": "crash"}, {"kind": "shift", "by": 2.0}, {"kind": "mailbox", "policy": "block", "room": 1}])
+def test_decisions_that_never_come_are_no_time_at_all(kind, when_again):
+    made = scenario({**kind, **when_again, "decisions": [9 * 10**11, 10**12]}, tick=1_000_000, task={"decisions": 30, "world": {"interval": 60.0}})
+    assert ran(made).struck.tolist() == [0]
 
 
 def test_over_time_a_link_passes_what_its_rate_allows_and_all_loses_are_counted():
@@ -392,7 +406,10 @@ def test_as_many_nodes_are_drawn_as_asked_by_seed_and_fault_alone():
         ({"kind": "lose"}, "faults.0", ""),
         ({"kind": "noise", "sigma": 0.1, "channel": "activity"}, "faults.0.channel", ""),
         ({"kind": "misdate", "by": 0}, "faults.0.by", ""),
-        ({"kind": "delay", "delay": {"kind": "measured", "file": "delays.txt"}}, "faults.0.delay.quantiles", "missing"),
+        ({"kind": "delay", "delay": {"kind": "measured", "file": "delays.txt"}}, "faults.0.delay.file", "No such file"),
+        ({"kind": "loss", "shre": 0.1}, "faults.0.shre", "did you mean share?"),
+        ({"kind": "rate", "rate": 5.0}, "faults.0.rate", "there are kind, per_tick, room"),
+        ({"kind": "loss", "share": 0.9, "burst": 2.0}, "faults.0.burst", "10 are lost in a row by chance alone"),
         ({"kind": "delay", "delay": {"kind": "measured", "quantiles": [[0.1, 1.0], [1.0, 2.0]]}}, "faults.0.delay.quantiles", "rise from 0 to 1"),
         ({"kind": "delay", "delay": {"kind": "measured", "quantiles": [[0.0, 2.0], [1.0, 1.0]]}}, "faults.0.delay.quantiles", "not to fall"),
     ],
@@ -402,6 +419,43 @@ def test_a_fault_that_cannot_be_meant_is_refused_by_key(said, key, why):
         scenario(said)
     assert caught.value.key.startswith(key)
     assert why in caught.value.why
+
+
+def test_faults_of_conditions_are_not_put_aside_unseen(tmp_path):
+    hard = tmp_path / "hard.toml"
+    hard.write_text('[[faults]]\nkind = "loss"\nshare = 0.1\n')
+    base = asyncnet.load("multiplexer3-weight-max", under=str(hard))
+    assert [fault.kind for fault in base.faults] == ["loss"]
+    both = asyncnet.load("multiplexer3-weight-max", under=[str(hard), "split-brain"])
+    assert [fault.kind for fault in both.faults] == ["loss", "cut"]
+    with pytest.raises(ScenarioError, match=r"would take the place of those of .*hard\.toml"):
+        laid(Layer("", asyncnet.load("multiplexer3-weight-max").data()), [condition(str(hard)), setting('faults=[{kind="cut",stop=9.0}]')])
+    with pytest.raises(ScenarioError, match="these are conditions"):
+        asyncnet.load(hard)
+
+
+def test_one_fault_of_several_is_changed_by_its_number(tmp_path):
+    made = scenario({"kind": "cut", "stop": 9.0}, {"kind": "loss", "share": 0.1})
+    changed = made.replace({"faults.1.share": 0.3})
+    assert [fault.model_dump() for fault in changed.faults] == [made.faults[0].model_dump(), made.faults[1].model_dump() | {"share": 0.3}]
+    with pytest.raises(ScenarioError, match=r"faults\.2: there are 2 of them, from 0 on"):
+        made.replace({"faults.2.share": 0.3})
+
+
+def test_a_table_where_there_may_be_several_is_told_how_to_begin_each():
+    with pytest.raises(ScenarioError, match=r"each of which begins with \[\[faults\]\]"):
+        check(small(faults={"kind": "cut"}), "small")
+
+
+def test_a_state_whose_lines_are_longer_than_they_can_be_is_refused():
+    made = scenario({"kind": "rate", "per_tick": 0.25, "room": 3, "channel": "activity"})
+    loop = Loop(made, Virtual())
+    loop.run(until=100 * made.tick)
+    state = snapshot.take(loop)
+    assert state.arrays["clears"].max() > 90 * made.tick
+    for wrong in (state.arrays["clears"] + 1e9, -1.0 - state.arrays["clears"], state.arrays["clears"].astype(np.int64)):
+        with pytest.raises(ScenarioError, match="clears"):
+            snapshot.put(Loop(made, Virtual()), state._replace(arrays=state.arrays | {"clears": wrong}), at_once=True)
 
 
 def ran(made) -> Loop:

@@ -64,15 +64,15 @@ def test_what_finds_no_room_waits_or_is_gone(policy, expected):
     (rows,) = (Loop(scenario(mailbox(policy)), Virtual()).mishaps[1].rows,)
     messages = [(5, 4, 0, 7), (6, 4, 0, 9), (7, 4, 0, 12), (8, 1, 0, 3), (9, 4, 0, 11), (9, 4, 1, 2)]  # the fifth overtook none: 11 is older than 12
     struck = np.zeros(1, dtype=np.int64)
-    assert sorted_out(rows, 1, 1, -1, 10, messages, struck) == expected
+    assert sorted_out(rows, 1, 1, 10, messages, struck) == expected
     assert struck.tolist() == [1 if policy == "block" else expected.count(DROPPED)]
-    assert sorted_out(rows, 1, 1, -1, 10, [], struck) == []
+    assert sorted_out(rows, 1, 1, 10, [], struck) == []
 
 
 def test_a_mailbox_that_is_not_on_has_room_for_all():
     rows = Loop(scenario(mailbox("block", start=50.0, stop=60.0)), Virtual()).mishaps[1].rows
     messages, struck = [(n, 4, 0, n) for n in range(9)], np.zeros(1, dtype=np.int64)
-    counts = [sorted_out(rows, 1, 1, -1, now * 1000, messages, struck).count(HEARD) for now in (49, 50, 59, 60)]
+    counts = [sorted_out(rows, 1, 1, now * 1000, messages, struck).count(HEARD) for now in (49, 50, 59, 60)]
     assert counts == [9, 3, 3, 9]
     assert struck.tolist() == [2]
 
@@ -81,8 +81,14 @@ def test_what_waits_when_its_node_crashes_is_gone_with_it():
     made = scenario(mailbox("block"), {"kind": "crash", "start": 50.0, "stop": 60.0})
     rows, struck = Loop(made, Virtual()).mishaps[1].rows, np.zeros(2, dtype=np.int64)
     came_before, came_after = (49_000, 4, 0, 1), (61_000, 4, 0, 2)
-    assert sorted_out(rows, 1, 1, 65_000, 70_000, [came_before, came_after], struck) == [DROPPED, HEARD]
-    assert sorted_out(rows, 1, 1, 45_000, 70_000, [came_before, came_after], struck) == [HEARD, HEARD]  # it is heard before, and lost as all it knows is
+    assert sorted_out(rows, 1, 1, 70_000, [came_before, came_after], struck) == [DROPPED, HEARD]
+    assert sorted_out(rows, 1, 1, 49_500, [came_before], struck) == [HEARD]
+    before, after = ([(at * 1000 + n, 4, 0, at + n) for n in range(3)] for at in (47, 62))
+    for policy in ("drop-oldest", "drop-newest"):
+        both = Loop(scenario(mailbox(policy), {"kind": "crash", "start": 50.0, "stop": 60.0}), Virtual()).mishaps[1].rows
+        assert sorted_out(both, 1, 1, 70_000, before + after, struck) == 3 * [DROPPED] + 3 * [HEARD], "what is gone takes up no room"
+    assert sorted_out(rows, 1, 1, 70_000, before + after + [(66_000, 4, 0, 99)], struck) == 3 * [DROPPED] + 3 * [HEARD] + [WAITS]
+    assert struck.tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("more", MORE)
@@ -129,6 +135,20 @@ def test_a_mailbox_that_never_fills_changes_no_bit_of_what_the_team_learns():
     assert learned(mailbox("drop-oldest", room=10_000)) == roomy
     assert learned({"kind": "crash", "start": 1e6}) == roomy  # with which, too, all say again what they have to say
     assert learned(mailbox("drop-oldest", room=3)) != roomy
+
+
+def test_a_mailbox_that_fills_for_ever_costs_no_more_the_fuller_it_is():
+    made = scenario(mailbox("block", room=2))
+    messages = [(n, 4, 0, n) for n in range(5000)]
+
+    class Once(list):
+        def __iter__(self):
+            for n, message in enumerate(super().__iter__()):
+                assert n < 3, "nobody looks farther than there is room"
+                yield message
+
+    verdicts = sorted_out(Loop(made, Virtual()).mishaps[1].rows, 1, 1, 10_000, Once(messages), np.zeros(1, dtype=np.int64))
+    assert verdicts == 2 * [HEARD] + 4998 * [WAITS]
 
 
 def test_what_is_dropped_was_delivered_and_what_waits_is_on_its_way():

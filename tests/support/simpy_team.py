@@ -175,7 +175,7 @@ class Link:
         self.takes = sum(each["delay"]["value"] * team.tick for each in always if "delay" in each)
         self.holds_back = sum(each.get("stale", 0) for each in always)
         self.held: deque[Message] = deque()
-        self.clear = 0  # when the last of those in line has left
+        self.clear = 0.0  # when the last of those in line has left
         self.faults = [(fault, when) for fault, when in team.faults if self._struck_by(fault)]
         self.pauses = [when for _, when in team.befalls(dst, "pause")]
 
@@ -198,12 +198,12 @@ class Link:
         takes = self.takes + self._tried_again(now, stamp)
         rates = [fault for fault, when in self.faults if fault["kind"] == "rate" and when.on(now, stamp)]
         if rates:
-            every, waits = max(max(1, round(tick / fault["per_tick"])) for fault in rates), max(0, self.clear - now)
+            every, waits = max(tick / fault["per_tick"] for fault in rates), max(0, self.clear - now)
             if waits > every * min(fault["room"] for fault in rates):
                 self.team.rows.append((now, self.channel, self.dst, self.src, -message.number))
                 return
             self.clear = now + waits + every
-            takes += waits
+            takes += round(waits)
         for fault, when in self.faults:
             if not when.on(now, stamp):
                 continue

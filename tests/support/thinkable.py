@@ -25,7 +25,7 @@ def faults(names):
     delay = {"kind": "normal", "mean": 2.0, "sigma": 1.5}
     measured = {"kind": "measured", "quantiles": [[0.0, 0.2], [0.7, 1.0], [1.0, 6.0]]}
     what = st.one_of(
-        st.fixed_dictionaries({"kind": few(["loss", "corrupt"]), "share": few([0.1, 0.6]), "burst": few([1.0, 4.0])}),
+        st.fixed_dictionaries({"kind": few(["loss", "corrupt"]), "share": few([0.1, 0.6]), "burst": few([2.6, 4.0])}),
         st.fixed_dictionaries({"kind": st.just("delay"), "delay": few([1.5, delay, measured, {"kind": "exponential", "mean": 1.0}]), "alike": few([0.0, 0.8])}),
         st.fixed_dictionaries({"kind": st.just("reorder"), "share": few([0.1, 0.6]), "by": few([1.0, 7.0])}),
         st.fixed_dictionaries({"kind": st.just("cut")}),

@@ -79,9 +79,9 @@ def read_mailbox(d, seed, node, now):
     t = p.opened(d)
     control, queue, slots, row = t.control, t.queue, t.slots, row_at(t.nodes, node)
     record = view(t.real, row[p.MISHAPS], (mishaps.RECORD,))
-    seen, head = np.int64(record[mishaps.SEEN]), strung(queue, np.int64(record[mishaps.BOX]))
-    record[mishaps.BOX] = NONE
-    sort_out(d, node, rows_of(t, record), seed, seen, now, head)
+    rows, seen = rows_of(t, record), np.int64(record[mishaps.SEEN])
+    head = strung(d, node, rows, seed, now)
+    sort_out(d, node, rows, seed, now, head)
     item = hears_next(d, node, head, seen)
     while item != NONE:
         at, code, seq = max(queue[item, AT], seen), queue[item, WHO], queue[item, SEQ]

@@ -1,14 +1,14 @@
 """Small mailboxes in the compiled loop: loop/mailbox.py over tables.
 
 A node that has one takes its messages as events, and each is then put into a heap like those of inbox.py, whose first and last item stand in the record of
-what befalls the node (mishaps.py). At its tick all of the heap is strung on a chain, in order, each item's fate in the place of its first child; then each is
-heard, dropped, or put back.
+what befalls the node (mishaps.py). At its tick the heap is strung on a chain, in order, as far as there may be room, each item's fate in the place of its first
+child; then each is heard, dropped, or put back.
 """
 
 import numpy as np
 
 from asyncnet.kernels.kernel import inlined, kernel, row_at, view
-from asyncnet.loop import mishaps
+from asyncnet.loop import mishaps, when
 from asyncnet.loop.compiled import posting as p
 from asyncnet.loop.compiled.agenda import AT, SEQ, WHICH, WHO, drop_first, of_which, of_who, who
 from asyncnet.loop.compiled.inbox import CHILD, NEXT, NONE, free, put_aside, without_first
@@ -27,28 +27,48 @@ def put_in(t, record, at, code, seq):
 
 
 @kernel
-def strung(queue, first):
-    """The items of a heap as a chain by NEXT, in order; all are to be heard."""
-    head, tail, item = NONE, NONE, first
+def gone(rows, seed, identity, at, now):
+    """Whether a message that came at `at` waited when its node crashed."""
+    found = False
+    for n in range(rows.shape[0]):
+        found = found or (rows[n, mishaps.KIND] == mishaps.CRASH and mishaps.begins(row_at(rows, n), seed, identity, at, now) <= now)
+    return found
+
+
+@kernel
+def looks_at(rows, seed, identity, now):
+    """How many messages at most are looked at for the first of these mailboxes that is on; and its fault, -1: at all that there are."""
+    for n in range(rows.shape[0]):
+        one = row_at(rows, n)
+        if one[mishaps.KIND] >= mishaps.BLOCK and mishaps.on(one, seed, identity, now):
+            if one[mishaps.KIND] == mishaps.BLOCK:
+                return np.int64(one[mishaps.VALUE]), np.int64(one[mishaps.FAULT])
+            break
+    return np.int64(when.NEVER), np.int64(-1)
+
+
+@kernel
+def strung(d, node, rows, seed, now):
+    """What is in a mailbox as a chain by NEXT, in order, as far as anybody looks; all are to be heard but those that are gone with crashes."""
+    t = p.opened(d)
+    queue, identity, record = t.queue, t.nodes[node, p.IDENTITY], view(t.real, t.nodes[node, p.MISHAPS], (mishaps.RECORD,))
+    head, tail, item, count = NONE, NONE, np.int64(record[mishaps.BOX]), 0
+    most, fault = looks_at(rows, seed, identity, now)
     while item != NONE:
+        if count == most:
+            t.struck[fault] += 1
+            break
         rest = without_first(queue, item)
-        queue[item, NEXT], queue[item, CHILD] = NONE, HEARD
+        lost = gone(rows, seed, identity, queue[item, AT], now)
+        queue[item, NEXT], queue[item, CHILD] = NONE, DROPPED if lost else HEARD
+        count += not lost
         if tail == NONE:
             head = item
         else:
             queue[tail, NEXT] = item
         tail, item = item, rest
+    record[mishaps.BOX] = item
     return head
-
-
-@kernel
-def gone_with_crashes(queue, head, one, seed, identity, seen):
-    """Have those dropped that waited when that crash came."""
-    item = head
-    while item != NONE:
-        if queue[item, AT] < seen and mishaps.begins(one, seed, identity, queue[item, AT], seen) <= seen:
-            queue[item, CHILD] = DROPPED
-        item = queue[item, NEXT]
 
 
 @kernel
@@ -101,13 +121,10 @@ def all_but_the_newest(d, node, head):
 
 
 @kernel
-def sort_out(d, node, rows, seed, seen, now, head):
+def sort_out(d, node, rows, seed, now, head):
     """Say of each message of the chain what becomes of it."""
     t = p.opened(d)
     queue, identity = t.queue, t.nodes[node, p.IDENTITY]
-    for n in range(rows.shape[0]):
-        if rows[n, mishaps.KIND] == mishaps.CRASH:
-            gone_with_crashes(queue, head, row_at(rows, n), seed, identity, seen)
     for n in range(rows.shape[0]):
         one = row_at(rows, n)
         kind, room, fault = one[mishaps.KIND], np.int64(one[mishaps.VALUE]), np.int64(one[mishaps.FAULT])

@@ -5,7 +5,7 @@ queue   messages that wait for a node's tick (inbox.py)
 links   one row a link, all links of one sender and channel side by side in the order of their slots: its receiver, the port there, and its model
 models  one row a model: what its links do to messages (team/conditions.py)
 struck  one number a fault: how often it has done something
-clears  if any link has a rate, one number a link: when the last of those in its line has left (link.in_line)
+clears  if any link has a rate, one number a link: when the next message may leave its line (link.in_line)
 sent    the loop's own books (ledger.py), one number a link: how many messages were sent by it, `lost`, `doubled`, and `refused` for want of room (the last
         three empty where that cannot be); and `came`, in the order of receivers and ports, how many were delivered
 rings   one row a link that holds messages back, and which link that is: `held`, rings of (sequence number, slot)
@@ -127,7 +127,7 @@ def opened(d):
         halves_at(d[2, 0], (d[2, 1], LINK_COLUMNS)),
         wholes_at(d[3, 0], (d[3, 1], MODEL_COLUMNS)),
         wholes_at(d[4, 0], (d[4, 1],)),
-        wholes_at(d[5, 0], (d[5, 1],)),
+        numbers_at(d[5, 0], (d[5, 1],)),
         wholes_at(d[6, 0], (d[6, 1],)),
         wholes_at(d[7, 0], (d[7, 1],)),
         wholes_at(d[8, 0], (d[8, 1],)),
