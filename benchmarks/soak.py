@@ -2,7 +2,8 @@
 
     python -m asyncnet.benchmarks.soak [--minutes 60] [--under chaos] [--kills 0]
 
-Every few seconds the resident memory of each process of the run is noted. After the first sixth (caches fill, the collector settles) a straight line is laid
+Every few seconds it is noted what memory each process of the run has to itself; what they share, rings and Ray's store of objects, has bounds of its own,
+and is touched bit by bit. After the first sixth (caches fill, the collector settles) a straight line is laid
 through the means of twenty stretches of it; its slope is given with the 95% interval of Student's t, in bytes a second. What is bound to grow is said beside
 it: the world keeps the reward of every decision, eight bytes. With --kills so many actors are killed on the way, whose successors are other processes.
 Exit code 1 if the run did not finish, books do not balance, or its recording does not replay.
@@ -20,6 +21,7 @@ import subprocess  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
+from typing import Any  # noqa: E402
 
 import numpy as np  # noqa: E402
 import psutil  # noqa: E402
@@ -67,7 +69,7 @@ def main(minutes: float = 60.0, under: str = "chaos", kills: int = 0, scenario: 
             actors = {name: process for process in driver.children(recursive=True) if (name := _name(process))}
             for name, process in {"driver": driver, **actors}.items():
                 try:
-                    if held := process.memory_info().rss:  # else it has just ended
+                    if held := process.memory_full_info().uss:  # else it has just ended
                         noted.setdefault(f"{name} {process.pid}", []).append((at, held))
                 except psutil.Error:
                     continue
@@ -75,11 +77,20 @@ def main(minutes: float = 60.0, under: str = "chaos", kills: int = 0, scenario: 
                 sorted(actors.items())[killed % len(actors)][1].kill()
                 killed += 1
         summary = json.loads(run.communicate()[0])
-        same, line = asyncnet.replay(summary["run_dir"])
+        balanced = _tell(summary, noted, under, killed)
+        same, line = asyncnet.replay(summary["run_dir"])  # takes as long as the run had work
+    print(line)
+    sys.exit(int(not (summary["stopped"] == "finished" and balanced and same)))
+
+
+def _tell(summary: dict[str, Any], noted: dict[str, list[tuple[float, int]]], under: str, killed: int) -> bool:
+    """Print what came of the run and of its memory; returns whether the books balance."""
     table = np.array([list(row.values()) for row in summary["ledger"].values()]).T
     balanced = bool(table.size) and not unexplained(table).any()
-    print(f"{scenario} under {under}: {summary['stopped']}, {summary['decisions']:,} decisions in {summary['seconds']:.0f} s, verdict {summary['verdict']}")
-    print(f"books {'balance' if balanced else 'do not balance'}; {line}")
+    print(
+        f"{summary['scenario']} under {under}: {summary['stopped']}, {summary['decisions']:,} decisions in {summary['seconds']:.0f} s, verdict {summary['verdict']}"
+    )
+    print(f"books {'balance' if balanced else 'do not balance'}")
     print(f"killed {killed}, back {len(summary.get('measured', {}).get('restarts', []))}")
     print(f"bound to grow: the world, {8 * summary['decisions'] / max(1.0, summary['seconds']):,.0f} bytes a second\n")
     print("| process | MB | bytes a second | 95% interval |\n| --- | --- | --- | --- |")
@@ -88,8 +99,11 @@ def main(minutes: float = 60.0, under: str = "chaos", kills: int = 0, scenario: 
         later = seconds > seconds[0] + (seconds[-1] - seconds[0]) / 6
         if later.sum() >= 2 * STRETCHES:
             by, half = slope(seconds[later], memory[later])
-            print(f"| {name.rpartition(' ')[0].removeprefix('ray::')} | {memory[-1] / 1e6:.0f} | {by:+,.0f} | {by - half:+,.0f} to {by + half:+,.0f} |")
-    sys.exit(int(not (summary["stopped"] == "finished" and balanced and same)))
+            print(
+                f"| {name.rpartition(' ')[0].removeprefix('ray::')} | {memory[-1] / 1e6:.0f} | {by:+,.0f} | {by - half:+,.0f} to {by + half:+,.0f} |",
+                flush=True,
+            )
+    return balanced
 
 
 if __name__ == "__main__":
