@@ -3,9 +3,9 @@
     python -m asyncnet.benchmarks.soak [--minutes 60] [--under chaos] [--kills 0]
 
 Every few seconds it is noted what memory each process of the run has to itself; what they share, rings and Ray's store of objects, has bounds of its own,
-and is touched bit by bit. After the first sixth (caches fill, the collector settles) a straight line is laid
-through the means of twenty stretches of it; its slope is given with the 95% interval of Student's t, in bytes a second. What is bound to grow is said beside
-it: the world keeps the reward of every decision, eight bytes. With --kills so many actors are killed on the way, whose successors are other processes.
+and is touched bit by bit. After the first sixth (caches fill, the collector settles) a straight line is laid through the means of twenty stretches of it; its
+slope is given with the 95% interval of Student's t, in bytes a second. What is bound to grow is said beside it: the world keeps the reward of every decision,
+eight bytes. With --kills so many actors are killed on the way, whose successors are other processes.
 Exit code 1 if the run did not finish, books do not balance, or its recording does not replay.
 """
 
