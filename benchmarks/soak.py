@@ -88,7 +88,8 @@ def _tell(summary: dict[str, Any], noted: dict[str, list[tuple[float, int]]], un
     table = np.array([list(row.values()) for row in summary["ledger"].values()]).T
     balanced = bool(table.size) and not unexplained(table).any()
     print(
-        f"{summary['scenario']} under {under}: {summary['stopped']}, {summary['decisions']:,} decisions in {summary['seconds']:.0f} s, verdict {summary['verdict']}"
+    came = f"{summary['stopped']}, {summary['decisions']:,} decisions in {summary['seconds']:.0f} s"
+    print(f"{summary['scenario']} under {under}: {came}, verdict {summary['verdict']}")
     )
     print(f"books {'balance' if balanced else 'do not balance'}")
     print(f"killed {killed}, back {len(summary.get('measured', {}).get('restarts', []))}")
