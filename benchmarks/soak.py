@@ -87,10 +87,8 @@ def _tell(summary: dict[str, Any], noted: dict[str, list[tuple[float, int]]], un
     """Print what came of the run and of its memory; returns whether the books balance."""
     table = np.array([list(row.values()) for row in summary["ledger"].values()]).T
     balanced = bool(table.size) and not unexplained(table).any()
-    print(
     came = f"{summary['stopped']}, {summary['decisions']:,} decisions in {summary['seconds']:.0f} s"
     print(f"{summary['scenario']} under {under}: {came}, verdict {summary['verdict']}")
-    )
     print(f"books {'balance' if balanced else 'do not balance'}")
     print(f"killed {killed}, back {len(summary.get('measured', {}).get('restarts', []))}")
     print(f"bound to grow: the world, {8 * summary['decisions'] / max(1.0, summary['seconds']):,.0f} bytes a second\n")
