@@ -94,6 +94,7 @@ def test_lost_hosts_come_back_the_books_balance_and_every_life_replays(pretended
     assert record.ledger[ledger.EXPIRED].sum() > 0, "what the lost had heard is gone"
     assert record.ledger[ledger.DUPLICATED].sum() > 0, "what they had said is said again"
     assert not record.measured["malformed"]
+    assert record.seconds > 0.9 * record.elapsed / 1e6, "of all of the run, and not of the world's last life"
     report = replay(SCENARIO, folder)
     assert report.line.startswith("identical")
     assert not report.damage
