@@ -271,13 +271,16 @@ def killed(folder: Path, chance: random.Random, kills: int, decisions: int) -> t
     command = [sys.executable, "-m", "asyncnet", "run", "multiplexer3-weight-max", "--engine", "ray", "--json", "--out", str(folder)]
     driver = subprocess.Popen([*command, "--set", f"task.decisions={decisions}"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     names: list[str] = []
-    while driver.poll() is None and len(names) < kills:
-        time.sleep(chance.uniform(6.0, 9.0))
-        actors = {name: process for process in psutil.Process(driver.pid).children(recursive=True) if (name := _host(process))}
-        if actors and any(folder.glob("*/traffic.jsonl")):
-            names.append(chance.choice(sorted(actors)))
-            actors[names[-1]].kill()
-    return names, json.loads(driver.communicate()[0])
+    try:
+        while driver.poll() is None and len(names) < kills:
+            time.sleep(chance.uniform(6.0, 9.0))
+            actors = {name: process for process in psutil.Process(driver.pid).children(recursive=True) if (name := _host(process))}
+            if actors and any(folder.glob("*/traffic.jsonl")):
+                names.append(chance.choice(sorted(actors)))
+                actors[names[-1]].kill()
+        return names, json.loads(driver.communicate()[0])
+    finally:
+        driver.kill()  # if we are ended before it; its helper then ends its Ray
 
 
 def not_as_promised(names: list[str], summary: dict[str, Any]) -> list[str]:

@@ -123,7 +123,7 @@ def test_one_whose_successor_is_lost_before_it_begins_has_another(pretended, tmp
 
 
 def test_teams_with_critics_and_dopamine_come_back_too(pretended, tmp_path):
-    scenario = asyncnet.load("cartpole-free").replace({"task.episodes": 30, "tick": 200})
+    scenario = asyncnet.load("cartpole-free").replace({"task.episodes": 80, "tick": 200})  # on busy machines a blow comes late
     record, watched, _, folder = run([(150, "1"), (350, "0")], tmp_path, scenario=scenario)
     assert record.stopped == "finished"
     assert len(watched.restarts) == 2
@@ -132,7 +132,7 @@ def test_teams_with_critics_and_dopamine_come_back_too(pretended, tmp_path):
 
 
 def test_a_world_whose_task_lives_in_python_does_not_come_back_alone(pretended, tmp_path):
-    scenario = asyncnet.load("acrobot-map-async").replace({"task.episodes": 2})
+    scenario = asyncnet.load("acrobot-map-async").replace({"task.episodes": 50})
     record, watched, _, folder = run([(20, "0")], tmp_path, scenario=scenario)
     assert record.stopped == "an actor was lost: world (its process has ended)"
     assert record.lost
@@ -450,6 +450,7 @@ def test_weights_after_a_loss_are_those_of_the_fetched_state(pretended):
 
 
 @pytest.mark.study
+@pytest.mark.timeout(3600)
 def test_fifty_killed_actors_are_back_and_learning_is_as_good_as_without(tmp_path):
     from asyncnet.benchmarks.endurance import killed, not_as_promised
 

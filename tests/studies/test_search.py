@@ -242,7 +242,7 @@ def test_the_sampler_goes_by_what_it_was_told_and_other_seeds_draw_other_trials(
         ({"space": {"rule.lambda": {"low": 0.1, "high": 0.5, "step": 1e-300}}}, r"a step of 1e-300 is too fine from 0\.1 to 0\.5"),
         ({"space": {"rule.lambda": {"low": 0.1, "high": 1.5}}}, r'"rule\.lambda": 1\.5 does not fit: .*rule\.lambda: must be less than or equal to 1'),
         ({"space": {"rule.lamda": {"low": 0.1, "high": 0.5}}}, r'"rule\.lamda": 0\.1 does not fit: .*did you mean lambda\?'),
-        ({"space": {"rule.lambda": {"low": 0.1, "hihg": 0.5}}}, r'search\.space\."rule\.lambda"\.high: missing'),
+        ({"space": {"rule.lambda": {"low": 0.1, "hihg": 0.5}}}, r'search\.space\."rule\.lambda"\.hihg: unknown key; did you mean high'),
         ({"space": {"task.world.interval": {"low": 2.5, "high": 8, "int": True}}}, r"low, high and step must be whole numbers"),
         ({"space": {"rule.credit": ["stamped", "stampd"]}}, r'"rule\.credit": stampd does not fit: .*did you mean stamped\?'),
         ({"space": {"task.decisions": [100, 200]}}, r"task\.decisions is set by search\.set already"),
