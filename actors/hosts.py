@@ -56,7 +56,9 @@ class Hosts(dict[str, Any]):
                 try:
                     answers[name] = self.ray.get(answer, timeout=SILENT)
                     heard(name, answers[name])
-                except (self.ray.exceptions.RayActorError, self.ray.exceptions.GetTimeoutError) as error:
+                except self.ray.exceptions.RayTaskError:  # a bug of ours in a host that lives
+                    raise
+                except self.ray.exceptions.RayError as error:  # its process, its node, or what it has answered is gone
                     self.gone[name] = _what_happened(str(error))
                 if took > max(SLOW, self.slow.get(name, 0.0)) and timeout is None:
                     self.slow[name] = took

@@ -27,6 +27,8 @@ def printable(text: str) -> str:
 def in_a_line(error: BaseException) -> str:
     """What an exception says, in one line of at most 200 characters."""
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if said.startswith("Traceback (most recent call last)"):  # of another process: its last line says what it was
+        said = said.strip().splitlines()[-1]
     return " ".join(said.split())[:200] or type(error).__name__
 
 

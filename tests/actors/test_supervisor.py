@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -34,7 +35,8 @@ from asyncnet.runs.rundir import RunDirectory
 from asyncnet.runs.stored import recordings
 from asyncnet.team.draw import plan
 from asyncnet.team.network import payload_size
-from support.pretended_ray import PretendedRay
+from asyncnet.text import in_a_line
+from support.pretended_ray import PretendedRay, RayError, RayTaskError
 from support.teams import multiplexer
 
 FREE = {"task.decisions": 1500, "task.world": {"waits": False, "interval": 8.0}, "tick": 500, "links": {"default": {"delay": 0.5}}}
@@ -466,3 +468,24 @@ def test_fifty_killed_actors_are_back_and_learning_is_as_good_as_without(tmp_pat
         ).stdout
     )
     assert before["decisions"] == 51_000
+
+
+@pytest.mark.parametrize(("error", "lost"), [(RayError("the object is lost"), True), (RayTaskError("ValueError: a bug"), False)])
+def test_whatever_ray_says_of_an_answer_that_is_gone_is_a_loss_and_a_bug_is_none(error, lost):
+    def get(answer, timeout):
+        raise error
+
+    ray = SimpleNamespace(exceptions=PretendedRay.exceptions, wait=lambda asked, **how: (asked, []), get=get)
+    hosts = Hosts(ray, {"0": ["world"]}, lambda: None)
+    hosts["0"] = SimpleNamespace(status=SimpleNamespace(remote=lambda: "an answer"))
+    if lost:
+        assert hosts.answers("status") == {}
+        assert "0" in hosts.gone
+    else:
+        with pytest.raises(RayTaskError):
+            hosts.answers("status")
+
+
+def test_a_traceback_of_another_process_is_told_by_its_last_line():
+    report = 'Traceback (most recent call last):\n  File "team.py", line 1, in run\n    self._start()\nValueError: no such thing\n'
+    assert in_a_line(RuntimeError(report)) == "ValueError: no such thing"

@@ -7,11 +7,19 @@ from concurrent import futures
 from types import SimpleNamespace
 
 
-class RayActorError(Exception):
+class RayError(Exception):
+    """What Ray says."""
+
+
+class RayTaskError(RayError):
+    """A method has raised."""
+
+
+class RayActorError(RayError):
     pass
 
 
-class GetTimeoutError(Exception):
+class GetTimeoutError(RayError):
     pass
 
 
@@ -56,7 +64,7 @@ class Hand:
 class PretendedRay:
     """Stands in for the module; `killed` are the handles that were to be ended, in their order; the next `stillborn` actors die as they start."""
 
-    exceptions = SimpleNamespace(RayActorError=RayActorError, GetTimeoutError=GetTimeoutError)
+    exceptions = SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError, RayActorError=RayActorError, GetTimeoutError=GetTimeoutError)
 
     def __init__(self):
         self.killed, self.started, self.stillborn = [], [], 0
