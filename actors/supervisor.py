@@ -130,7 +130,7 @@ class Supervisor:
         if since is None:
             return
         reached = max(hosts.answers("reached", of=others).values(), default=0)
-        whole, owed = self._mended(lost, books)
+        whole, owed, unread = self._mended(lost, books)
         for name in lost:
             state, mine = self._states[name], self._parts[name]
             life = self._lives[name] + 1
@@ -152,6 +152,7 @@ class Supervisor:
             hosts.gone |= {name: why[name] for name in lost if name not in hosts.gone}
             return
         hosts.answers("go_on", lambda _: (since, at), of=others)
+        self.unread += unread
         took = clock_time.monotonic() - began
         for name in lost:
             nodes, behind = ", ".join(hosts.names[name]), (since - self._states[name].about["now"]) / 1e6
@@ -179,8 +180,10 @@ class Supervisor:
         hosts.gone |= {name: "it does not stand still" for name in others if name not in hosts.gone and (name not in still or len(still) == len(others))}
         return None, np.zeros(0)
 
-    def _mended(self, lost: list[str], books: np.ndarray) -> tuple[Checkpoint, dict[str, np.ndarray]]:
-        """The states of all, with the ledger of those who are lost; and what each of these owes to it: (expired, duplicated) by link, columns first."""
+    def _mended(self, lost: list[str], books: np.ndarray) -> tuple[Checkpoint, dict[str, np.ndarray], int]:
+        """The states of all, with the ledger of those who are lost; what each of these owes to it: (expired, duplicated) by link, columns first; and how many
+        messages the others had for these that found no room since the states were fetched.
+        """
         whole = snapshot.merge(self._states.values())
         links, place = self._plan.links, np.full(len(self._plan.nodes), -1)
         table = np.zeros_like(books)
@@ -192,10 +195,10 @@ class Supervisor:
         books = books + table
         src, dst = place[links[:, network.SRC]], place[links[:, network.DST]]
         gap = ledger.unexplained(books)
-        self.unread += int(refused[dst >= 0].sum())
         whose = np.where(src >= 0, src, dst)
         owed = np.stack((np.maximum(gap, 0), np.maximum(-gap, 0)))
-        return whole._replace(arrays=whole.arrays | {"ledger": table}), {name: owed * (whose == number) for number, name in enumerate(lost)}
+        unread = int(refused[dst >= 0].sum())
+        return whole._replace(arrays=whole.arrays | {"ledger": table}), {name: owed * (whose == number) for number, name in enumerate(lost)}, unread
 
     @staticmethod
     def _struck(state: Checkpoint) -> dict[str, np.ndarray]:

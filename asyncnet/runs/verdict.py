@@ -70,7 +70,8 @@ def _interruptions(record: Record) -> list[str]:
         out.append(f"{name} stood still for {longest:.1f} s at {at:.1f} s{f', and {len(pauses) - 1} times more' if len(pauses) > 1 else ''}")
     out += [f"{name} took {took:.1f} s to answer" for name, took in measured.get("slow_answers", {}).items() if name not in measured.get("pauses", {})]
     refused = int(record.ledger[ledger.REFUSED].sum()) if record.ledger.size else 0
-    refused -= measured.get("unread", 0)  # whoever should have read them was lost, and is back
+    # Whoever should have read some was lost, and is back; and who counted some of these may have gone back itself, to when it had not.
+    refused = max(0, refused - measured.get("unread", 0))
     for count, what in ((refused, "found no room on the wire"), (measured.get("malformed", 0), "were malformed")):
         if count:
             out.append(f"{count:,} messages {what}")
