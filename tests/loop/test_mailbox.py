@@ -8,7 +8,6 @@ import pytest
 
 import asyncnet
 from asyncnet.kernels.plain import as_python
-from asyncnet.loop import mishaps, when
 from asyncnet.loop.compiled.agenda import of_who
 from asyncnet.loop.compiled.compiled_loop import CompiledLoop
 from asyncnet.loop.ledger import DELIVERED, IN_FLIGHT, SENT, account, unexplained
@@ -211,9 +210,3 @@ def test_a_mailbox_that_cannot_be_is_refused_by_key(said, changes, key, why):
         scenario({"kind": "mailbox"} | said, **changes)
     assert caught.value.key == key
     assert why in caught.value.why
-
-
-def test_the_kinds_of_mailboxes_come_last_among_what_befalls_nodes():
-    assert {mishaps.BLOCK, mishaps.DROP_OLDEST, mishaps.DROP_NEWEST, mishaps.NEWEST_WINS} == set(range(mishaps.BLOCK, mishaps.NEWEST_WINS + 1))
-    assert max(mishaps.CRASH, mishaps.PAUSE, mishaps.SLOW, mishaps.SKIP, mishaps.SHIFT) < mishaps.BLOCK
-    assert when.COLUMNS + mishaps.WHEN == mishaps.COLUMNS
