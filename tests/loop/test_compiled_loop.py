@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, reject, settings
 
+from asyncnet.loop import underway
 from asyncnet.loop.compiled import compiled_loop
 from asyncnet.loop.compiled.compiled_loop import CompiledLoop
 from asyncnet.loop.ledger import IN_FLIGHT, account, by_channel, unexplained
@@ -208,7 +209,8 @@ SCENARIOS = {
 
 
 def agenda(loop):
-    return sorted((*event[:6], None if event[6] is None else event[6].tobytes(), event[7]) for event in loop.agenda)
+    """What is to come, what waits in mailboxes with it."""
+    return [(*event[:6], None if event[6] is None else event[6].tobytes(), event[7]) for event in underway.events(loop.under_way())]
 
 
 def held(loop):
@@ -237,6 +239,7 @@ def assert_same(compiled, readable):
     assert compiled.digest() == readable.digest()
     assert compiled.score.summary() == readable.score.summary()
     assert compiled.score.rows == readable.score.rows
+    assert (compiled.struck.tolist(), compiled.clears.tolist()) == (readable.struck.tolist(), readable.clears.tolist())
     assert agenda(compiled) == agenda(readable)
     assert held(compiled) == held(readable)
 
