@@ -49,6 +49,7 @@ WAITING = 8  # words of the conductor that wait to be heard; then it waits
 STARTING = "an actor that was starting"
 MOST_NAMED = 12  # nodes
 NEVER = float("inf")
+STARTS = 3  # of a Ray of its own: on a busy machine it ends by itself when its helpers take longer than the 15 s that it gives them
 STANDING = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
 
 _CHILD = "import sys; sys.path[:] = {path!r}; from asyncnet.actors.conductor import main; main({descriptor})"
@@ -70,6 +71,7 @@ def conduct(
 ) -> Record:
     """Run a scenario on Ray by a conductor; whatever happens to Ray there is a record, of what is known then.
 
+    A Ray of its own that ends before it has begun is started anew, STARTS times in all, unless `restart` is "never".
     `token` are the variables with which it gets into the Ray at `address` if that is the one of this process. Raises ScenarioError if a cluster cannot be
     joined, and RuntimeError, with the traceback, for a bug.
     """
@@ -82,13 +84,19 @@ def conduct(
         how,
     )
     ending = threading.Event()
-    with interrupts.instead(ending.set), _process(address, token or {}) as (process, link):
-        link.send(order)
-        watch = _Watch(scenario, reporter, kept, process, link, address, ending)
-        try:
-            return watch.run()
-        finally:
-            watch.leave()
+    with interrupts.instead(ending.set):
+        for more in range(1 if how.get("restart") == "never" else STARTS, 0, -1):
+            with _process(address, token or {}) as (process, link):
+                link.send(order)
+                watch = _Watch(scenario, reporter, kept, process, link, address, ending)
+                try:
+                    record = watch.run()
+                finally:
+                    watch.leave()
+            if not record.lost or watch.started or address is not None or more == 1:
+                break
+            reporter.note(f"{record.stopped}; once more")
+    return record if watch.started else replace(record, lost=False)
 
 
 @contextmanager
@@ -179,6 +187,11 @@ class _Watch:
             except Lost as lost:
                 return self._remains("interrupted") if self._ending.is_set() else replace(self._remains(str(lost)), lost=True)
 
+    @property
+    def started(self) -> bool:
+        """Whether Ray was there, of its own or joined."""
+        return self._stage != "ray"
+
     def leave(self) -> None:
         """Let the conductor leave a cluster that it has joined."""
         self._left = True
@@ -214,10 +227,10 @@ class _Watch:
         """The conductor has ended: for a reason that can be seen, or was told, or by a bug."""
         if cause := self._cause():
             raise Lost(cause)
-        if self._stage == "ray" and line:
+        if not self.started and line:
             if self._address is not None:
                 raise ScenarioError("--address", "", f"no Ray cluster could be joined at {self._address}: {line}")
-            raise Lost(f"Ray did not start: {line}")
+            raise Lost(self._with_whom(line))
         if report:
             raise RuntimeError(report)
         with suppress(subprocess.TimeoutExpired):
@@ -246,15 +259,18 @@ class _Watch:
 
     def _hold_to(self, silence: float) -> None:
         """Whoever says nothing for too long is gone."""
-        limit = JOINING if self._stage == "ray" and self._address is not None else TIMEOUT[self._stage]
+        joining = not self.started and self._address is not None
+        limit = JOINING if joining else TIMEOUT[self._stage]
         if time.monotonic() - self._interrupted > WIND_UP:
             raise Lost
-        if silence > limit and self._stage == "ray" and self._address is not None:
+        if silence > limit and joining:
             raise ScenarioError("--address", "", f"no Ray cluster could be joined at {self._address} within {limit:.0f} s")
         if silence > limit:
-            raise Lost(f"Ray did not start within {limit:.0f} s" if self._stage == "ray" else self._with_whom(f"Ray has not answered for {limit:.0f} s"))
+            raise Lost(self._with_whom(f"Ray has not answered for {limit:.0f} s"))
 
     def _with_whom(self, what: str) -> str:
+        if not self.started and self._address is None:
+            return f"Ray did not start: {what}"
         names = [node.name for node in plan(self._scenario).nodes]
         return f"{what}; lost with it: {', '.join(names[:MOST_NAMED])}{f' and {len(names) - MOST_NAMED} more' if len(names) > MOST_NAMED else ''}"
 

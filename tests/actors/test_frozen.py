@@ -49,9 +49,9 @@ def memory() -> set[str]:
 class Driven:
     """A run in a process of its own, and what can be seen of it from outside."""
 
-    def __init__(self, out: Path, decisions: int = DECISIONS) -> None:
+    def __init__(self, out: Path, decisions: int = DECISIONS, restart: str = "never") -> None:
         self.out, self.mark, self.directory, self.shared = out, "", out, memory()
-        words = ["run", "multiplexer3-weight-max", "--engine", "ray", "--restart", "never", "--json", "--set", f"task.decisions={decisions}", "--out", str(out)]
+        words = ["run", "multiplexer3-weight-max", "--engine", "ray", "--restart", restart, "--json", "--set", f"task.decisions={decisions}", "--out", str(out)]
         with (out / "stdout").open("w") as said, (out / "stderr").open("w") as noted:
             self.process = subprocess.Popen([sys.executable, "-c", COMMAND, *words], stdout=said, stderr=noted, start_new_session=True)
 
@@ -161,6 +161,16 @@ def test_a_control_store_that_is_killed_while_ray_starts_is_named(tmp_path):
     ended = driven.end()
     assert_named(ended, "the control store")
     assert ended["summary"]["decisions"] == 0
+
+
+@pytest.mark.ray
+def test_a_ray_that_ends_while_it_starts_is_started_anew(tmp_path):
+    driven = Driven(tmp_path, restart="intensity")
+    driven.strike("raylet", signal.SIGKILL)
+    ended = driven.end()
+    assert (ended["code"], ended["status"], ended["summary"]["decisions"]) == (0, "finished", DECISIONS)
+    assert "Ray did not start: the raylet has ended; once more\n" in driven.notes()
+    assert ended["left"] == []
 
 
 @pytest.mark.ray
