@@ -365,7 +365,7 @@ class Host:
             "returns": loop.score.returns if loop.score else None,
             "lengths": loop.score.lengths if loop.score else None,
             "ends": loop.score.ends if loop.score else None,
-            "rewards": loop.score.binned() if loop.score else None,
+            "rewards": loop.score.rewards.binned() if loop.score else None,
             "states": {i: node.digested.astype("<f8").tobytes() for i, node in loop.nodes.items()},
             "weights": {n.name: {k: [list(a.shape), a.tobytes()] for k, a in n.learned().items()} for i, n in loop.nodes.items() if i},
             "nodes": nodes,

@@ -4,8 +4,7 @@
 
 Every few seconds it is noted what memory each process of the run has to itself; what they share, rings and Ray's store of objects, has bounds of its own,
 and is touched bit by bit. After the first sixth (caches fill, the collector settles) a straight line is laid through the means of twenty stretches of it; its
-slope is given with the 95% interval of Student's t, in bytes a second. What is bound to grow is said beside it: the world keeps the reward of every decision,
-eight bytes. With --kills so many actors are killed on the way, whose successors are other processes.
+slope is given with the 95% interval of Student's t, in bytes a second. With --kills so many actors are killed on the way, whose successors are other processes.
 Exit code 1 if the run did not finish, books do not balance, or its recording does not replay.
 """
 
@@ -91,7 +90,7 @@ def _tell(summary: dict[str, Any], noted: dict[str, list[tuple[float, int]]], un
     print(f"{summary['scenario']} under {under}: {came}, verdict {summary['verdict']}")
     print(f"books {'balance' if balanced else 'do not balance'}")
     print(f"killed {killed}, back {len(summary.get('measured', {}).get('restarts', []))}")
-    print(f"bound to grow: the world, {8 * summary['decisions'] / max(1.0, summary['seconds']):,.0f} bytes a second\n")
+    print()
     print("| process | MB | bytes a second | 95% interval |\n| --- | --- | --- | --- |")
     for name, rows in sorted(noted.items()):
         seconds, memory = np.array(rows).T

@@ -40,7 +40,7 @@ def ended(scenario: Scenario, seed: int) -> CompiledLoop:
 
 def squared_error(scenario: Scenario, seed: int) -> float:
     """The mean over what comes after the burn-in."""
-    return -float(np.mean(ended(scenario.replace({"task.decisions": BURN_IN + MEASURED}), seed).score.rewards[BURN_IN:]))
+    return -ended(scenario.replace({"task.decisions": BURN_IN + MEASURED}), seed).score.rewards.mean(MEASURED)
 
 
 def step_sizes(scenario: Scenario, seed: int) -> np.ndarray:

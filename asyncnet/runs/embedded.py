@@ -124,7 +124,7 @@ def run(
         returns=made.score.returns,
         lengths=made.score.lengths,
         ends=made.score.ends,
-        rewards=made.score.binned(),
+        rewards=made.score.rewards.binned(),
         digest=made.digest(),
         seconds=seconds,
         weights={node.name: node.learned() for i, node in made.nodes.items() if i},

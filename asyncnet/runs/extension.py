@@ -103,9 +103,13 @@ def relaid(whole: Checkpoint, before: Scenario, made: Scenario, where: str, *, a
 
 
 def _laid(v: Views, arrays: Mapping[str, np.ndarray], score: Score) -> dict[str, np.ndarray]:
-    """Lay the world's log anew, for a run whose rows are due as `score` says, which is brought up to date; returns what that run's score has taken."""
+    """Lay the world's log anew, for a run whose rows are due as `score` says, which is brought up to date; returns what that run's score has taken.
+
+    The first rewards, which are known by their sums alone, are not needed: no log reaches back so far.
+    """
     waiting, ended = int(v.log_count[0]), int(v.return_count[0])
-    rewards = np.concatenate((arrays["score/rewards"], v.log[:waiting]))
+    summed = int(v.counts[DECISIONS]) - len(arrays["score/rewards"]) - waiting
+    rewards = np.concatenate((np.full(summed, np.nan), arrays["score/rewards"], v.log[:waiting]))
     returns = np.concatenate((arrays["score/returns"], v.return_log[:ended]))
     episodes = np.concatenate((arrays["score/episodes"], v.episode_log[:ended].T.astype(np.int64)), axis=1)
     looks = _looks(score, episodes[1], len(rewards), v.log.size, v.over.size)
@@ -114,7 +118,7 @@ def _laid(v: Views, arrays: Mapping[str, np.ndarray], score: Score) -> dict[str,
         _lay(log, values, starts)
     last, known = looks[-1], int(ends[-1])
     v.log_count[0], v.return_count[0] = len(rewards) - last, len(returns) - known
-    return {"score/rewards": rewards[:last], "score/returns": returns[:known], "score/episodes": episodes[:, :known].copy()}
+    return {"score/rewards": rewards[summed:last], "score/returns": returns[:known], "score/episodes": episodes[:, :known].copy()}
 
 
 def _looks(score: Score, ends: np.ndarray, decisions: int, room: int, streams: int) -> list[int]:

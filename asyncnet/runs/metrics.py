@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from array import array
 from typing import Any
 
 import numpy as np
 
 from asyncnet.kernels.layout import Views
+from asyncnet.runs.rewards import Rewards
+
+KEPT = 3
+"""Logs full of rewards that are known each: what a run without episodes, of which another length is asked, lays its log from."""
 
 
 class Score:
@@ -20,7 +23,7 @@ class Score:
         self.squared_error = squared_error
         self.decisions = self.episodes = 0
         self.goal_decisions, self.goal_episodes = decisions, episodes
-        self.rewards = array("d")  # mean over streams, for each decision
+        self.rewards = Rewards()  # mean over streams, for each decision
         self.returns: list[float] = []
         self.lengths: list[int] = []  # decisions that each episode took
         self.ends: list[int] = []  # after how many decisions of the run it ended
@@ -55,6 +58,8 @@ class Score:
         self.called = bool(self._calls) and unit >= self._call_at
         if not self.called or unit >= self.look_at or full(v):  # the log of a run that is watched is emptied when that of any other would be
             self._ahead = [0, 0]
+            if self.goal_decisions is not None and not self.returns:  # episodes empty the log too: how far back it reaches depends on their lengths
+                self.rewards.keep(KEPT * v.log.size)
             v.log_count[0] = v.return_count[0] = 0.0
         if unit >= self.look_at or self.called:
             goal = self.goal_decisions or self.goal_episodes
@@ -90,8 +95,8 @@ class Score:
 
     def saved(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """All that was taken so far and is no longer in the world's log, as plain data and arrays."""
-        rewards, returns = len(self.rewards) - self._ahead[0], len(self.returns) - self._ahead[1]
-        arrays = {"rewards": np.array(self.rewards)[:rewards], "returns": np.array(self.returns, dtype=float)[:returns]}
+        latest, returns = self.rewards.latest, len(self.returns) - self._ahead[1]
+        arrays = {"rewards": latest[: len(latest) - self._ahead[0]], "sums": self.rewards.sums, "returns": np.array(self.returns, dtype=float)[:returns]}
         arrays["episodes"] = np.array([self.lengths[:returns], self.ends[:returns]], dtype=np.int64)
         return {"rows": list(self.rows), "look_at": self.look_at}, arrays
 
@@ -99,36 +104,29 @@ class Score:
         """Go on from what `saved` gave; what the world counts itself comes with its state."""
         self._count(v)
         self.rows, self.look_at = list(about["rows"]), about["look_at"]
-        self.rewards, self.returns = array("d", arrays["rewards"]), arrays["returns"].tolist()
+        self.rewards = Rewards(arrays["rewards"], arrays.get("sums", ()), self.decisions - len(arrays["rewards"]) - int(v.log_count[0]))
+        self.returns = arrays["returns"].tolist()
         self.lengths, self.ends = arrays["episodes"].tolist()
 
     def row(self, now: int) -> dict[str, Any]:
         """Progress so far; names as in Stable-Baselines3 where it has one."""
-        window = self.rewards[-max(1, len(self.rewards) // 20) :]
-        row = {"decisions": self.decisions, "time/simulated_s": now / 1e6, "rollout/mean_reward": float(np.mean(window)) if window else 0.0}
+        mean = self.rewards.mean(max(1, len(self.rewards) // 20))
+        row = {"decisions": self.decisions, "time/simulated_s": now / 1e6, "rollout/mean_reward": mean or 0.0}
         if self.returns:
             row |= {"rollout/episodes": self.episodes, "rollout/ep_rew_mean": float(np.mean(self.returns[-100:]))}
         if self.squared_error:
             row["rollout/mean_squared_error"] = -row["rollout/mean_reward"]
         return row | {"world/on_time": self.on_time / max(1, self.decisions), "done": self.done}
 
-    def binned(self, most: int = 1000) -> list[tuple[int, float]]:
-        """Mean rewards of so many decisions each, (the last of them, mean): at most `most` bins, of 1, 2 or 5 times a power of ten; the last may be shorter."""
-        rewards = np.array(self.rewards)
-        width = next(step * 10**power for power in range(13) for step in (1, 2, 5) if rewards.size <= most * step * 10**power)
-        ends = [min(first + width, rewards.size) for first in range(0, rewards.size, width)]
-        return [(end, float(rewards[end - 1 - (end - 1) % width : end].mean())) for end in ends]
-
     def summary(self) -> dict[str, Any]:
-        rewards = np.array(self.rewards)
         used = self.on_time + self.late
-        mean, last = (float(rewards.mean()), float(rewards[-max(1, rewards.size // 10) :].mean())) if rewards.size else (None, None)
+        mean, last = self.rewards.mean(), self.rewards.mean(max(1, len(self.rewards) // 10))
         return {
             "decisions": self.decisions,
             "mean_reward": mean,
             "last_mean_reward": last,
-            "mean_squared_error": -mean if self.squared_error and rewards.size else None,
-            "last_mean_squared_error": -last if self.squared_error and rewards.size else None,
+            "mean_squared_error": -mean if self.squared_error and mean is not None else None,
+            "last_mean_squared_error": -last if self.squared_error and mean is not None else None,
             "episodes": self.episodes,
             "mean_return": float(np.mean(self.returns)) if self.returns else None,
             "last_mean_return": float(np.mean(self.returns[-100:])) if self.returns else None,

@@ -63,7 +63,7 @@ class Record:
     struck: list[int] = field(default_factory=list)  # how often each fault of the scenario has done something; [] if that is not known
     lengths: list[int] = field(default_factory=list)  # decisions that each episode took
     ends: list[int] = field(default_factory=list)  # after how many decisions of the run it ended
-    rewards: list[tuple[int, float]] = field(default_factory=list)  # metrics.Score.binned
+    rewards: list[tuple[int, float]] = field(default_factory=list)  # Rewards.binned
     measured: dict[str, Any] = field(default_factory=dict)  # what only real clocks have
     lost: bool = False  # whether it stopped because a part of it was lost: it may go on from its last checkpoint
     elapsed: int = 0  # microseconds of the run at its end, simulated or real

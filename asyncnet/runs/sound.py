@@ -20,6 +20,7 @@ from asyncnet.loop.timekeeper import NEVER
 from asyncnet.nodes import world
 from asyncnet.nodes.node import Node
 from asyncnet.runs.checkpoint import MANIFEST, STATE, Checkpoint
+from asyncnet.runs.rewards import sums_of
 from asyncnet.scenario.model import Model
 from asyncnet.scenario.schema import ScenarioError
 from asyncnet.team import network
@@ -121,9 +122,15 @@ class _Check:
             self.decision = int(view["stamp"][0])
         self._node(node)
         self._demand(view["look_at"][0] == look_at, f"node/{node.name}", f"look_at is {view['look_at'][0]:g}, its score's {look_at}")
-        for kind, logged, counted in (("rewards", "log_count", world.DECISIONS), ("returns", "return_count", world.EPISODES)):
-            known = len(self._array(f"score/{kind}", np.float64, None)) + view[logged][0]
-            self._demand(known == view["counts"][counted], f"score/{kind}", f"{known:g} are known of {view['counts'][counted]:g}")
+        decisions, ended = (int(view["counts"][what]) for what in (world.DECISIONS, world.EPISODES))
+        logged = len(self._array("score/rewards", np.float64, None)) + int(view["log_count"][0])
+        summed = sums_of(max(0, decisions - logged))
+        fits = (
+            logged == decisions if "score/sums" not in self.whole.arrays else logged <= decisions and self._array("score/sums", np.float64, None).size == summed
+        )
+        self._demand(fits, "score/rewards", f"{logged} are known of {decisions}")
+        known = len(self._array("score/returns", np.float64, None)) + int(view["return_count"][0])
+        self._demand(known == ended, "score/returns", f"{known} are known of {ended}")
         episodes = self._array("score/episodes", np.int64, 2, len(self.whole.arrays["score/returns"]))
         self._within("score/episodes", episodes, 1, int(view["counts"][world.DECISIONS]))
         ends = np.concatenate((episodes[1], view["episode_log"][1 : 2 * int(view["return_count"][0]) : 2]))

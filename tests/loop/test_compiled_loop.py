@@ -397,4 +397,4 @@ def test_an_answer_counts_once_however_often_it_is_repeated():
     stamps = [message.stamp for message in told if message.channel == REWARD]
     assert len(heard) > 5 * loop.score.decisions, "answers were repeated"
     assert len(set(stamps)) == len(stamps) > 0.9 * loop.score.decisions
-    assert sum(loop.score.rewards) == sum(message.payload.mean() for message in told if message.channel == REWARD)
+    assert sum(loop.score.rewards.latest) == sum(message.payload.mean() for message in told if message.channel == REWARD)

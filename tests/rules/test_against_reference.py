@@ -100,7 +100,7 @@ def compare(scenario):
     decisions = loop.score.decisions
     assert loop.score.on_time == decisions
     team, critic, told, rewards = train(scenario, decisions)
-    assert list(loop.score.rewards) == rewards
+    assert loop.score.rewards.latest.tolist() == rewards
     first = Loop(scenario, Virtual())
     assert len(told) == decisions - bool(critic)
     assert np.abs(np.array(told) - np.array(loop.rewards)).max() <= TOLERANCE

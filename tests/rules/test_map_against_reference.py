@@ -88,7 +88,7 @@ def test_a_team_in_phases_ends_with_the_weights_of_the_synchronous_reference(str
         rewards.append(reward.mean())
         if n < 399:  # asyncnet's world has finished when its last reward goes out
             net.learn(reward)
-    assert list(loop.score.rewards) == rewards
+    assert loop.score.rewards.latest.tolist() == rewards
     assert_same(loop, scenario, [(net, indices)])
 
 

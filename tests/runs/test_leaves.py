@@ -14,7 +14,7 @@ import asyncnet
 from asyncnet.loop.loop import Loop
 from asyncnet.loop.timekeeper import Virtual
 from asyncnet.runs import checkpoint, embedded, evaluation
-from asyncnet.runs.metrics import Score
+from asyncnet.runs.rewards import Rewards
 from asyncnet.scenario.mistakes import ScenarioError
 from asyncnet.scenario.schema import changes
 
@@ -51,9 +51,7 @@ def test_rewards_are_means_of_so_many_decisions_each(run):
 
 @pytest.mark.parametrize(("count", "ends"), [(0, []), (1, [1]), (3, [1, 2, 3]), (1000, [*range(1, 1001)]), (1001, [*range(2, 1001, 2), 1001])])
 def test_bins_cover_every_decision_once(count, ends):
-    score = Score(1, None)
-    score.rewards.extend(float(n) for n in range(count))
-    found = score.binned()
+    found = Rewards(float(n) for n in range(count)).binned()
     assert [end for end, _ in found] == ends
     widths = np.diff([0, *ends])
     assert sum(mean * width for (_, mean), width in zip(found, widths, strict=True)) == pytest.approx(sum(range(count)))

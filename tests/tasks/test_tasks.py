@@ -295,5 +295,5 @@ def test_the_regression_task_asks_an_unknown_relu_network(reward):
     off = y - answers
     assert np.allclose(told.payload, off if reward == "error" else -(off**2), rtol=1e-9, atol=1e-12)
     node.look(2)
-    assert np.isclose(node.score.rewards[0], -np.mean(off**2))
+    assert np.isclose(node.score.rewards.latest[0], -np.mean(off**2))
     assert not np.array_equal(node.view.observation, x)
