@@ -243,6 +243,34 @@ def test_ray_actors_end_in_the_bits_of_one_process(ray_session, how):
 
 
 @pytest.mark.ray
+def test_faults_of_every_kind_strike_on_ray_what_they_strike_in_one_process(ray_session):
+    measured = {"kind": "measured", "quantiles": [[0.0, 0.2], [0.7, 1.0], [1.0, 6.0]]}
+    faults = [
+        {"kind": "loss", "share": 0.2, "burst": 3.0, "every": 100.0, "lasting": 40.0},
+        {"kind": "delay", "delay": measured, "poisson": 60.0, "lasting": 30.0},
+        {"kind": "rate", "per_tick": 0.4, "room": 6, "every": 90.0, "lasting": 30.0},
+        {"kind": "duplicate", "share": 0.3, "channel": "activity"},
+        {"kind": "hold", "channel": "reward", "every": 80.0, "lasting": 10.0},
+        {"kind": "cut", "nodes": "actor.1", "poisson": 90.0, "lasting": 8.0},
+        {"kind": "noise", "channel": "reward", "sigma": 0.2},
+        {"kind": "crash", "poisson": 300.0, "lasting": 10.0, "snapshot": 50.0},
+        {"kind": "pause", "nodes": "actor.2", "decisions": [20, 25]},
+        {"kind": "slow", "by": 2.0, "nodes": "actor.3", "start": 50.0, "stop": 120.0},
+        {"kind": "skip", "share": 0.1},
+        {"kind": "mailbox", "nodes": "actor.1", "policy": "newest-wins", "poisson": 80.0, "lasting": 20.0},
+        {"kind": "mailbox", "nodes": "actor.3", "policy": "drop-oldest", "room": 2, "every": 120.0, "lasting": 30.0},
+    ]
+    changes = {"links.default": {"delay": 0.5}, "task.decisions": 80, "task.world.interval": 6.0, "faults": faults}
+    scenario = asyncnet.load("multiplexer3-weight-max").replace(changes)
+    one = embedded(scenario)
+    assert (one.struck > 0).all(), one.struck
+    record = on_ray(ray_session, scenario, pack=2)
+    assert (record.stopped, record.digest) == ("finished", one.digest())
+    assert record.struck == one.struck.tolist()
+    assert record.ledger.tolist() == account(one).tolist()
+
+
+@pytest.mark.ray
 def test_units_that_hear_each_other_are_each_an_actor_and_end_in_the_bits_of_one_process(ray_session):
     changes = {"tick": 1000, "links.default": {"delay": 0.5}, "network.hidden": [4], "critic.hidden": [4], "task.decisions": 40}
     scenario = asyncnet.load("multiplexer3-coordinated").replace(changes)

@@ -376,6 +376,24 @@ def test_an_environment_of_gymnasium_is_stepped_in_python_with_the_same_bits_in_
     assert_same(compiled, readable)
 
 
+def test_faults_of_every_kind_strike_a_team_whose_world_is_stepped_in_python_the_same_in_both_loops():
+    faults = [
+        {"kind": "rate", "per_tick": 0.6, "room": 6, "every": 90.0, "lasting": 30.0},
+        {"kind": "delay", "delay": {"kind": "measured", "quantiles": [[0.0, 0.2], [1.0, 3.0]]}, "channel": "activity", "poisson": 90.0, "lasting": 30.0},
+        {"kind": "crash", "poisson": 400.0, "lasting": 10.0, "snapshot": 50.0},
+        {"kind": "pause", "nodes": "actor.1", "decisions": [50, 60]},
+        {"kind": "slow", "by": 2.0, "nodes": "actor.2", "start": 50.0, "stop": 120.0},
+        {"kind": "mailbox", "nodes": "actor.1", "policy": "newest-wins", "poisson": 80.0, "lasting": 20.0},
+        {"kind": "mailbox", "nodes": "actor.2", "policy": "drop-oldest", "room": 1, "every": 120.0, "lasting": 60.0},
+    ]
+    scenario = laid(CARTPOLE, FREE, {"task": {"id": "MountainCar-v0", "episodes": 3, "streams": 2, "world": {"interval": 6.0}}, "faults": faults})
+    readable, _, _ = finished(scenario)
+    compiled, _, _ = finished(scenario, CompiledLoop)
+    assert readable.nodes[0].outside is not None
+    assert (readable.struck > 0).all(), readable.struck
+    assert_same(compiled, readable)
+
+
 @pytest.mark.parametrize("task", [MULTIPLEXER, CARTPOLE])
 def test_a_compiled_task_never_comes_back_to_python_but_for_the_score(task, monkeypatch):
     loop = CompiledLoop(laid(task, FREE), Virtual())
