@@ -1,7 +1,7 @@
 """A run of another length than it was asked for: it goes on to the very bits of one that had been asked for that length at once.
 
 Nothing that a team does depends on how long its run is; when Python looks at the world does: once for each row of progress, of which a run has so many. The
-moment of the next look and the log, which each look empties, are in the world's state. All that was ever logged is known, so they are laid as they would be.
+moment of the next look and the log, which each look empties, are in the world's state. All that the log can hold is known, so they are laid as they would be.
 
     look n is after decision L[n], the first after L[n-1] at which a row is due or the log has no room for one more decision
     log[p] holds the last value that was written there: the value p + 1 after the last L[n] that is followed by more than p before L[n + 1]
