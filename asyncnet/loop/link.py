@@ -41,6 +41,7 @@ COLUMNS = WHEN + when.COLUMNS
 LONGEST = 40.0  # logarithm of microseconds: 7,000 years
 IN_VAIN = 1000  # pauses, one right after the other, after which a message is lost: pauses of several faults may leave no gap at all
 BLURRED = 1 << 16  # numbers of a message
+WHOLE = 2.0**52  # of so many steps a number is a multiple anyway, as far as it can tell
 TRIES = 64  # of a reliable link; at 90 % loss the last is reached once in 850 messages
 
 
@@ -214,7 +215,8 @@ def decide(conditions, lots, n, seed, src, dst, channel, seq, number, stamp, now
             held = max(held, np.float64(when.over(times, seed, fault, 0, now, stamp) - now))
         delay += more
         held += more
-        if hit and fault >= 0:
+        takes_longer = CONSTANT <= code <= LATE  # what that comes to is rounded to microseconds
+        if hit and fault >= 0 and (more >= 0.5 or not takes_longer):
             struck[fault] += 1
     if lost and retry >= 0:  # it is sent again and again, each time some ticks later
         tries = 1
@@ -245,18 +247,23 @@ def altered(conditions, seed, src, dst, channel, seq, stamp, now, numbers, struc
         code, a, b, fault = condition[KIND], condition[A], condition[B], np.int64(condition[FAULT])
         if not NOISE <= code < AWAY or not when.on(view(condition, WHEN, (when.COLUMNS,)), seed, fault, 0, now, stamp):
             continue
-        hit = code in (NOISE, QUANTISED) or uniform(seed, FATE, src, dst, of_fault(seq, channel, fault) * TRIES) < a
-        if hit:
+        if code not in (NOISE, QUANTISED) and uniform(seed, FATE, src, dst, of_fault(seq, channel, fault) * TRIES) >= a:
+            continue
+        changed = False
+        if code == MISDATED:
+            before = max(np.int64(0), stamp - np.int64(b))
+            changed, stamp = before != stamp, before
+        for n in range(numbers.shape[0]):
+            was = numbers[n]
+            if code == NOISE:
+                numbers[n] += a * normal(seed, BLUR, src, dst, of_fault(seq, channel, fault) * BLURRED + n)
+            elif code == QUANTISED and abs(was / a) < WHOLE:
+                numbers[n] = a * np.round(was / a)
+            elif code == FLIPPED:
+                numbers[n] = -was
+            changed = changed or numbers[n] != was
+        if changed:
             struck[fault] += 1
-            if code == MISDATED:
-                stamp = max(np.int64(0), stamp - np.int64(b))
-            for n in range(numbers.shape[0]):
-                if code == NOISE:
-                    numbers[n] += a * normal(seed, BLUR, src, dst, of_fault(seq, channel, fault) * BLURRED + n)
-                elif code == QUANTISED:
-                    numbers[n] = a * np.round(numbers[n] / a)
-                elif code == FLIPPED:
-                    numbers[n] = -numbers[n]
     return stamp
 
 

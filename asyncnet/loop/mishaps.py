@@ -107,8 +107,9 @@ def due(rows, seed, who, at, then, struck):
         one = row_at(rows, n)
         fault = np.int64(one[FAULT])
         if one[KIND] == SLOW and on(one, seed, who, at):
-            then = at + max(np.int64(1), np.int64(min(np.round((then - at) * one[VALUE]), FARTHEST)))
-            struck[fault] += 1
+            before, then = then, at + max(np.int64(1), np.int64(min(np.round((then - at) * one[VALUE]), FARTHEST)))
+            if then != before:
+                struck[fault] += 1
     last = then
     for n in range(rows.shape[0]):
         one = row_at(rows, n)

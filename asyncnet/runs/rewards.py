@@ -15,7 +15,7 @@ class Rewards:
 
         sums[j] = r[j w] + ... + r[(j + 1) w - 1], added in this order; w the least power of ten with which MOST sums hold all that were summed up
 
-    What comes of them depends on how many were summed up only by the last bits of a mean, and while w is 1 not even by these.
+    What is said of them does not depend on how many were summed up: for that all are.
     """
 
     def __init__(self, latest: Iterable[float] = (), sums: Iterable[float] = (), summed: int = 0) -> None:
@@ -73,9 +73,7 @@ class Rewards:
         return _mean(sums[first:], len(self) - first * width) if len(self) else None
 
     def _all(self) -> tuple[np.ndarray, int]:
-        """Sums of all, and of how many each is."""
-        if not self.summed:
-            return self.latest, 1
+        """Sums of all, and of how many each is: a function of the rewards alone."""
         whole = Rewards((), self._sums, self.summed)
         whole._sum_up(self.latest)
         return whole.sums, whole._width

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ def looked_up(data: Any, folder: Path, where: str, path: tuple[str, ...] = ()) -
     if data.get("kind") != "measured" or "file" not in data:
         return {key: looked_up(value, folder, where, (*path, key)) for key, value in data.items()}
     name, scale, key = data["file"], data.get("scale", 1.0), ".".join(path)
+    if other := next((each for each in data if each not in ("kind", "file", "scale")), None):
+        why = "give either a file or the quantiles themselves" if other == "quantiles" else "unknown key; beside a file there is scale"
+        raise ScenarioError(where, f"{key}.{short(other)}", why)
     if not isinstance(name, str) or not name or Path(name).is_absolute() or ".." in Path(name).parts:
         raise ScenarioError(where, f"{key}.file", f"{short(repr(name))} is no name of a file in this folder or below it")
     if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0.0 < scale < 1e12:
@@ -47,12 +51,14 @@ def quantiles(lines: Iterable[str], scale: float = 1.0) -> list[list[float]]:
         if not text or text.startswith("#"):
             continue
         try:
-            number = -1.0 if "_" in text else scale * float(text)
+            number = -1.0 if "_" in text else float(text)
         except ValueError:
             number = -1.0
-        if not 0.0 <= number <= LONGEST:
+        if not 0.0 <= number < math.inf:
             raise ValueError(f"line {n} is no delay: {short(repr(text))}; a number a line, and lines that begin with #")
-        numbers.append(number)
+        if number * scale > LONGEST:
+            raise ValueError(f"line {n} is a delay of {number * scale:g} ticks ({short(text)} times {scale:g}); {LONGEST:g} at most")
+        numbers.append(number * scale)
     if len(numbers) < 2:
         raise ValueError(f"{len(numbers)} numbers: at least two are needed")
     return [[share, float(delay)] for share, delay in zip(SHARES, np.quantile(numbers, SHARES), strict=True)]

@@ -232,6 +232,9 @@ def test_a_file_of_delays_becomes_the_quantiles_of_its_numbers(tmp_path):
         ("1\n2\n", {"file": "/etc/hostname"}, "no name of a file in this folder"),
         ("1\n2\n", {"scale": 0}, "for each unit of the file's numbers"),
         ("\xff", {}, "line 1 is no delay"),
+        ("1\n2\n", {"scale": 1e11}, "line 1 is a delay of 1e+11 ticks (1 times 1e+11)"),
+        ("1\n2\n", {"scal": 3.0}, "unknown key; beside a file there is scale"),
+        ("1\n2\n", {"quantiles": [[0.0, 1.0], [1.0, 2.0]]}, "either a file or the quantiles"),
     ],
 )
 def test_a_file_that_holds_no_delays_is_refused_by_key(tmp_path, text, said, why):
@@ -243,6 +246,28 @@ def test_a_file_that_holds_no_delays_is_refused_by_key(tmp_path, text, said, why
         asyncnet.load("multiplexer3-weight-max", under=str(tmp_path / "hard.toml"))
     assert caught.value.key.startswith("faults.0.delay.")
     assert why in caught.value.why
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "slow", "by": 1.0},
+        {"kind": "quantise", "step": 1.0},
+        {"kind": "quantise", "step": 1e-310},
+        {"kind": "noise", "sigma": 1e-300},
+        {"kind": "delay", "delay": 0.0},
+        {"kind": "delay", "delay": 1e-9},
+        {"kind": "delay", "delay": {"kind": "measured", "quantiles": [[0.0, 0.0], [1.0, 0.0]]}},
+        {"kind": "reorder", "share": 1.0, "by": 1e-9},
+    ],
+)
+def test_a_fault_that_changes_nothing_has_not_struck(fault):
+    loop = ran(scenario(fault))
+    assert loop.struck.tolist() == [0]
+    same = ran(scenario({"kind": "loss", "share": 0.0, "channel": "reward" if fault["kind"] in ("quantise", "noise") else "activity"}))
+    if fault["kind"] == "slow":
+        same = ran(scenario())
+    assert loop.digest() == same.digest()
 
 
 @pytest.mark.parametrize("p", [0.001, 0.01, 0.1, 0.5])

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import asyncnet
@@ -193,6 +193,7 @@ def test_the_log_is_laid_as_the_longer_run_would_have_it(seed, by_episode, strea
         for _ in range(decisions):
             each.close(chance.normal(), [(chance.normal(), int(chance.integers(1, 9))) for _ in range(streams) if chance.uniform() < often])
     one, other = runs
+    assume(one.v.counts[int(by_episode)] < min(goals))  # a run that has come to its end is given no other length
     about, arrays = one.score.saved()
     score = Score(None, goals[1]) if by_episode else Score(goals[1], None)
     laid = extension._laid(one.v, {f"score/{name}": array for name, array in arrays.items()}, score)

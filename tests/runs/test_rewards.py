@@ -65,10 +65,20 @@ def test_in_what_parts_rewards_came_is_seen_by_nobody(seed, size, parts, others)
 
 
 def test_a_mean_of_the_last_begins_with_the_sum_that_holds_the_first_of_them():
-    made = Rewards(float(n) for n in range(1000))
-    assert made.mean(95) == np.mean(range(905, 1000))
+    made = Rewards(float(n) for n in range(100))
+    assert made.mean(95) == np.mean(range(5, 100))
+    made.extend(float(n) for n in range(100, 1000))
     made.keep(1)
     assert (made.summed, len(made.sums)) == (999, 100)
     assert made.mean(100) == np.mean(range(900, 1000))
     assert made.mean(95) == np.mean(range(900, 1000))
     assert Rewards().mean() is None
+
+
+@given(st.integers(0, 2**32), st.integers(1, 3000), st.integers(1, 400), PARTS)
+def test_what_is_said_is_the_same_however_many_are_known_by_sums_alone(seed, size, last, parts):
+    every = np.random.default_rng(seed).normal(size=size).tolist()
+    made, whole = fed(every, last, parts), Rewards(every)
+    for many in (1, size // 20 + 1, size // 10 + 1, size):
+        assert made.mean(many) == whole.mean(many)
+    assert made.binned() == whole.binned()
