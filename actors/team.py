@@ -225,6 +225,8 @@ class Team:
                 self.failures |= {name: one["failure"] for name, one in told.items() if one["failure"]}
                 if self.failures:
                     return self._failed()
+                if told["0"]["stopped"]:  # since it was asked before
+                    return told["0"]["stopped"]
                 for name, one in told.items():
                     if one["stopped"] and not self.virtual:
                         return f"{', '.join(self.hosts.names[name])} stopped: {one['stopped']}"

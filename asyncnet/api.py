@@ -144,9 +144,7 @@ def run(
     logging = made_of(loggers, kept=out is not None)
     if check_determinism and stored.time_of(engine, options) != "virtual":
         raise ScenarioError("--check-determinism", "", "real clocks do not repeat; a recording can be replayed (asyncnet replay)")
-    shown, probes, checking = reporter or Quiet(), None, [checks] if callable(checks) else list(checks)
-    if not all(map(callable, checking)):
-        raise TypeError(f"checks are functions of a result, got {checks!r}")
+    shown, probes, checking = reporter or Quiet(), None, _checks(checks)
     watched = dict(options)
     if on_progress is not None or probe:
         from asyncnet.runs.live import Probes, watch_of
@@ -178,6 +176,14 @@ def run(
         kept.finish(result)
     how = {"checkpoint": checkpoint, "record": record, "memory": memory, "reporter": shown, "loggers": loggers, "checks": checking}
     return _outlast(result, engine, options, how)
+
+
+def _checks(given: Check | Iterable[Check]) -> list[Check]:
+    """Somebody's checks; TypeError if they are none."""
+    found: list[Check] = [given] if callable(given) else list(given)
+    if not all(map(callable, found)):
+        raise TypeError(f"checks are functions of a result, got {given!r}")
+    return found
 
 
 def _outlast(result: Result, engine: Engine | None, options: dict[str, Any], how: dict[str, Any]) -> Result:
@@ -222,6 +228,7 @@ def resume(
     set: Mapping[str, Any] | str | Iterable[str] = (),
     reporter: Reporter | None = None,
     loggers: str | Logger | Iterable[str | Logger] = (),
+    checks: Check | Iterable[Check] = (),
     **options: Any,
 ) -> Result:
     """Go on with a run from its last checkpoint, in its own directory, and return what came of the whole.
@@ -229,11 +236,12 @@ def resume(
     `set` gives it another length, {"task.episodes": 2000}, and so one that has finished can go on too: to the end of a run that had been asked for it at once.
     In simulated time the end is that of a run never interrupted, to the bit, and `engine` and `options` may be others than before. In wall time nothing is lost
     but the time since the checkpoint; the run goes on from there as good as before, not in the same bits. What it needs from outside the package is
-    what the directory holds; `trust` lets it run code that was never brought on this machine. `loggers` as in run: they go on with what they had written.
+    what the directory holds; `trust` lets it run code that was never brought on this machine. `loggers` as in run: they go on with what they had written;
+    `checks` as in run: no directory keeps them.
     Raises ScenarioError where there is nothing to go on from.
     """
     shown = reporter or Quiet()
-    how: dict[str, Any] = {"checkpoint": checkpoint, "record": record, "memory": memory, "reporter": shown, "loggers": loggers, "checks": ()}
+    how: dict[str, Any] = {"checkpoint": checkpoint, "record": record, "memory": memory, "reporter": shown, "loggers": loggers, "checks": _checks(checks)}
     result = _resume(run_dir, engine, trust=trust, asked=set, options=options, **how)
     return _outlast(result, engine, options, how)
 

@@ -7,6 +7,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from asyncnet.loop import ledger
 from asyncnet.runs.record import Record
 from asyncnet.runs.verdict import assess
@@ -106,7 +108,10 @@ def _sentences(check: Check, result: Result) -> Iterator[tuple[str, bool]]:
     """What somebody's check says of a result, and whether that is only that it failed itself."""
     name = getattr(check, "__name__", type(check).__name__)
     try:
-        for sentence in several(check(result) or ()):
+        found = check(result)
+        if isinstance(found, (bool, np.bool_)):  # whichever of the two it means by "it holds"
+            raise TypeError(f"returned {found}; a check returns what is wrong, a sentence or several, or nothing")
+        for sentence in several(found or ()):
             if not isinstance(sentence, str):
                 raise TypeError(f"returned {type(sentence).__name__} where sentences are expected, or nothing")
             yield f"{name}: {' '.join(sentence.split())[:200]}", False

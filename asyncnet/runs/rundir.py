@@ -171,7 +171,7 @@ class RunDirectory:
         self.about = self.about.model_copy(update=said)
         try:
             durable.replace(self.path / "run.json", self._as_json())
-            if read(self.path / "config.toml") != made:  # its length, then: stored.scenario_of has seen to it
+            if read(self.path / "config.toml", ours=True) != made:  # its length, then: stored.scenario_of has seen to it
                 durable.replace(self.path / "config.toml", made.toml().encode())
                 (self.path / "digests.json").unlink(missing_ok=True)  # of another length
             self._lines = durable.Lines(self.path / METRICS)

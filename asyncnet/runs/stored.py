@@ -129,7 +129,7 @@ def scenario_of(path: Path, told: About, trust: bool = False) -> Scenario:
     What the run had from outside the package is taken in: code, which is executed if it was brought on this machine before, or with `trust`.
     """
     _bring_back(path, told, trust)
-    made = schema.read(path / "config.toml")
+    made = schema.read(path / "config.toml", ours=True)
     if told.scenario is not None and told.scenario != made.data():
         given = _given_another_length(told, made, path / "run.json")
         if given is None:

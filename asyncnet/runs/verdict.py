@@ -90,9 +90,9 @@ def _losses(scenario: Scenario, record: Record) -> list[str]:
 
 
 def _faults(scenario: Scenario, record: Record) -> list[str]:
-    """Faults that never struck."""
+    """Faults that never struck, and were to: a share of 0 is kept to."""
     found = enumerate(zip(scenario.faults, record.struck, strict=False))  # of a run whose world is gone nothing is known
-    return [f"faults.{number} ({words(fault)}) never struck" for number, (fault, count) in found if not count]
+    return [f"faults.{number} ({words(fault)}) never struck" for number, (fault, count) in found if not count and getattr(fault, "share", 1.0)]
 
 
 def _actions(record: Record) -> list[str]:

@@ -198,6 +198,8 @@ def _reason(error: Mapping[str, Any], at: Any, kinds: list[Any]) -> str:
     wanted = f"must be {_wanted(kinds)}{_got(value)}"
     literals = [str(name) for kind in kinds if get_origin(kind) is Literal for name in get_args(kind)]
     close = difflib.get_close_matches(value, literals, n=1) if isinstance(value, str) else []
+    if isinstance(value, dict) and value and wanted == "must be a list of tables" and all(map(str.isdigit, value)):
+        return f"there is none of number {next(iter(value))}: the scenario has no {error['loc'][-1]}"
     if isinstance(value, dict) and wanted == "must be a list of tables":
         return f"{wanted}, each of which begins with [[{error['loc'][-1]}]]"
     return wanted + (f"; did you mean {close[0]}?" if close else "")

@@ -119,6 +119,8 @@ def condition(name: str) -> Layer:
     path = find(name, "conditions")
     data = read_toml(path)
     data.pop("line", None)
+    if "under" in data:
+        raise ScenarioError(str(path), "under", "a condition lays nothing over; give both: --under A --under B")
     return Layer(str(path), {**data, "under": [path.stem]}, compose=True)
 
 

@@ -125,14 +125,37 @@ class Scenario(Model):
 CONDITIONS = {"faults", "links", "clocks", "line", "checks"}  # tables that a scenario may be without
 
 
-def read(path: str | Path, under: Iterable[str] = (), settings: Iterable[Layer] = ()) -> Scenario:
-    """The scenario in a TOML file, under the named conditions, with `settings` put in; raises ScenarioError."""
+def read(path: str | Path, under: Iterable[str] = (), settings: Iterable[Layer] = (), *, ours: bool = False) -> Scenario:
+    """The scenario in a TOML file, under the named conditions, with `settings` put in; `ours`: a run has written it. Raises ScenarioError."""
     path = Path(path)
     said = read_toml(path)
     if said and not said.keys() - CONDITIONS:
         raise ScenarioError(str(path), "", "these are conditions, to be laid over a scenario: --under FILE, beside its name")
     data = {"name": path.stem, **said}
+    if not ours and (missing := _unlaid(said)):
+        raise ScenarioError(str(path), "under", f"notes what was laid over a run, and lays nothing over: --under {missing}, or a study's under, does")
     return laid(Layer(str(path), data), [*map(condition, several(under)), *settings])
+
+
+def _unlaid(said: Mapping[str, Any]) -> str:
+    """The first of the conditions that a file notes of which it says nothing itself; those that cannot be found are the business of whoever wrote them."""
+    faults = said.get("faults") or ()
+    for name in several(said.get("under") or ()):
+        try:
+            layer = condition(name).data if isinstance(name, str) else {}
+        except ScenarioError:
+            continue
+        asked = [(table, key) for table in ("links", "clocks") for key in layer.get(table, ())]
+        there = all(_keys(layer[table][key]) <= _keys((said.get(table) or {}).get(key)) for table, key in asked)
+        if not there or len(layer.get("faults", ())) > len(faults):
+            return name
+    return ""
+
+
+def _keys(value: Any) -> set[str]:
+    """What a table says, or one of a list of them; of a plain value that it is there."""
+    tables = value if isinstance(value, (list, tuple)) else [value]
+    return {key for table in tables for key in (table if isinstance(table, dict) else {"": table} if table is not None else ())}
 
 
 def laid(base: Layer, over: Iterable[Layer]) -> Scenario:

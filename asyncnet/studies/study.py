@@ -190,8 +190,8 @@ def _file(name: Any, beside: Path | None) -> Path:
 
 
 def names(value: Any) -> tuple[str, ...]:
-    """The conditions of one value of `under`: a name, several in a list, or "none"."""
-    found = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, (list, tuple)) else None
+    """The conditions of one value of `under`: a name, several in a list or joined by "+", or "none"."""
+    found = tuple(value.split("+")) if isinstance(value, str) else tuple(value) if isinstance(value, (list, tuple)) else None
     if found is None or not all(isinstance(name, str) for name in found):
         raise ScenarioError("vary under", "", f'names of conditions, lists of them, or "none"; got {short(str(value))}')
     return () if found == ("none",) else found
@@ -255,8 +255,6 @@ def varied(text: str) -> tuple[str, tuple[Any, ...]]:
             values.append(tomllib.loads(f"value = {part}")["value"])
         except (ValueError, RecursionError):
             values.append(part.strip())
-    if key in ("scenario", "under"):  # a+b: both conditions
-        values = [part.split("+") if isinstance(part, str) and key == "under" else part for part in values]
     return key.strip(), tuple(values)
 
 

@@ -224,6 +224,32 @@ def test_a_loop_that_stops_by_itself_ends_the_run_and_is_named(ray_session):
     assert Result(scenario, "ray", record, None).verdict()[0] == "fail"
 
 
+@pytest.mark.ray
+def test_a_world_that_finishes_while_all_are_asked_how_it_goes_has_finished(ray_session, monkeypatch):
+    from asyncnet.actors import team as ray_team
+
+    scenario = asyncnet.load("multiplexer3-weight-max").replace({**FREE, "task.decisions": 200})
+    started = ray_team.Team(scenario, Quiet(), private=True)
+    everybody, asked = started.hosts.all, []
+
+    def late(what, *more, **how):
+        """The world is said not to have finished yet when it is asked alone."""
+        if what != "status" or how.get("of") != ["0"]:
+            return everybody(what, *more, **how)
+        asked.append(what)
+        if len(asked) == 1:  # by then it has
+            time.sleep(3.0)
+        return {name: one | {"stopped": None} for name, one in everybody(what, *more, **how).items()}
+
+    monkeypatch.setattr(started.hosts, "all", late)
+    try:
+        record = started.run()
+    finally:
+        started.end()
+    assert record.stopped == "finished"
+    assert record.score["decisions"] == 200
+
+
 def test_what_a_scenario_did_not_ask_for_is_a_reason():
     scenario = asyncnet.load("multiplexer3-weight-max").replace(FREE)
     record = embedded.run(scenario, Quiet())

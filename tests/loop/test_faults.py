@@ -459,6 +459,11 @@ def test_faults_of_conditions_are_not_put_aside_unseen(tmp_path):
         asyncnet.load(hard)
 
 
+def test_a_fault_that_is_not_there_has_no_number():
+    with pytest.raises(ScenarioError, match=r"faults: there is none of number 0: the scenario has no faults"):
+        scenario().replace({"faults.0.share": 0.3})
+
+
 def test_one_fault_of_several_is_changed_by_its_number(tmp_path):
     made = scenario({"kind": "cut", "stop": 9.0}, {"kind": "loss", "share": 0.1})
     changed = made.replace({"faults.1.share": 0.3})
@@ -548,6 +553,26 @@ def test_a_run_says_how_often_each_fault_struck_and_is_no_pass_if_one_never_did(
     assert summary["faults"][1]["struck"] > 0
     assert summary["verdict"] == "unknown"
     assert [reason for reason in summary["reasons"] if reason.startswith("faults.")] == ["faults.0 (cut from 1e+06) never struck"]
+
+
+def test_a_share_of_nothing_is_kept_to():
+    found = asyncnet.run(scenario({"kind": "loss", "share": 0.0, "channel": "activity"}, {"kind": "skip", "share": 0.0}), out=None)
+    assert found.record.struck == [0, 0]
+    assert found.verdict() == ("pass", [])
+
+
+def test_conditions_that_a_file_notes_and_does_not_have_are_refused(tmp_path):
+    mine = tmp_path / "mine.toml"
+    whole = asyncnet.load("multiplexer3-weight-max", under=["lossy", "bursty", "straggler"])
+    mine.write_text(whole.toml())
+    assert asyncnet.load(mine) == whole, "as a run's directory keeps it"
+    for name in ("lossy", "bursty", "straggler"):
+        mine.write_text(f'under = ["{name}"]\n' + tomli_w.dumps(small()))
+        with pytest.raises(ScenarioError, match=f"under: notes what was laid over a run, and lays nothing over: --under {name}"):
+            asyncnet.load(mine)
+    mine.write_text('under = ["lossy"]\n[links]\nretry = 3.0\n')
+    with pytest.raises(ScenarioError, match="under: a condition lays nothing over"):
+        asyncnet.load("multiplexer3-weight-max", under=str(mine))
 
 
 def test_faults_of_conditions_add_up_and_settings_replace_them():

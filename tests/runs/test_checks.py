@@ -3,6 +3,7 @@
 import json
 import typing
 
+import numpy as np
 import pytest
 
 import asyncnet
@@ -72,3 +73,22 @@ def test_what_a_function_says_of_a_result_is_a_reason_and_the_result_is_kept(tmp
     assert found.verdict() == ("fail", ["several: one", "several: two lines", "broken could not check this: KeyError: 'oops'"])
     assert json.loads((found.run_dir / "summary.json").read_text())["reasons"] == found.verdict()[1]
     assert ran(broken).verdict()[0] == "unknown"
+
+
+@pytest.mark.parametrize("said", [True, False, np.False_])
+def test_a_check_that_says_yes_or_no_has_said_nothing_that_counts(said):
+    verdict, (reason,) = ran(lambda result: said).verdict()
+    assert verdict == "unknown"
+    assert f"returned {bool(said)}; a check returns what is wrong" in reason
+
+
+def test_a_run_that_goes_on_is_held_to_the_checks_that_it_is_given_again(tmp_path):
+    def short(result):
+        return f"{result.summary()['decisions']} decisions" if result.summary()["decisions"] < 50 else None
+
+    first = asyncnet.run(check(small(), "small"), out=tmp_path, checks=short)
+    assert first.verdict()[0] == "fail"
+    assert asyncnet.resume(first.run_dir, set={"task.decisions": 40}, checks=short).verdict() == ("fail", ["short: 40 decisions"])
+    assert asyncnet.resume(first.run_dir, set={"task.decisions": 60}, checks=[short]).verdict() == ("pass", [])
+    with pytest.raises(TypeError, match="functions of a result"):
+        asyncnet.resume(first.run_dir, checks=[1])
