@@ -88,6 +88,8 @@ def _tell(summary: dict[str, Any], noted: dict[str, list[tuple[float, int]]], un
     balanced = bool(table.size) and not unexplained(table).any()
     came = f"{summary['stopped']}, {summary['decisions']:,} decisions in {summary['seconds']:.0f} s"
     print(f"{summary['scenario']} under {under}: {came}, verdict {summary['verdict']}")
+    for reason in summary["reasons"]:
+        print(f"  {reason}")
     print(f"books {'balance' if balanced else 'do not balance'}")
     print(f"killed {killed}, back {len(summary.get('measured', {}).get('restarts', []))}")
     print()
